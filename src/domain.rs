@@ -1,0 +1,19 @@
+//! Everything that decides. Pure: values in, values out, `now` an argument.
+
+pub mod assignment;
+pub mod condition;
+pub mod desired;
+pub mod device;
+pub mod digest;
+pub mod drift;
+pub mod enrollment;
+pub mod finding;
+pub mod fleet;
+pub mod generation;
+pub mod ids;
+pub mod manifest;
+pub mod plan;
+pub mod reported;
+pub mod snapshot;
+pub mod spec;
+pub mod time;

@@ -1,0 +1,77 @@
+//! The validated meaning of a commit: what each device shall run.
+
+use super::finding::{Affects, Finding, Severity};
+use super::ids::{DeviceId, FleetName, StageName};
+use super::spec::SealedSpec;
+use super::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The validated meaning of a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// The fleet's name from `fleet.yml`.
+    pub fleet: Option<FleetName>,
+    /// Devices of the inventory by name; empty and meaningless when a finding concerns the whole commit.
+    pub devices: BTreeMap<DeviceId, Arc<DesiredDevice>>,
+    /// All findings, sorted.
+    pub findings: Vec<Finding>,
+    /// Limits that the repo tightens.
+    pub limits: RepoLimits,
+}
+
+impl Desired {
+    /// The first finding for which the commit as a whole cannot be accepted.
+    pub fn rejection(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.severity == Severity::Error && finding.affects == Affects::Commit)
+    }
+}
+
+/// Limits in `fleet.yml`. They can only be tighter than the controller's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepoLimits {
+    /// How many devices may get other content at once without a rollout.
+    pub max_unstaged: Option<usize>,
+}
+
+/// What a commit means for one device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredDevice {
+    /// Which stage the device follows, as this commit sees it.
+    pub branch: Branch,
+    /// Its content; `None` if a finding concerns this device, so that it keeps what it has.
+    pub spec: Option<SealedSpec>,
+    /// The message of the first finding that keeps it from having content.
+    pub problem: Option<String>,
+    /// `hold` in the repo.
+    pub hold: Option<RepoHold>,
+    /// Groups that contain it, sorted, `all` left out.
+    pub groups: BTreeSet<String>,
+    /// Free metadata.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Which stage a device follows, as one commit sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// This one.
+    Stage(StageName),
+    /// The one that the device reports, if it is among these.
+    FromDevice {
+        /// Stages that the device may choose.
+        allowed: BTreeSet<StageName>,
+    },
+    /// None is named.
+    Unset,
+    /// It cannot be evaluated: the device keeps its last claim.
+    Unknown,
+}
+
+/// `hold` in the repo: assign nothing new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepoHold {
+    /// Why.
+    pub reason: String,
+    /// Until when; `None` until the line goes.
+    pub until: Option<Timestamp>,
+}

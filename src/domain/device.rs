@@ -1,0 +1,3 @@
+//! The agent's decisions: canonical forms, differences, and the state machine that turns events into effects.
+
+pub mod canonical;

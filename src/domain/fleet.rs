@@ -1,0 +1,429 @@
+//! What the controller knows: one document per device, one per stage, and a few small ones.
+//!
+//! The whole state is a value. A pass reads it and returns [`Change`]s; the store writes those in one transaction; then
+//! [`FleetState::apply`] makes them visible. Nothing else changes it.
+
+use super::assignment::{Assignment, Mark};
+use super::digest::Digest;
+use super::generation::{Epoch, Order};
+use super::ids::{Actor, CommitId, DeviceId, ObjectId, StageName};
+use super::reported::{Freshness, Report};
+use super::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How many devices may wait for approval at once. Anyone who reaches the port can ask; this bounds what they can fill.
+pub const MAX_PENDING: usize = 1000;
+
+/// Everything that the controller knows and must not forget.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetState {
+    /// The epoch of new assignments.
+    pub epoch: Option<Epoch>,
+    /// Devices by name.
+    pub devices: BTreeMap<DeviceId, DeviceRecord>,
+    /// Stages by name.
+    pub stages: BTreeMap<StageName, StageRecord>,
+    /// Enrollment tokens by their public id.
+    pub tokens: BTreeMap<String, TokenRecord>,
+    /// Approved digests of held changes.
+    pub approvals: BTreeMap<Digest, Approval>,
+    /// Pauses by scope.
+    pub holds: BTreeMap<HoldScope, Hold>,
+}
+
+/// One device's document. The parts change at different times and are written apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceRecord {
+    /// Who may speak for it.
+    pub identity: Option<Arc<Identity>>,
+    /// Who owns it and what was decided about it.
+    pub control: Arc<Control>,
+    /// What it was told to reach.
+    pub assignment: Option<Arc<Assignment>>,
+    /// What it said last.
+    pub reported: Option<Arc<Reported>>,
+}
+
+/// Who may speak for a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// SHA-256 of the device's key.
+    pub key_hash: Digest,
+    /// Whether it belongs to the fleet.
+    pub status: IdentityStatus,
+    /// When it asked.
+    pub since: Timestamp,
+    /// Who let it in: a token, or the person who approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+    /// What it said of itself when it asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// A second key that asks for the same name and waits for approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contender: Option<Contender>,
+}
+
+/// A key that asks for a name that another key holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contender {
+    /// SHA-256 of its key.
+    pub key_hash: Digest,
+    /// When it asked first.
+    pub since: Timestamp,
+}
+
+/// Whether a device belongs to the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityStatus {
+    /// Waits for a person.
+    Pending,
+    /// Belongs to the fleet.
+    Enrolled,
+    /// A person said no.
+    Rejected,
+}
+
+/// What the controller has decided about a device besides its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// Stages whose last accepted commit claims the device.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claims: BTreeSet<StageName>,
+    /// The largest place that the device was ever seen at; the next assignment goes beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Order>,
+    /// How often in a row an assignment was issued again because the device was ahead.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reissues: u32,
+    /// The device and the controller disagree in a way that needs a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Conflict>,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+/// A disagreement that is left alone until a person resumes the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Since when.
+    pub since: Timestamp,
+    /// One word: `DeviceAhead`, `NewerEpoch`, `Clone`.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// What the device says that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Mark>,
+}
+
+/// What a device said last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reported {
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// For telling later reports from earlier ones.
+    pub freshness: Freshness,
+    /// The report.
+    pub report: Report,
+}
+
+/// What the controller remembers of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// The commit that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<CommitId>,
+    /// A newer commit that does not count yet, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+    /// Devices that were unmanaged since a person last approved a commit of this stage.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unmanaged: BTreeSet<DeviceId>,
+    /// How many devices the stage had then: what the deletion budget is a share of.
+    #[serde(default)]
+    pub baseline: usize,
+}
+
+/// Why the newest commit of a stage does not count yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: ObjectId,
+    /// Since when.
+    pub since: Timestamp,
+    /// What keeps it.
+    pub why: WaitingFor,
+}
+
+/// What keeps a commit from counting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum WaitingFor {
+    /// It has findings that concern the commit as a whole.
+    Repair {
+        /// The first of them, for listings.
+        message: String,
+    },
+    /// A person must approve the digest.
+    Approval {
+        /// What `bellwether approve` takes.
+        digest: Digest,
+        /// Every reason for which it is held.
+        reasons: Vec<HeldReason>,
+        /// The changes that it would make, sorted.
+        changes: Vec<HeldChange>,
+    },
+}
+
+/// Why a commit is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum HeldReason {
+    /// More devices would become unmanaged than the budget allows.
+    DeletionBudget {
+        /// How many since the last approval, this commit included.
+        unmanaged: usize,
+        /// How many are allowed.
+        allowed: usize,
+    },
+    /// The stage's last device would become unmanaged.
+    LastDevice,
+    /// More devices would get other content than may without a rollout.
+    BlastRadius {
+        /// How many.
+        retargeted: usize,
+        /// How many are allowed.
+        allowed: usize,
+    },
+    /// The branch no longer contains the commit that counted.
+    HistoryRewritten {
+        /// The commit that counted.
+        accepted: CommitId,
+    },
+    /// The stage is new and would take devices that run something already.
+    NewStage {
+        /// How many.
+        taken: usize,
+    },
+}
+
+impl std::fmt::Display for HeldReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DeletionBudget { unmanaged, allowed } => {
+                write!(f, "{unmanaged} devices would be unmanaged since the last approval; {allowed} may be")
+            }
+            Self::LastDevice => f.write_str("the stage's last device would be unmanaged"),
+            Self::BlastRadius { retargeted, allowed } => {
+                write!(f, "{retargeted} devices would get other content at once; {allowed} may without a rollout")
+            }
+            Self::HistoryRewritten { accepted } => {
+                write!(f, "the branch was rewritten: it no longer contains {}", accepted.short())
+            }
+            Self::NewStage { taken } => {
+                write!(f, "the stage is new and would take {taken} devices that run something already")
+            }
+        }
+    }
+}
+
+/// One change that a held commit would make.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HeldChange {
+    /// The device.
+    pub device: DeviceId,
+    /// Its content now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Digest>,
+    /// Its content then; `None` if it would be unmanaged or in transit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Digest>,
+}
+
+/// A person's yes to a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// For which stage it was given.
+    pub stage: StageName,
+}
+
+/// What a hold pauses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "scope", content = "name", rename_all = "kebab-case")]
+pub enum HoldScope {
+    /// The whole fleet.
+    Fleet,
+    /// Every device of a stage.
+    Stage(StageName),
+    /// One device.
+    Device(DeviceId),
+}
+
+impl std::fmt::Display for HoldScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fleet => f.write_str("fleet"),
+            Self::Stage(stage) => write!(f, "stage {stage}"),
+            Self::Device(device) => write!(f, "device {device}"),
+        }
+    }
+}
+
+/// An operator's pause: nothing new is assigned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub actor: Actor,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; `None` until somebody resumes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Whether the hold still holds.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// An enrollment token. The secret part is not stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// SHA-256 of the secret part.
+    pub secret_hash: Digest,
+    /// How many more devices it lets in.
+    pub uses_left: u32,
+    /// Until when.
+    pub expires: Timestamp,
+    /// Which names it lets in.
+    pub bound: TokenBound,
+    /// Who made it.
+    pub actor: Actor,
+}
+
+/// Which devices a token lets in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenBound {
+    /// These names only.
+    Names(BTreeSet<DeviceId>),
+    /// Names that match a pattern, where `*` stands for any text.
+    Selector(String),
+}
+
+/// One thing that happened, for people: appended, never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// One word: `Assigned`, `Held`, `Approved`, `Enrolled`, …
+    pub kind: String,
+    /// What it is about: a device, a stage, a token.
+    pub subject: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// One change of the state. Everything that a pass decides is a list of these, written in one transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The epoch of new assignments.
+    Epoch(Epoch),
+    /// Who may speak for a device.
+    Identity(DeviceId, Arc<Identity>),
+    /// What was decided about a device.
+    Control(DeviceId, Arc<Control>),
+    /// What a device was told to reach.
+    Assignment(Arc<Assignment>),
+    /// What a device said.
+    Reported(DeviceId, Arc<Reported>),
+    /// A device is forgotten altogether: only a rejected or pending one that nothing was ever assigned to.
+    Forget(DeviceId),
+    /// What is remembered of a stage.
+    Stage(StageName, StageRecord),
+    /// A token was made or used.
+    Token(String, TokenRecord),
+    /// A token is used up or revoked.
+    TokenGone(String),
+    /// A digest was approved.
+    Approval(Digest, Approval),
+    /// An approval was used or is void.
+    ApprovalGone(Digest),
+    /// A pause begins.
+    Hold(HoldScope, Hold),
+    /// A pause ends.
+    HoldGone(HoldScope),
+    /// Something happened that people may want to read later.
+    Event(Event),
+}
+
+impl FleetState {
+    /// The epoch of new assignments.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch.unwrap_or(Epoch::FIRST)
+    }
+
+    /// Makes changes visible that the store has written.
+    pub fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change.clone() {
+                Change::Epoch(epoch) => self.epoch = Some(epoch),
+                Change::Identity(device, identity) => {
+                    self.devices.entry(device).or_default().identity = Some(identity);
+                }
+                Change::Control(device, control) => self.devices.entry(device).or_default().control = control,
+                Change::Assignment(assignment) => {
+                    let device = assignment.device.clone();
+                    self.devices.entry(device).or_default().assignment = Some(assignment);
+                }
+                Change::Reported(device, reported) => {
+                    self.devices.entry(device).or_default().reported = Some(reported);
+                }
+                Change::Forget(device) => {
+                    self.devices.remove(&device);
+                }
+                Change::Stage(stage, record) => {
+                    self.stages.insert(stage, record);
+                }
+                Change::Token(id, record) => {
+                    self.tokens.insert(id, record);
+                }
+                Change::TokenGone(id) => {
+                    self.tokens.remove(&id);
+                }
+                Change::Approval(digest, approval) => {
+                    self.approvals.insert(digest, approval);
+                }
+                Change::ApprovalGone(digest) => {
+                    self.approvals.remove(&digest);
+                }
+                Change::Hold(scope, hold) => {
+                    self.holds.insert(scope, hold);
+                }
+                Change::HoldGone(scope) => {
+                    self.holds.remove(&scope);
+                }
+                // Events are for people; no decision reads them.
+                Change::Event(_) => {}
+            }
+        }
+    }
+}

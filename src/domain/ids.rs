@@ -1,0 +1,210 @@
+//! Names of things. Each is parsed once at the edge into a type that cannot be wrong.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Why a text is not a name of the wanted kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a {kind}: {rule}")]
+pub struct NameError {
+    /// What the text was meant to be, as the glossary calls it.
+    pub kind: &'static str,
+    /// The text, cut to 80 characters.
+    pub text: String,
+    /// The rule that it breaks, in words.
+    pub rule: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Parses a name, or says which rule it breaks.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) {
+                    Ok(Self(Arc::from(text)))
+                } else {
+                    Err(NameError { kind: $kind, text: text.chars().take(80).collect(), rule: $rule })
+                }
+            }
+
+            /// The name as it is written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(input)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+fn starts_alphanumeric(text: &str) -> bool {
+    text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+}
+
+fn plain_word(text: &str, longest: usize) -> bool {
+    text.len() <= longest
+        && starts_alphanumeric(text)
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+name!(
+    /// One device of the fleet, as the inventory calls it.
+    DeviceId,
+    "device name",
+    "1 to 128 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 128)
+);
+
+name!(
+    /// The name of the fleet, from `fleet.yml` and the controller's configuration.
+    FleetName,
+    "fleet name",
+    "1 to 64 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 64)
+);
+
+name!(
+    /// A branch of the fleet repo that devices follow.
+    StageName,
+    "stage name",
+    "a branch name of 1 to 128 letters, digits, `_`, `.`, `/` or `-`, without `..`, `//` or `.lock`",
+    |text| {
+        text.len() <= 128
+            && starts_alphanumeric(text)
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/'))
+            && !text.contains("..")
+            && !text.contains("//")
+            && !text.contains("/.")
+            && !text.ends_with(['/', '.'])
+            && !text.ends_with(".lock")
+    }
+);
+
+name!(
+    /// An app: a set of services that is released as one.
+    AppName,
+    "app name",
+    "1 to 63 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 63)
+);
+
+name!(
+    /// A service of an app, as its `compose.yml` calls it.
+    ServiceName,
+    "service name",
+    "1 to 63 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 63)
+);
+
+name!(
+    /// A named volume of an app.
+    VolumeName,
+    "volume name",
+    "1 to 63 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 63)
+);
+
+name!(
+    /// A kind of hardware, as the OS catalog and releases name it.
+    DeviceType,
+    "device type",
+    "1 to 64 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 64)
+);
+
+name!(
+    /// The version of a release or of an OS image, exactly as written.
+    Version,
+    "version",
+    "1 to 64 letters, digits, `_`, `.`, `+` or `-`, beginning with a letter or digit",
+    |text| {
+        text.len() <= 64
+            && starts_alphanumeric(text)
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'+'))
+    }
+);
+
+name!(
+    /// The name of a variable of a service's environment.
+    VariableName,
+    "variable name",
+    "a letter or `_`, then letters, digits or `_`, at most 256 in all",
+    |text| {
+        text.len() <= 256
+            && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    }
+);
+
+name!(
+    /// The id of a Git object: 40 or 64 lower-case hexadecimal digits.
+    ObjectId,
+    "object id",
+    "40 or 64 lower-case hexadecimal digits",
+    |text| {
+        matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
+);
+
+/// The id of a commit of the fleet repo.
+pub type CommitId = ObjectId;
+
+impl ObjectId {
+    /// The first eight digits, for people.
+    pub fn short(&self) -> &str {
+        &self.0[..8]
+    }
+}
+
+name!(
+    /// Who did something: a person, a key or a part of Bellwether.
+    Actor,
+    "actor",
+    "1 to 128 characters without control characters",
+    |text| !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control)
+);

@@ -1,0 +1,59 @@
+//! The bytes of one commit, or of a work tree: files by path, each with the id of its content.
+
+use super::ids::ObjectId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The longest file of a fleet repo that is read, in bytes. An inventory of 100,000 hosts takes 19 MB.
+pub const MAX_FILE_BYTES: u64 = 32 << 20;
+/// How many files of a fleet repo are read at most.
+pub const MAX_FILES: usize = 1_000_000;
+
+/// The files of one commit that can have a meaning for Bellwether.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Entries by path from the root, with `/`, in byte order.
+    pub entries: BTreeMap<Arc<str>, Entry>,
+}
+
+/// One path of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A file that was read.
+    File {
+        /// The id of the content: equal ids are equal bytes.
+        id: ObjectId,
+        /// The bytes.
+        bytes: Arc<[u8]>,
+    },
+    /// Something that is there and was not read.
+    Refused(RefusedEntry),
+}
+
+/// Why a path was not read. Each becomes a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedEntry {
+    /// A symbolic link.
+    Symlink,
+    /// A submodule.
+    Submodule,
+    /// Longer than [`MAX_FILE_BYTES`].
+    TooLong {
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// The path is not UTF-8, or has a part that leaves the tree.
+    BadPath,
+    /// A folder nested deeper than can be meant.
+    TooDeep,
+    /// The content could not be read.
+    Unreadable,
+}
+
+impl Snapshot {
+    /// Whether a path can have a meaning for Bellwether, so that shells need not read anything else.
+    pub fn is_relevant(path: &str) -> bool {
+        matches!(path, "fleet.yml" | "inventory.yml")
+            || ["group_vars/", "host_vars/", "releases/", "os/", "inventory/"].iter().any(|root| path.starts_with(root))
+    }
+}

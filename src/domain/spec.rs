@@ -1,0 +1,333 @@
+//! What one device shall run: the one shape that planner, store, wire and ledger share.
+//!
+//! A spec holds content only: no commit, stage, time or rollout. Its digest is the SHA-256 of its payload bytes, in which
+//! defaults are omitted; golden files pin it, because an upgrade of Bellwether must not retarget a fleet. Maps are ordered,
+//! so the same content always has the same bytes.
+
+use super::digest::Digest;
+use super::ids::{AppName, DeviceType, ServiceName, VariableName, Version, VolumeName};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The newest version of the spec's schema that this build knows. Agents refuse newer ones.
+pub const SPEC_SCHEMA: u32 = 1;
+
+/// The longest payload of one device's spec, in bytes. A device document is configuration, not data; a larger one is a
+/// finding in the repo and a refusal on the device.
+pub const MAX_SPEC_BYTES: usize = 1 << 20;
+
+/// Everything that one device shall run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSpec {
+    /// Version of this shape, [`SPEC_SCHEMA`].
+    pub schema: u32,
+    /// The kind of hardware, where the repo names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_type: Option<DeviceType>,
+    /// The apps, each one release.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apps: BTreeMap<AppName, AppSpec>,
+    /// The OS image; `None` leaves the OS alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os: Option<OsSpec>,
+    /// Settings of the host and the agent.
+    #[serde(default, skip_serializing_if = "DeviceConfig::is_default")]
+    pub config: DeviceConfig,
+}
+
+impl Default for DeviceSpec {
+    fn default() -> Self {
+        Self {
+            schema: SPEC_SCHEMA,
+            device_type: None,
+            apps: BTreeMap::new(),
+            os: None,
+            config: DeviceConfig::default(),
+        }
+    }
+}
+
+/// One app at one release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppSpec {
+    /// The release's version. A new version alone never restarts a service.
+    pub release: Version,
+    /// The services by name.
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
+    /// Named volumes that the app declares.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub volumes: BTreeSet<VolumeName>,
+}
+
+/// One service: one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// The image's reference, by digest (`host/name@sha256:…`) or by tag.
+    pub image: String,
+    /// Replaces the image's entry point. `None` keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's command. `None` keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// The effective environment: Compose, fleet, groups and host already merged.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<VariableName, String>,
+    /// What happens when the service ends.
+    #[serde(default, skip_serializing_if = "Restart::is_default")]
+    pub restart: Restart,
+    /// Published ports, sorted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ports: BTreeSet<Port>,
+    /// Named volumes by the path where they are mounted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<String, Mount>,
+    /// Labels of the container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// User, or user and group, as Compose writes it. `None` keeps the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Working directory. `None` keeps the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// How the service is connected.
+    #[serde(default, skip_serializing_if = "Network::is_default")]
+    pub network: Network,
+    /// Services of the same app that are started before this one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub depends_on: BTreeSet<ServiceName>,
+}
+
+impl ServiceSpec {
+    /// A service that runs an image with every default.
+    pub fn of_image(image: &str) -> Self {
+        Self {
+            image: image.to_owned(),
+            entrypoint: None,
+            command: None,
+            environment: BTreeMap::new(),
+            restart: Restart::default(),
+            ports: BTreeSet::new(),
+            mounts: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            user: None,
+            working_dir: None,
+            network: Network::default(),
+            depends_on: BTreeSet::new(),
+        }
+    }
+}
+
+/// What happens when a service ends.
+///
+/// The default is `always`, unlike Compose's `no`: a device runs unattended, and a service that nobody restarts is a service
+/// that nobody notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Started again whenever it ends.
+    #[default]
+    Always,
+    /// Started again unless somebody stopped it by hand.
+    UnlessStopped,
+    /// Started again when it fails, at most this often; 0 is without limit.
+    OnFailure(u32),
+    /// Never started again: a service that runs to its end.
+    No,
+}
+
+impl Restart {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The transport of a published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// One published port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// The container's port.
+    pub target: u16,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The host's port; `None` lets the engine choose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<u16>,
+    /// The host's address; `None` is every address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<std::net::IpAddr>,
+}
+
+/// Whether a mount can be written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Can be read and written.
+    #[default]
+    ReadWrite,
+    /// Can only be read.
+    ReadOnly,
+}
+
+impl Access {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A named volume at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// One of the app's volumes.
+    pub volume: VolumeName,
+    /// Whether it can be written to.
+    #[serde(default, skip_serializing_if = "Access::is_default")]
+    pub access: Access,
+}
+
+/// How a service is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// The app's own bridge network, where services find each other by name.
+    #[default]
+    App,
+    /// The host's network.
+    Host,
+    /// No network.
+    None,
+}
+
+impl Network {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The OS image that a device shall run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OsSpec {
+    /// The image's name in the catalog.
+    pub name: String,
+    /// The version that the device reports once the image runs.
+    pub version: Version,
+    /// Where the image is fetched from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The image's digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// Settings of the host and the agent: a closed list, and `x-…` keys that Bellwether hands on without reading them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceConfig {
+    /// Seconds between polls when the agent does not long-poll, 1 to 86400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll_interval_secs: Option<u32>,
+    /// Whether the host keeps its logs over a reboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_logging: Option<bool>,
+    /// Keys that begin with `x-`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, String>,
+}
+
+impl DeviceConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A spec with the exact bytes that its digest covers. Agents keep the bytes verbatim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedSpec {
+    /// The meaning of the bytes.
+    pub spec: Arc<DeviceSpec>,
+    /// The bytes, JSON in UTF-8.
+    pub payload: Arc<str>,
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+}
+
+/// Why bytes are not a spec that this build can run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Longer than [`MAX_SPEC_BYTES`].
+    #[error("the spec is {size} bytes long; at most {MAX_SPEC_BYTES} are accepted")]
+    TooLong {
+        /// Its length in bytes.
+        size: usize,
+    },
+    /// Made by a newer Bellwether.
+    #[error("the spec has schema version {schema}; this build knows versions up to {SPEC_SCHEMA}")]
+    NewerSchema {
+        /// The version that it names.
+        schema: u64,
+    },
+    /// Not of the spec's shape.
+    #[error("the spec is not of the expected shape: {reason}")]
+    Malformed {
+        /// What the parser said.
+        reason: String,
+    },
+}
+
+impl SealedSpec {
+    /// Seals a spec: writes its payload and takes its digest.
+    pub fn seal(spec: DeviceSpec) -> Self {
+        let payload = serde_json::to_string(&spec).expect("a spec has only string keys, so it can be written as JSON");
+        let digest = Digest::of(payload.as_bytes());
+        Self { spec: Arc::new(spec), payload: payload.into(), digest }
+    }
+
+    /// Reads sealed bytes back. The bytes are kept as they are.
+    pub fn open(payload: &str) -> Result<Self, SpecError> {
+        if payload.len() > MAX_SPEC_BYTES {
+            return Err(SpecError::TooLong { size: payload.len() });
+        }
+        /// Only the version, so that a newer shape is told apart from a broken one.
+        #[derive(Deserialize)]
+        struct Header {
+            schema: u64,
+        }
+        let malformed = |error: serde_json::Error| SpecError::Malformed { reason: error.to_string() };
+        let Header { schema } = serde_json::from_str(payload).map_err(malformed)?;
+        if schema > u64::from(SPEC_SCHEMA) {
+            return Err(SpecError::NewerSchema { schema });
+        }
+        let spec: DeviceSpec = serde_json::from_str(payload).map_err(malformed)?;
+        Ok(Self { spec: Arc::new(spec), payload: payload.into(), digest: Digest::of(payload.as_bytes()) })
+    }
+}
+
+impl Serialize for SealedSpec {
+    fn serialize<S: serde::Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.serialize_str(&self.payload)
+    }
+}
+
+impl<'de> Deserialize<'de> for SealedSpec {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let payload = std::borrow::Cow::<'de, str>::deserialize(input)?;
+        Self::open(&payload).map_err(serde::de::Error::custom)
+    }
+}

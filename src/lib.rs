@@ -1,0 +1,34 @@
+//! Bellwether: GitOps for fleets of Linux devices.
+//!
+//! ```text
+//!    Git ──► snapshot ──► manifest ──► desired ──┐
+//!                                                ├─► plan ──► assignment ──► store ──► device plane ──► agent
+//!    devices ◄──────────────── report ◄──────────┘                            ▲                          │
+//!                                                drift ◄── reported ◄─────────┴──────── report ◄─────────┘
+//! ```
+//!
+//! Everything that decides is in [`domain`], and pure. [`protocol`] is what travels. [`ports`] are what the core needs from
+//! outside. The rest are shells and adapters that fetch, store, send and log, and contain no choices.
+
+pub mod domain;
+pub mod ports;
+pub mod protocol;
+
+#[cfg(feature = "controller")]
+pub mod cli;
+#[cfg(feature = "controller")]
+pub mod config;
+#[cfg(feature = "controller")]
+pub mod controller;
+#[cfg(feature = "controller")]
+pub mod git;
+#[cfg(feature = "controller")]
+pub mod server;
+#[cfg(any(feature = "controller", feature = "agent"))]
+pub mod clock;
+
+#[cfg(feature = "controller")]
+pub mod store;
+
+#[cfg(feature = "agent")]
+pub mod agent;

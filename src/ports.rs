@@ -1,0 +1,7 @@
+//! What the core needs from outside, as traits shaped by what a pass needs. Adapters implement them; honest in-memory fakes
+//! stand beside them.
+
+pub mod engine;
+pub mod os;
+pub mod repo;
+pub mod store;

@@ -1,0 +1,60 @@
+//! The fleet repo as the controller sees it: branches that move, and the bytes of commits.
+
+use crate::domain::ids::{CommitId, ObjectId, StageName};
+use crate::domain::snapshot::Snapshot;
+use std::collections::BTreeMap;
+
+/// What asking for news came to. Unavailable never means empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Something moved, or this is the first time.
+    Fetched(BTreeMap<StageName, Head>),
+    /// Nothing moved since the last time.
+    NotModified,
+    /// The remote could not be asked; nothing is known.
+    Unavailable {
+        /// Why, without credentials.
+        reason: String,
+    },
+}
+
+/// The newest commit of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree: equal trees are equal content.
+    pub tree: ObjectId,
+}
+
+/// Why something could not be read from the repo.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// The commit is not there.
+    #[error("commit {0} is not in the repository")]
+    NoCommit(CommitId),
+    /// Reading failed.
+    #[error("the repository could not {attempted}")]
+    Failed {
+        /// What was attempted.
+        attempted: &'static str,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The fleet repo.
+pub trait Repo: Send {
+    /// Asks the remote for the heads of these branches and brings their commits. Branches that do not exist are left out.
+    fn fetch(&mut self, stages: &[StageName]) -> Fetch;
+
+    /// The files of a commit that was fetched.
+    fn snapshot(&mut self, commit: &CommitId) -> Result<Snapshot, RepoError>;
+
+    /// The head of a commit that was fetched.
+    fn head(&mut self, commit: &CommitId) -> Result<Head, RepoError>;
+
+    /// Whether `newer` contains `older` in its history. `Ok(false)` also if `older` is gone.
+    fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError>;
+}

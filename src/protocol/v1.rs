@@ -1,0 +1,4 @@
+//! Version 1 of the device plane: HTTPS and JSON.
+
+pub mod envelope;
+pub mod messages;
