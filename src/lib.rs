@@ -16,6 +16,8 @@ pub mod protocol;
 
 #[cfg(feature = "controller")]
 pub mod cli;
+#[cfg(any(feature = "controller", feature = "agent"))]
+pub mod clock;
 #[cfg(feature = "controller")]
 pub mod config;
 #[cfg(feature = "controller")]
@@ -24,8 +26,6 @@ pub mod controller;
 pub mod git;
 #[cfg(feature = "controller")]
 pub mod server;
-#[cfg(any(feature = "controller", feature = "agent"))]
-pub mod clock;
 
 #[cfg(feature = "controller")]
 pub mod store;

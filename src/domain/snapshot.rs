@@ -1,6 +1,6 @@
 //! The bytes of one commit, or of a work tree: files by path, each with the id of its content.
 
-use super::ids::ObjectId;
+use super::ids::{CommitId, ObjectId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -56,4 +56,13 @@ impl Snapshot {
         matches!(path, "fleet.yml" | "inventory.yml")
             || ["group_vars/", "host_vars/", "releases/", "os/", "inventory/"].iter().any(|root| path.starts_with(root))
     }
+}
+
+/// The newest commit of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree: equal trees are equal content.
+    pub tree: ObjectId,
 }

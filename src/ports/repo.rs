@@ -1,6 +1,7 @@
 //! The fleet repo as the controller sees it: branches that move, and the bytes of commits.
 
-use crate::domain::ids::{CommitId, ObjectId, StageName};
+use crate::domain::ids::{CommitId, StageName};
+pub use crate::domain::snapshot::Head;
 use crate::domain::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
@@ -16,15 +17,6 @@ pub enum Fetch {
         /// Why, without credentials.
         reason: String,
     },
-}
-
-/// The newest commit of a branch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The commit.
-    pub commit: CommitId,
-    /// Its tree: equal trees are equal content.
-    pub tree: ObjectId,
 }
 
 /// Why something could not be read from the repo.

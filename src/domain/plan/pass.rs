@@ -1,0 +1,348 @@
+//! One pass: everything that the controller decides, from everything that it knows.
+
+use crate::domain::assignment::Assignment;
+use crate::domain::desired::{Desired, DesiredDevice};
+use crate::domain::fleet::{Change, Control, DeviceRecord, Event, FleetState, HoldScope, WaitingFor};
+use crate::domain::generation::{Attempt, Generation, Order};
+use crate::domain::ids::{Actor, DeviceId, StageName};
+use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, judge};
+use crate::domain::plan::ownership::{claims, owner};
+use crate::domain::plan::policy::StagePolicy;
+use crate::domain::plan::recovery::{Recovery, recover};
+use crate::domain::spec::SealedSpec;
+use crate::domain::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a pass reads.
+#[derive(Clone, Copy, Debug)]
+pub struct PassInput<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// All stages, least gated first.
+    pub stages: &'a [StagePolicy],
+    /// What is known.
+    pub state: &'a FleetState,
+    /// What the commits of the stages mean.
+    pub views: &'a BTreeMap<StageName, StageView>,
+}
+
+/// What the commits of one stage mean. A stage that could not be read is left out or empty: its last claims stand.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageView {
+    /// The commit that counts.
+    pub accepted: Option<Arc<Desired>>,
+    /// A newer one.
+    pub candidate: Option<Candidate>,
+}
+
+/// Which devices a pass looks at. A narrowed pass decides for them exactly what a full pass would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Stages and all devices.
+    All,
+    /// Only these devices; no commit is judged.
+    Devices(BTreeSet<DeviceId>),
+}
+
+/// What a pass decided.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PassOutput {
+    /// What must be written, in one transaction. Empty if nothing changed.
+    pub changes: Vec<Change>,
+    /// Stages whose candidate counts from now on.
+    pub accepted: BTreeSet<StageName>,
+}
+
+impl PassOutput {
+    /// Devices that were assigned something.
+    pub fn assigned(&self) -> impl Iterator<Item = &Arc<Assignment>> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Assignment(assignment) => Some(assignment),
+            _ => None,
+        })
+    }
+}
+
+/// Decides everything that is to be decided now.
+pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
+    let mut output = PassOutput::default();
+    let mut accepted: BTreeMap<StageName, Arc<Desired>> =
+        input.views.iter().filter_map(|(stage, view)| Some((stage.clone(), view.accepted.clone()?))).collect();
+    let mut commits = accepted_commits(input);
+    match scope {
+        Scope::All => {
+            judge_candidates(input, &mut accepted, &mut commits, &mut output);
+            drop_void_approvals(input, &mut output);
+            let listed = accepted.values().flat_map(|desired| desired.devices.keys());
+            let devices: BTreeSet<&DeviceId> = input.state.devices.keys().chain(listed).collect();
+            for device in devices {
+                decide_device(input, &accepted, &commits, device, &mut output);
+            }
+        }
+        Scope::Devices(devices) => {
+            for device in devices {
+                decide_device(input, &accepted, &commits, device, &mut output);
+            }
+        }
+    }
+    output
+}
+
+type Commits = BTreeMap<StageName, crate::domain::ids::CommitId>;
+
+fn accepted_commits(input: &PassInput<'_>) -> Commits {
+    let stages = input.state.stages.iter();
+    stages.filter_map(|(stage, record)| Some((stage.clone(), record.accepted.clone()?))).collect()
+}
+
+fn judge_candidates(
+    input: &PassInput<'_>,
+    accepted: &mut BTreeMap<StageName, Arc<Desired>>,
+    commits: &mut Commits,
+    output: &mut PassOutput,
+) {
+    let PassInput { now, stages, state, views } = *input;
+    for policy in stages {
+        let stage = &policy.name;
+        let before = state.stages.get(stage);
+        let Some(candidate) = views.get(stage).and_then(|view| view.candidate.as_ref()) else {
+            // The branch went back to the commit that counts: nothing waits any more.
+            if let Some(record) = before.filter(|record| record.waiting.is_some())
+                && views.get(stage).is_some_and(|view| view.accepted.is_some())
+            {
+                output.changes.push(Change::Stage(
+                    stage.clone(),
+                    crate::domain::fleet::StageRecord { waiting: None, ..record.clone() },
+                ));
+            }
+            continue;
+        };
+        let event = |kind: &str, message: String| {
+            Change::Event(Event {
+                at: now,
+                actor: controller(),
+                kind: kind.to_owned(),
+                subject: stage.to_string(),
+                message,
+            })
+        };
+        match judge(&PlanInput { policy, stages, state, accepted, candidate }, now) {
+            Judgement::Accepted { record, plan, approval } => {
+                let count = |action| plan.changes.iter().filter(|change| change.action == action).count();
+                let by = approval.as_ref().map(|(_, one)| format!(", approved by {}", one.actor)).unwrap_or_default();
+                output.changes.push(event(
+                    "Accepted",
+                    format!(
+                        "commit {} counts{by}: {} first assignments, {} changes, {} let go, {} unmanaged",
+                        candidate.head.commit.short(),
+                        count(Action::Assign),
+                        count(Action::Retarget),
+                        count(Action::LetGo),
+                        count(Action::Unmanage),
+                    ),
+                ));
+                if let Some((digest, _)) = approval {
+                    output.changes.push(Change::ApprovalGone(digest));
+                }
+                output.changes.push(Change::Stage(stage.clone(), record));
+                output.accepted.insert(stage.clone());
+                accepted.insert(stage.clone(), candidate.desired.clone());
+                commits.insert(stage.clone(), candidate.head.commit.clone());
+            }
+            Judgement::Waits { record } => {
+                if Some(&record) != before {
+                    if let Some(waiting) = &record.waiting {
+                        output.changes.push(event(
+                            "Held",
+                            format!("commit {} waits: {}", waiting.commit.short(), show_waiting(&waiting.why)),
+                        ));
+                    }
+                    output.changes.push(Change::Stage(stage.clone(), record));
+                }
+            }
+        }
+    }
+}
+
+/// One sentence on what keeps a commit from counting.
+pub fn show_waiting(why: &WaitingFor) -> String {
+    match why {
+        WaitingFor::Repair { message } => message.clone(),
+        WaitingFor::Approval { reasons, .. } => reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// An approval whose changes are no longer the ones that wait is void.
+fn drop_void_approvals(input: &PassInput<'_>, output: &mut PassOutput) {
+    let written: BTreeMap<&StageName, &crate::domain::fleet::StageRecord> = output
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Stage(stage, record) => Some((stage, record)),
+            _ => None,
+        })
+        .collect();
+    let void: Vec<Change> = input
+        .state
+        .approvals
+        .iter()
+        .filter(|(digest, approval)| {
+            let record = written.get(&approval.stage).copied().or_else(|| input.state.stages.get(&approval.stage));
+            let waits_for_it =
+                record.and_then(|record| record.waiting.as_ref()).is_some_and(|waiting| match &waiting.why {
+                    WaitingFor::Approval { digest: wanted, .. } => wanted == *digest,
+                    WaitingFor::Repair { .. } => false,
+                });
+            !waits_for_it && !output.changes.contains(&Change::ApprovalGone(**digest))
+        })
+        .map(|(digest, _)| Change::ApprovalGone(*digest))
+        .collect();
+    output.changes.extend(void);
+}
+
+fn decide_device(
+    input: &PassInput<'_>,
+    accepted: &BTreeMap<StageName, Arc<Desired>>,
+    commits: &Commits,
+    device: &DeviceId,
+    output: &mut PassOutput,
+) {
+    let PassInput { now, stages, state, .. } = *input;
+    let unknown = DeviceRecord::default();
+    let known = state.devices.get(device);
+    let record = known.unwrap_or(&unknown);
+    let mut control = Control::clone(&record.control);
+    control.claims = stages
+        .iter()
+        .map(|policy| &policy.name)
+        .filter(|stage| claims(stage, accepted.get(*stage).map(Arc::as_ref), device, known))
+        .cloned()
+        .collect();
+
+    let observed = record.reported.as_ref().and_then(|reported| reported.report.observed.as_ref());
+    let mut reissue = false;
+    if control.conflict.is_none() {
+        match recover(&control, record.assignment.as_deref(), observed, state.epoch(), now) {
+            Recovery::None => {}
+            Recovery::Settled => control.reissues = 0,
+            Recovery::Adopt { floor } => {
+                control.floor = Some(floor);
+                reissue = record.assignment.is_some();
+                control.reissues += u32::from(reissue);
+            }
+            Recovery::Conflict(conflict) => {
+                output.changes.push(Change::Event(Event {
+                    at: now,
+                    actor: controller(),
+                    kind: "Conflict".to_owned(),
+                    subject: device.to_string(),
+                    message: conflict.message.clone(),
+                }));
+                control.conflict = Some(conflict);
+            }
+        }
+    }
+
+    let owner = owner(stages, &control.claims);
+    let wanted = owner.and_then(|stage| {
+        let commit = commits.get(stage)?;
+        let listed = accepted.get(stage)?.devices.get(device)?;
+        Some((stage, commit, listed))
+    });
+    let assignment = match next_content(input, record, &control, device, wanted, reissue) {
+        Some((stage, commit, spec)) => Some(Assignment {
+            device: device.clone(),
+            stage,
+            commit,
+            order: next_order(state, record, &control),
+            attempt: Attempt::FIRST,
+            spec,
+            rollout: None,
+            assigned_at: now,
+        }),
+        None => None,
+    };
+    if control != *record.control {
+        output.changes.push(Change::Control(device.clone(), Arc::new(control)));
+    }
+    if let Some(assignment) = assignment {
+        output.changes.push(Change::Assignment(Arc::new(assignment)));
+    }
+}
+
+/// What a device is to be assigned now, if anything: new content of its owner, or what it has once more.
+fn next_content(
+    input: &PassInput<'_>,
+    record: &DeviceRecord,
+    control: &Control,
+    device: &DeviceId,
+    wanted: Option<(&StageName, &crate::domain::ids::CommitId, &Arc<DesiredDevice>)>,
+    reissue: bool,
+) -> Option<(StageName, crate::domain::ids::CommitId, SealedSpec)> {
+    if control.conflict.is_some() || !is_enrolled(record) {
+        return None;
+    }
+    let current = record.assignment.as_deref();
+    let fresh = wanted.and_then(|(stage, commit, listed)| {
+        let spec = listed.spec.as_ref()?;
+        let differs = current.is_none_or(|current| current.spec.digest != spec.digest);
+        let free = hold_on(input.state, device, Some(stage), Some(listed), input.now).is_none();
+        (differs && free).then(|| (stage.clone(), commit.clone(), spec.clone()))
+    });
+    fresh.or_else(|| {
+        // What is assigned already is offered again beyond the device's place, whoever owns the device now.
+        current.filter(|_| reissue).map(|current| (current.stage.clone(), current.commit.clone(), current.spec.clone()))
+    })
+}
+
+/// Whether a device may be assigned anything at all.
+pub fn is_enrolled(record: &DeviceRecord) -> bool {
+    use crate::domain::fleet::IdentityStatus;
+    record.identity.as_ref().is_some_and(|identity| match identity.status {
+        IdentityStatus::Enrolled => true,
+        IdentityStatus::Pending | IdentityStatus::Rejected => false,
+    })
+}
+
+/// The hold that keeps a device from getting anything new, if there is one: its own, its stage's, the fleet's, the repo's.
+pub fn hold_on(
+    state: &FleetState,
+    device: &DeviceId,
+    stage: Option<&StageName>,
+    listed: Option<&DesiredDevice>,
+    now: Timestamp,
+) -> Option<String> {
+    let scopes = [
+        Some(HoldScope::Device(device.clone())),
+        stage.map(|stage| HoldScope::Stage(stage.clone())),
+        Some(HoldScope::Fleet),
+    ];
+    for scope in scopes.into_iter().flatten() {
+        if let Some(hold) = state.holds.get(&scope).filter(|hold| hold.holds(now)) {
+            let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            return Some(format!("held ({scope}) by {}{until}: {}", hold.actor, hold.reason));
+        }
+    }
+    let hold = listed?.hold.as_ref()?;
+    match hold.until {
+        Some(until) if until <= now => None,
+        Some(until) => Some(format!("held in the fleet repo until {until}: {}", hold.reason)),
+        None => Some(format!("held in the fleet repo: {}", hold.reason)),
+    }
+}
+
+/// The place of the next assignment: beyond everything that was assigned and that the device was ever seen at.
+fn next_order(state: &FleetState, record: &DeviceRecord, control: &Control) -> Order {
+    let known = record.assignment.as_ref().map(|assignment| assignment.order).max(control.floor);
+    match known {
+        None => Order { epoch: state.epoch(), generation: Generation::FIRST },
+        // The generation goes on counting in a new epoch, so that it only ever grows.
+        Some(known) => Order { epoch: state.epoch().max(known.epoch), generation: known.generation.next() },
+    }
+}
+
+/// The controller as an actor.
+pub fn controller() -> Actor {
+    Actor::new("controller").expect("a fixed text that keeps the rule")
+}

@@ -1,0 +1,185 @@
+//! Why a device does not have what its stage's newest commit wants: an ordered list of reasons, as data.
+
+use crate::domain::desired::{Desired, DesiredDevice};
+use crate::domain::fleet::{DeviceRecord, FleetState, IdentityStatus, WaitingFor};
+use crate::domain::ids::{DeviceId, StageName};
+use crate::domain::plan::ownership::{Standing, claims, owner};
+use crate::domain::plan::pass::{PassInput, hold_on, show_waiting};
+use crate::domain::reported::Phase;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// One reason for which a device waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// One word for programs, in kebab case.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+    /// What to do about it, where anything can be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+fn wait(code: &str, message: String, hint: Option<String>) -> Wait {
+    Wait { code: code.to_owned(), message, hint }
+}
+
+/// How a device stands between the stages, with the claims of all stages as they are now.
+pub fn standing(input: &PassInput<'_>, device: &DeviceId) -> (Standing, BTreeSet<StageName>) {
+    let record = input.state.devices.get(device);
+    let desired = |stage: &StageName| -> Option<&Desired> { input.views.get(stage)?.accepted.as_deref() };
+    let claimed: BTreeSet<StageName> = input
+        .stages
+        .iter()
+        .map(|policy| policy.name.clone())
+        .filter(|stage| claims(stage, desired(stage), device, record))
+        .collect();
+    let listed = input.stages.iter().any(|policy| match desired(&policy.name) {
+        Some(desired) => desired.devices.contains_key(device),
+        // Unavailable never means empty.
+        None => record.is_some_and(|record| record.control.claims.contains(&policy.name)),
+    });
+    let standing = match owner(input.stages, &claimed) {
+        Some(stage) => Standing::Owned(stage.clone()),
+        None if listed => Standing::InTransit,
+        None => Standing::Unmanaged,
+    };
+    (standing, claimed)
+}
+
+/// Everything that a device waits for, most fundamental first. Empty if it has all that its stage wants.
+pub fn waits(input: &PassInput<'_>, device: &DeviceId) -> Vec<Wait> {
+    let unknown = DeviceRecord::default();
+    let record = input.state.devices.get(device).unwrap_or(&unknown);
+    let (standing, claimed) = standing(input, device);
+    let mut all = Vec::new();
+    identity_waits(record, device, &mut all);
+    if let Some(conflict) = &record.control.conflict {
+        let hint = format!("look at the device, then `bellwether resume device {device}`");
+        all.push(wait("conflict", conflict.message.clone(), Some(hint)));
+    }
+    match &standing {
+        Standing::Unmanaged => all.push(wait(
+            "unmanaged",
+            "no stage lists the device; it keeps what it has".to_owned(),
+            Some("add it to `inventory.yml` of the stage that shall own it".to_owned()),
+        )),
+        Standing::InTransit => all.push(wait(
+            "in-transit",
+            "no stage claims the device; it keeps what it has".to_owned(),
+            Some("merge the change of its `branch` to the stage that shall own it".to_owned()),
+        )),
+        Standing::Owned(stage) => owned_waits(input, record, device, stage, &claimed, &mut all),
+    }
+    all
+}
+
+fn identity_waits(record: &DeviceRecord, device: &DeviceId, all: &mut Vec<Wait>) {
+    let approve = || Some(format!("`bellwether approve {device}` if you know it"));
+    match record.identity.as_deref() {
+        None => all.push(wait(
+            "not-enrolled",
+            "the device has never enrolled".to_owned(),
+            Some(format!("make a token with `bellwether enroll {device}` and give it to the device")),
+        )),
+        Some(identity) => match identity.status {
+            IdentityStatus::Pending => {
+                all.push(wait("pending", "the device waits for approval".to_owned(), approve()));
+            }
+            IdentityStatus::Rejected => {
+                all.push(wait("rejected", "the device was rejected".to_owned(), approve()));
+            }
+            IdentityStatus::Enrolled if identity.contender.is_some() => {
+                all.push(wait("contender", "another key asks for this device's name".to_owned(), approve()));
+            }
+            IdentityStatus::Enrolled => {}
+        },
+    }
+}
+
+fn owned_waits(
+    input: &PassInput<'_>,
+    record: &DeviceRecord,
+    device: &DeviceId,
+    stage: &StageName,
+    claimed: &BTreeSet<StageName>,
+    all: &mut Vec<Wait>,
+) {
+    if claimed.len() > 1 {
+        let names = claimed.iter().map(StageName::as_str).collect::<Vec<_>>().join(", ");
+        all.push(wait(
+            "claim-conflict",
+            format!("stages {names} claim the device; {stage} is the most gated and owns it"),
+            Some("let only one branch name itself in the device's `branch`".to_owned()),
+        ));
+    }
+    stage_waits(input.state, stage, all);
+    let listed: Option<&Arc<DesiredDevice>> =
+        input.views.get(stage).and_then(|view| view.accepted.as_ref()).and_then(|desired| desired.devices.get(device));
+    if listed.is_none() {
+        all.push(wait("stage-unread", format!("the commit of stage {stage} has not been read yet"), None));
+    }
+    if let Some(problem) = listed.filter(|listed| listed.spec.is_none()).map(|listed| &listed.problem) {
+        let message = problem.clone().unwrap_or_else(|| "its files have findings".to_owned());
+        all.push(wait("spec-invalid", message, Some("see `bellwether check`".to_owned())));
+    }
+    let wanted = listed.and_then(|listed| listed.spec.as_ref()).map(|spec| spec.digest);
+    let assigned = record.assignment.as_ref().map(|assignment| assignment.spec.digest);
+    if wanted.is_some()
+        && wanted != assigned
+        && let Some(hold) = hold_on(input.state, device, Some(stage), listed.map(Arc::as_ref), input.now)
+    {
+        all.push(wait("held", hold, Some("`bellwether resume` ends a hold early".to_owned())));
+    }
+    report_waits(record, all);
+}
+
+fn stage_waits(state: &FleetState, stage: &StageName, all: &mut Vec<Wait>) {
+    let Some(waiting) = state.stages.get(stage).and_then(|record| record.waiting.as_ref()) else { return };
+    let commit = waiting.commit.short();
+    match &waiting.why {
+        WaitingFor::Repair { .. } => all.push(wait(
+            "commit-broken",
+            format!("commit {commit} of {stage} cannot be used: {}", show_waiting(&waiting.why)),
+            Some("repair it and push; until then the commit before counts".to_owned()),
+        )),
+        WaitingFor::Approval { digest, .. } => all.push(wait(
+            "commit-held",
+            format!("commit {commit} of {stage} is held: {}", show_waiting(&waiting.why)),
+            Some(format!("`bellwether approve {}` if this is meant", digest.short())),
+        )),
+    }
+}
+
+fn report_waits(record: &DeviceRecord, all: &mut Vec<Wait>) {
+    let Some(assignment) = &record.assignment else { return };
+    let Some(reported) = &record.reported else {
+        all.push(wait("unreported", "the device has not reported yet".to_owned(), None));
+        return;
+    };
+    let report = &reported.report;
+    if let Some(refusal) = &report.refused {
+        all.push(wait("refused", format!("the device refused an assignment: {}", refusal.message), None));
+    }
+    if report.observed != Some(assignment.mark()) {
+        all.push(wait(
+            "not-acknowledged",
+            format!("assigned {}, not yet acknowledged by the device", assignment.order),
+            None,
+        ));
+        return;
+    }
+    match report.phase {
+        Phase::Settled => {}
+        Phase::Waiting | Phase::Applying => {
+            all.push(wait("applying", format!("the device is applying {}", assignment.order), None));
+        }
+        Phase::Failing => {
+            let why = report.conditions.iter().find(|one| one.kind == "Ready").map(|one| one.message.clone());
+            let message = why.unwrap_or_else(|| "the device could not apply its assignment".to_owned());
+            all.push(wait("failing", message, None));
+        }
+    }
+}
