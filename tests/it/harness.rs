@@ -1,0 +1,11 @@
+//! The real parts that the tests drive. Everything is started lazily, belongs to one test process, lives in one temporary
+//! directory, and is gone soon after that process, however it ended (see [`run`]).
+
+#![allow(dead_code, reason = "a harness offers a whole vocabulary; not each word is in use at every moment")]
+
+pub mod engine;
+pub mod git;
+pub mod process;
+pub mod registry;
+pub mod run;
+pub mod text;

@@ -1,0 +1,203 @@
+//! A real container engine: containerd and dockerd as two processes, in a directory and a network namespace of their own.
+//!
+//! Two processes, because containers then survive a killed dockerd, as they must on a device. An own namespace, because
+//! dockerd rewrites the firewall and the forwarding of the namespace that it runs in.
+
+use super::process::{eventually, output_of};
+use super::registry::Registry;
+use super::run::{has_real_parts, run};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+/// The programs that an engine and its registry need; see scripts/setup for the packages.
+const PROGRAMS: [&str; 9] =
+    ["containerd", "dockerd", "docker", "docker-registry", "busybox", "ip", "iptables", "nsenter", "tar"];
+
+/// One engine, running until the run ends.
+pub struct Engine {
+    directory: PathBuf,
+    namespace: String,
+    /// Kept so that it can be reaped; the guard ends it.
+    containerd: Mutex<Option<Child>>,
+    dockerd: Mutex<Option<Child>>,
+    registry: OnceLock<Registry>,
+}
+
+impl Engine {
+    /// The engine that all tests share: never crash, restart or prune it. `None` where the machine cannot run one and
+    /// nobody promised it could (see [`has_real_parts`]); the test then returns.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Engine> = OnceLock::new();
+        has_real_parts(&PROGRAMS).then(|| SHARED.get_or_init(|| Self::launch("shared")))
+    }
+
+    /// An engine for one test alone, to be crashed and restarted. `purpose` must be unique among the tests, short, and fit
+    /// for a file name.
+    pub fn start(purpose: &str) -> Option<Self> {
+        has_real_parts(&PROGRAMS).then(|| Self::launch(purpose))
+    }
+
+    /// Where the Docker API answers.
+    pub fn docker_socket(&self) -> PathBuf {
+        self.directory.join("docker.sock")
+    }
+
+    /// The registry beside this engine, with the test images; started and filled by the first call.
+    pub fn registry(&self) -> &Registry {
+        self.registry.get_or_init(|| Registry::start(self))
+    }
+
+    /// What `docker` prints for these arguments, trimmed. Panics with its error when it fails.
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        output_of(self.docker_command().args(arguments)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`Engine::docker`], for commands that may fail.
+    pub fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
+        output_of(self.docker_command().args(arguments))
+    }
+
+    /// The `docker` program, talking to this engine and blind to the user's own configuration.
+    pub fn docker_command(&self) -> Command {
+        let mut command = run().command("docker");
+        command.env("DOCKER_CONFIG", self.directory.join("cli"));
+        command.arg("--host").arg(format!("unix://{}", self.docker_socket().display()));
+        command
+    }
+
+    /// A program inside the engine's network namespace, where published ports and the registry are.
+    pub fn inside(&self, program: &str) -> Command {
+        let mut command = run().command("nsenter");
+        // Not `ip netns exec`: that mounts /sys anew and hides the control groups of version 1 from dockerd.
+        command.arg(format!("--net=/run/netns/{}", self.namespace)).arg(program);
+        command
+    }
+
+    /// The answer to `GET path` at a port published on the namespace's loopback, head and body; `Err` while nobody answers.
+    pub fn http_get(&self, port: u16, path: &str) -> Result<String, String> {
+        let mut netcat = self.inside("busybox");
+        netcat.args(["nc", "-w", "5", "127.0.0.1", &port.to_string()]);
+        let mut netcat = netcat
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start busybox nc");
+        // A refused connection ends nc before it reads; the missing answer tells the caller.
+        let _ = write!(netcat.stdin.take().expect("stdin was piped"), "GET {path} HTTP/1.0\r\n\r\n");
+        let output = netcat.wait_with_output().expect("wait for busybox nc");
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        if answer.starts_with("HTTP/") { Ok(answer) } else { Err(format!("no answer from port {port}")) }
+    }
+
+    /// Whether something in the engine's namespace listens at this port of IPv4.
+    pub fn is_listening(&self, port: u16) -> bool {
+        let sockets = output_of(self.inside("cat").arg("/proc/net/tcp")).expect("read the namespace's sockets");
+        // Columns: number, local address, remote address, state; 0A is LISTEN.
+        let local = format!(":{port:04X}");
+        sockets.lines().any(|line| {
+            let mut columns = line.split_whitespace().skip(1);
+            columns.next().is_some_and(|address| address.ends_with(&local)) && columns.nth(1) == Some("0A")
+        })
+    }
+
+    /// Kills dockerd as a crash would. Containers keep running.
+    pub fn crash(&self) {
+        if let Some(mut dockerd) = self.dockerd.lock().expect("no test panics while it holds dockerd").take() {
+            dockerd.kill().expect("kill dockerd");
+            dockerd.wait().expect("reap dockerd");
+        }
+    }
+
+    /// Starts dockerd again after [`Engine::crash`], or crashes and starts it.
+    pub fn restart(&self) {
+        self.crash();
+        // A killed dockerd leaves its pid file and would then refuse to start.
+        let _ = std::fs::remove_file(self.directory.join("dockerd.pid"));
+        let dockerd = self.start_dockerd();
+        *self.dockerd.lock().expect("no test panics while it holds dockerd") = Some(dockerd);
+    }
+
+    fn launch(purpose: &str) -> Self {
+        let directory = run().scratch(purpose);
+        let namespace = format!("{}-{purpose}", run().name());
+        output_of(run().command("ip").args(["netns", "add", &namespace])).expect("make a network namespace");
+        output_of(run().command("ip").args(["-n", &namespace, "link", "set", "lo", "up"])).expect("raise the loopback");
+        let engine = Self {
+            directory,
+            namespace,
+            containerd: Mutex::new(None),
+            dockerd: Mutex::new(None),
+            registry: OnceLock::new(),
+        };
+        *engine.containerd.lock().expect("nobody else has the engine yet") = Some(engine.start_containerd());
+        engine.restart();
+        engine
+    }
+
+    fn start_containerd(&self) -> Child {
+        let directory = self.directory.display();
+        let configuration = format!(
+            "version = 2\nroot = \"{directory}/root\"\nstate = \"{directory}/state\"\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\naddress = \"{directory}/containerd.sock\"\n\
+             [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{directory}/opt\"\n"
+        );
+        std::fs::write(self.directory.join("containerd.toml"), configuration)
+            .expect("write containerd's configuration");
+        let mut containerd = self.inside("containerd");
+        containerd.arg("--config").arg(self.directory.join("containerd.toml"));
+        let socket = self.directory.join("containerd.sock");
+        self.spawn_until(containerd, "containerd", || UnixStream::connect(&socket).is_ok())
+    }
+
+    fn start_dockerd(&self) -> Child {
+        std::fs::write(self.directory.join("daemon.json"), "{}").expect("write dockerd's configuration");
+        let mut dockerd = self.inside("dockerd");
+        let within = |name: &str| self.directory.join(name).display().to_string();
+        dockerd
+            .args(["--config-file", &within("daemon.json")])
+            .args(["--containerd", &within("containerd.sock")])
+            .args(["--data-root", &within("data"), "--exec-root", &within("exec")])
+            .args(["--pidfile", &within("dockerd.pid")])
+            .args(["--host", &format!("unix://{}", within("docker.sock"))])
+            // The guard ends all containers by their control group, which only this driver lets us name.
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", &format!("/{}", run().name())])
+            .args(["--live-restore", "--log-level", "warn"]);
+        self.spawn_until(dockerd, "dockerd", || answers_ping(&self.docker_socket()))
+    }
+
+    /// Starts a program whose output goes to a log in the engine's directory, and waits until it is ready. Panics with the
+    /// log if it ends instead.
+    pub(super) fn spawn_until(&self, mut command: Command, name: &str, is_ready: impl Fn() -> bool) -> Child {
+        let path = self.directory.join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(&path).expect("open a log");
+        let errors = log.try_clone().expect("share the log");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("start a part of the engine");
+        eventually(&format!("{name} is ready"), || {
+            if let Some(status) = child.try_wait().expect("look at a part of the engine") {
+                panic!("{name} ended with {status}:\n{}", std::fs::read_to_string(&path).unwrap_or_default());
+            }
+            is_ready().then_some(())
+        });
+        child
+    }
+
+    /// The engine's directory, for the parts beside it.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+fn answers_ping(socket: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(socket) else { return false };
+    let mut answer = String::new();
+    stream.write_all(b"GET /_ping HTTP/1.0\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.contains("200 OK")
+}

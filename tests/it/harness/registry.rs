@@ -1,0 +1,127 @@
+//! A real image registry beside an engine, with small images to deploy.
+//!
+//! It listens on the loopback of the engine's network namespace: engines trust a registry there without TLS, the images go
+//! nowhere else, and each engine can have one at the same address.
+
+use super::engine::Engine;
+use super::process::output_of;
+use super::run::run;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Mutex;
+
+/// Where the registry listens, as image names start.
+const ADDRESS: &str = "127.0.0.1:5000";
+const PORT: u16 = 5000;
+
+/// A registry with its images.
+pub struct Registry {
+    process: Mutex<Child>,
+    /// Serves its version at port 8080, as `/version`; three versions, oldest first.
+    pub web: [Image; 3],
+    /// Does nothing until it is asked to stop; two versions, oldest first.
+    pub worker: [Image; 2],
+}
+
+/// One image in the registry. It is not in the engine until something pulls it.
+pub struct Image {
+    /// Registry and repository.
+    pub name: String,
+    /// The version, as tag.
+    pub tag: String,
+    /// The manifest's digest, `sha256:…`; it differs from run to run.
+    pub digest: String,
+}
+
+impl Image {
+    /// `name:tag`
+    pub fn by_tag(&self) -> String {
+        format!("{}:{}", self.name, self.tag)
+    }
+
+    /// `name@sha256:…`
+    pub fn by_digest(&self) -> String {
+        format!("{}@{}", self.name, self.digest)
+    }
+}
+
+/// What process 1 of every test image runs besides its work: as process 1 a shell ignores SIGTERM unless it says otherwise,
+/// and stopping would then always take the whole grace period.
+const WEB: &str = r#"trap "exit 0" TERM; httpd -f -p 8080 -h /www & wait"#;
+const WORKER: &str = r#"trap "exit 0" TERM; sleep 86400 & wait"#;
+
+impl Registry {
+    pub(super) fn start(engine: &Engine) -> Self {
+        let directory = engine.directory().join("registry");
+        std::fs::create_dir_all(&directory).expect("make the registry's directory");
+        let configuration = format!(
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {ADDRESS}\n",
+            directory.join("data").display()
+        );
+        std::fs::write(directory.join("config.yml"), configuration).expect("write the registry's configuration");
+        let process = Mutex::new(serve(engine));
+        let root = image_root(&directory);
+        let push = |name: &str, tag: &str, script: &str| push_image(engine, &root, name, tag, script);
+        Self {
+            process,
+            web: ["1.0.0", "1.1.0", "2.0.0"].map(|tag| push("web", tag, WEB)),
+            worker: ["1.0.0", "1.1.0"].map(|tag| push("worker", tag, WORKER)),
+        }
+    }
+
+    /// Makes the registry unreachable: pulls fail from now on.
+    pub fn stop(&self) {
+        let mut process = self.process.lock().expect("no test panics while it holds the registry");
+        process.kill().expect("kill the registry");
+        process.wait().expect("reap the registry");
+    }
+
+    /// Makes the registry reachable again, with the same images.
+    pub fn resume(&self, engine: &Engine) {
+        *self.process.lock().expect("no test panics while it holds the registry") = serve(engine);
+    }
+}
+
+/// Starts the registry on what its directory holds.
+fn serve(engine: &Engine) -> Child {
+    let mut registry = engine.inside("docker-registry");
+    registry.arg("serve").arg(engine.directory().join("registry/config.yml"));
+    engine.spawn_until(registry, "registry", || engine.is_listening(PORT))
+}
+
+/// A root file system: a static busybox, the commands that the images use, and a place for the web root.
+fn image_root(directory: &Path) -> PathBuf {
+    let root = directory.join("root");
+    for folder in ["bin", "www", "data", "tmp"] {
+        std::fs::create_dir_all(root.join(folder)).expect("make a directory of the image");
+    }
+    let busybox = output_of(run().command("sh").args(["-c", "command -v busybox"])).expect("find busybox");
+    std::fs::copy(busybox, root.join("bin/busybox")).expect("copy busybox");
+    for command in
+        ["cat", "env", "echo", "false", "httpd", "kill", "ls", "nc", "nslookup", "sh", "sleep", "touch", "true"]
+    {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(command)).expect("link a busybox command");
+    }
+    root
+}
+
+/// Imports the root as an image, pushes it, and forgets it in the engine, so that using it needs a real pull.
+fn push_image(engine: &Engine, root: &Path, name: &str, tag: &str, script: &str) -> Image {
+    std::fs::write(root.join("www/version"), format!("{name} {tag}\n")).expect("write the version");
+    let name = format!("{ADDRESS}/{name}");
+    let reference = format!("{name}:{tag}");
+    let mut tar =
+        run().command("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("start tar");
+    let command = serde_json::json!(["/bin/sh", "-c", script]);
+    let mut import = engine.docker_command();
+    import
+        .args(["import", "--change", &format!("CMD {command}"), "--change", "EXPOSE 8080", "-", &reference])
+        .stdin(tar.stdout.take().expect("stdout was piped"));
+    output_of(&mut import).expect("import an image");
+    assert!(tar.wait().expect("wait for tar").success(), "tar packs the image");
+    engine.docker(&["push", &reference]);
+    let by_digest = engine.docker(&["inspect", "--format", "{{index .RepoDigests 0}}", &reference]);
+    let digest = by_digest.split_once('@').expect("a pushed image has a digest").1.to_owned();
+    engine.docker(&["image", "rm", "--force", &reference, &by_digest]);
+    Image { name, tag: tag.to_owned(), digest }
+}
