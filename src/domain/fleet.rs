@@ -31,6 +31,26 @@ pub struct FleetState {
     pub approvals: BTreeMap<Digest, Approval>,
     /// Pauses by scope.
     pub holds: BTreeMap<HoldScope, Hold>,
+    /// Records of the store that could not be read.
+    ///
+    /// Whatever such a record is about stands still rather than being decided anew: a device shows a [`Conflict`] with reason
+    /// [`POISONED`] until a person resumes it, a stage is as if it were new, a token or approval does not count, and a hold
+    /// holds without end.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// The reason of the conflict of a device whose record could not be read.
+pub const POISONED: &str = "PoisonedRecord";
+
+/// A record of the store that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Which kind of record: `identity`, `control`, `assignment`, `reported`, `device`, `stage`, `token`, `approval`, `hold`.
+    pub kind: &'static str,
+    /// Of what, as it is written in the store.
+    pub subject: String,
+    /// What the parser said.
+    pub detail: String,
 }
 
 /// One device's document. The parts change at different times and are written apart.
@@ -113,7 +133,7 @@ fn is_zero(value: &u32) -> bool {
 pub struct Conflict {
     /// Since when.
     pub since: Timestamp,
-    /// One word: `DeviceAhead`, `NewerEpoch`, `Clone`.
+    /// One word: `DeviceAhead`, `NewerEpoch`, `Clone`, [`POISONED`].
     pub reason: String,
     /// One sentence.
     pub message: String,
