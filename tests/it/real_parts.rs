@@ -39,6 +39,18 @@ fn a_container_survives_a_crash_of_its_engine() {
 }
 
 #[test]
+fn an_unreachable_registry_fails_pulls_until_it_is_back() {
+    let Some(engine) = Engine::start("registry") else { return };
+    let registry = engine.registry();
+    let [_, worker] = &registry.worker;
+    registry.stop();
+    let refused = engine.try_docker(&["pull", "--quiet", &worker.by_digest()]).expect_err("nothing can be pulled now");
+    assert!(refused.contains("connection refused"), "{refused}");
+    registry.resume(&engine);
+    engine.docker(&["pull", "--quiet", &worker.by_digest()]);
+}
+
+#[test]
 fn engines_leave_the_machines_own_network_alone() {
     let Some(engine) = Engine::shared() else { return };
     let links = output_of(engine.inside("ip").args(["-brief", "link", "show", "docker0"]));

@@ -1,0 +1,42 @@
+# The commands of daily work. `just` alone lists them.
+
+[private]
+default:
+    @just --list --unsorted
+
+# What must hold before a change is merged.
+ci:
+    .ci/run
+
+# All tests; arguments go to cargo test.
+test *arguments:
+    ./scripts/test {{ arguments }}
+
+# The main job, to be watched.
+demo *arguments:
+    ./scripts/demo {{ arguments }}
+
+# The seeded simulation over this many seeds.
+sim seeds="1000":
+    BELLWETHER_SIM_SEEDS={{ seeds }} cargo test --release --all-features --test sim -- --nocapture
+
+# The demo's scenario this many times, killing controller and agents at random moments.
+kill runs="10":
+    BELLWETHER_KILL_RUNS={{ runs }} cargo test --all-features --test it kill -- --nocapture
+
+# One table of measurements; worth writing down in docs/measurements.md.
+bench:
+    ./scripts/bench
+
+# Writes the JSON Schemas that editors use.
+schemas:
+    cargo run --quiet -- schema --write schemas
+
+# Builds the agent for a device and prints its size in bytes.
+size:
+    cargo build --quiet --locked --profile agent --no-default-features --features agent --bin bellwether-agent
+    stat --format '%s' "${CARGO_TARGET_DIR:-target}/agent/bellwether-agent"
+
+# Writes the list of crates in the agent.
+agent-deps:
+    scripts/agent-deps
