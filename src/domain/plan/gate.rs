@@ -215,6 +215,7 @@ fn plan_digest(stage: &StageName, tree: &ObjectId, changes: &[PlannedChange]) ->
 
 /// What becomes of a candidate.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one for each stage and pass, taken apart at once")]
 pub enum Judgement {
     /// It counts from now on.
     Accepted {

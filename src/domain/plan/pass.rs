@@ -250,19 +250,17 @@ fn decide_device(
         let listed = accepted.get(stage)?.devices.get(device)?;
         Some((stage, commit, listed))
     });
-    let assignment = match next_content(input, record, &control, device, wanted, reissue) {
-        Some((stage, commit, spec)) => Some(Assignment {
-            device: device.clone(),
-            stage,
-            commit,
-            order: next_order(state, record, &control),
-            attempt: Attempt::FIRST,
-            spec,
-            rollout: None,
-            assigned_at: now,
-        }),
-        None => None,
-    };
+    let content = next_content(input, record, &control, device, wanted, reissue);
+    let assignment = content.map(|(stage, commit, spec)| Assignment {
+        device: device.clone(),
+        stage,
+        commit,
+        order: next_order(state, record, &control),
+        attempt: Attempt::FIRST,
+        spec,
+        rollout: None,
+        assigned_at: now,
+    });
     if control != *record.control {
         output.changes.push(Change::Control(device.clone(), Arc::new(control)));
     }
