@@ -1,3 +1,8 @@
 //! The agent's decisions: canonical forms, differences, and the state machine that turns events into effects.
 
+pub mod action;
+pub mod backoff;
 pub mod canonical;
+pub mod ledger;
+pub mod machine;
+pub mod steps;

@@ -1,1 +1,117 @@
-//! (being built)
+//! The container engine of a device, as the agent needs it.
+//!
+//! Every operation is safe to repeat: the agent may have been killed in the middle of it, and the step that it computes from
+//! the next look may be the same one. An engine touches only what belongs to its device.
+
+#[cfg(any(test, feature = "testing", feature = "agent"))]
+pub mod fake;
+
+use crate::domain::device::action::{Action, Failure};
+use crate::domain::device::steps::Observed;
+use crate::domain::ids::{AppName, ServiceName, VolumeName};
+use crate::domain::spec::ServiceSpec;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+
+/// What an operation of a port returns: a future that any runtime can drive.
+pub type Answer<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
+
+/// Why the engine could not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// It could not be asked.
+    #[error("the container engine does not answer: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// An image could not be brought.
+    #[error("image {image} could not be pulled: {reason}")]
+    Pull {
+        /// Its reference.
+        image: String,
+        /// What the registry or the engine said.
+        reason: String,
+    },
+    /// Something has the name that this device would use, and does not belong to it.
+    #[error("{kind} {name} exists and does not belong to this device")]
+    NotOwned {
+        /// Container, volume or network.
+        kind: &'static str,
+        /// The name in the engine.
+        name: String,
+    },
+    /// The engine refused.
+    #[error("the engine could not {attempted} {subject}: {reason}")]
+    Failed {
+        /// What was attempted, such as `create`.
+        attempted: &'static str,
+        /// With what.
+        subject: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl EngineError {
+    /// The error as conditions tell it.
+    pub fn failure(&self) -> Failure {
+        let reason = match self {
+            Self::Unavailable { .. } => "EngineUnavailable",
+            Self::Pull { .. } => "PullFailed",
+            Self::NotOwned { .. } => "NotOwned",
+            Self::Failed { .. } => "EngineRefused",
+        };
+        Failure { reason, message: self.to_string() }
+    }
+}
+
+/// A container engine, seen by one device.
+pub trait Engine: Send + Sync {
+    /// A name for reports and logs, such as `docker`.
+    fn name(&self) -> &'static str;
+
+    /// Everything that belongs to this device, and which of these images are present.
+    fn look<'a>(&'a self, images: &'a BTreeSet<String>) -> Answer<'a, Observed, EngineError>;
+
+    /// Brings an image. One that is present already is success.
+    fn pull<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError>;
+
+    /// Makes an app's network. One that is there already is success.
+    fn create_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError>;
+
+    /// Makes a volume. One that is there already is success, and keeps its data.
+    fn create_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError>;
+
+    /// Makes a container that does not run yet. Its image, network and volumes are there.
+    fn create_service<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError>;
+
+    /// Makes a container run, also one that was paused.
+    fn start<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
+
+    /// Stops a container and removes it. None there is success. Named volumes stay.
+    fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
+
+    /// Removes an app's network. None there is success.
+    fn remove_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError>;
+}
+
+/// Performs one of the actions that concern an engine; `None` for one that concerns the OS.
+pub fn perform<'a>(engine: &'a dyn Engine, action: &'a Action) -> Option<Answer<'a, (), EngineError>> {
+    Some(match action {
+        Action::CreateNetwork { app } => engine.create_network(app),
+        Action::CreateVolume { app, volume } => engine.create_volume(app, volume),
+        Action::Pull { image } => engine.pull(image),
+        Action::RemoveService { app, service, why: _ } => engine.remove_service(app, service),
+        Action::CreateService { app, service, spec } => engine.create_service(app, service, spec),
+        Action::StartService { app, service } => engine.start(app, service),
+        Action::RemoveNetwork { app } => engine.remove_network(app),
+        Action::InstallOs { os: _ } => return None,
+    })
+}

@@ -91,8 +91,9 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         command,
         environment: whole_environment,
         labels: whole_labels,
-        user: user.clone().unwrap_or_else(|| image.user.clone()),
-        working_dir: working_dir.clone().unwrap_or_else(|| image.working_dir.clone()),
+        // Engines take an empty user or directory for one that was not given.
+        user: user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| image.user.clone()),
+        working_dir: working_dir.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| image.working_dir.clone()),
         restart: *restart,
         ports: ports.clone(),
         mounts: mounts.clone(),

@@ -4,9 +4,11 @@
 //! payload type and payload bytes, so nothing has to be canonicalised before it is checked.
 
 use crate::domain::assignment::{Assignment, Mark};
+use crate::domain::device::ledger::Held;
 use crate::domain::digest::{Digest, hex};
 use crate::domain::generation::{Attempt, Epoch, Generation, Order};
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
+use crate::domain::reported::Refusal;
 use crate::domain::spec::{SealedSpec, SpecError};
 use crate::domain::time::Timestamp;
 use base64::Engine as _;
@@ -256,4 +258,19 @@ pub fn verify(
     }
     let spec = SealedSpec::open(&statement.spec).map_err(EnvelopeError::Spec)?;
     Ok((statement, spec))
+}
+
+/// What an envelope comes to on a device: an assignment that can be believed, or the refusal to report.
+pub fn offer(envelope: &[u8], trust: &Trust, clock: Option<Timestamp>) -> Result<Held, Refusal> {
+    let (statement, spec) = verify(envelope, trust, clock).map_err(|error| Refusal {
+        offered: None,
+        reason: error.reason().to_owned(),
+        message: match &error {
+            EnvelopeError::Spec(source) => format!("{error}: {source}"),
+            other => other.to_string(),
+        },
+    })?;
+    let mark = statement.mark();
+    let Statement { stage, commit, attempt, .. } = statement;
+    Ok(Held { mark, stage, commit, attempt, spec })
 }

@@ -1,0 +1,349 @@
+//! The agent's state machine: an event in, the next state and effects out. It performs nothing and knows no clock.
+//!
+//! Three lanes run side by side, each an enum of its own, because a slow pull must not stop polls and a silent controller
+//! must not stop repairs:
+//!
+//! ```text
+//! work       Due ─► Looking ─► Ready ─► Acting ─► Due …        Resting ─(timer)─► Due
+//! link       Due ─► Polling ─► AfterWrite ─► Due …             Paused ─(timer)─► Due
+//! reporting  Idle ─► Sending ─► Idle …                         Waiting ─(timer)─► Idle
+//! ```
+//!
+//! What holds whatever happens:
+//! - an assignment is in the ledger before anything is done for it ([`Effect::Persist`] is answered before [`Effect::Act`]);
+//! - steps come from a look of the same turn, and every turn ends with another look: nothing is believed because it was done;
+//! - a difference from something that had been reached is reported before it is mended;
+//! - a report says only what a look returned;
+//! - with no assignment nothing is touched.
+
+mod conditions;
+mod link;
+mod reporting;
+mod work;
+
+use super::action::{Action, Failure};
+use super::backoff::Draws;
+use super::ledger::{Held, Ledger};
+use super::steps::Observed;
+use crate::domain::drift::Difference;
+use crate::domain::ids::{DeviceId, StageName};
+use crate::domain::reported::{Found, ObservedOs, Phase, Refusal, Report};
+use crate::domain::time::Timestamp;
+use conditions::Conditions;
+use link::Link;
+use reporting::Reporting;
+use std::collections::{BTreeMap, BTreeSet};
+use work::Work;
+
+/// What the agent says of itself in every report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The device.
+    pub device: DeviceId,
+    /// The stage that it chooses, for `branch: {from: device}`.
+    pub branch: Option<StageName>,
+    /// Facts such as `arch` or `agent_version`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// How often things are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Whether polls are held open.
+    pub poll: PollMode,
+    /// Seconds between polls at start, after errors and in plain mode. A spec's `poll_interval_secs` goes before it.
+    pub poll_interval_secs: u32,
+    /// Seconds between looks while everything is as it should be.
+    pub look_interval_secs: u32,
+}
+
+/// Whether polls are held open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollMode {
+    /// The controller holds a poll until there is news.
+    Long,
+    /// Every poll is answered at once.
+    Plain,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { poll: PollMode::Long, poll_interval_secs: 60, look_interval_secs: 30 }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The controller offered an assignment, and its envelope was believed.
+    Offered(Box<Held>),
+    /// The controller offered something that was not believed.
+    Refused(Refusal),
+    /// The controller has nothing newer than the entity tag that the poll carried.
+    NotModified,
+    /// The controller has nothing for this device.
+    NothingAssigned,
+    /// A poll came to nothing.
+    LinkFailed {
+        /// Why.
+        failure: Failure,
+        /// `Retry-After`, if the answer had one.
+        retry_after_secs: Option<u64>,
+    },
+    /// A look ended.
+    Looked(Box<Look>),
+    /// The action was performed.
+    Done,
+    /// The action failed.
+    Failed(Failure),
+    /// The ledger was written, durably.
+    Persisted,
+    /// The ledger could not be written; the previous one stands.
+    PersistFailed(Failure),
+    /// The controller took the report.
+    ReportAnswered,
+    /// The report came to nothing.
+    ReportFailed {
+        /// Why.
+        failure: Failure,
+        /// `Retry-After`, if the answer had one.
+        retry_after_secs: Option<u64>,
+    },
+    /// A timer ran out.
+    TimerDue(Timer),
+    /// The process was asked to stop.
+    StopRequested,
+}
+
+/// What a look at engine and OS returned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// What the container engine has.
+    pub apps: Result<Observed, Failure>,
+    /// What the OS updater has; `None` without an updater.
+    pub os: Result<Option<ObservedOs>, Failure>,
+}
+
+/// What the shell shall do. Effects are performed in order; each of the first five is answered by one event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write the ledger durably. Answered before anything else is done with the machine.
+    Persist(Box<Ledger>),
+    /// Look at engine and OS.
+    Look {
+        /// The images whose presence is of interest.
+        images: BTreeSet<String>,
+    },
+    /// Change the device.
+    Act(Action),
+    /// Send a report.
+    Report(Box<Report>),
+    /// Ask for news.
+    Poll {
+        /// The entity tag of what the ledger holds.
+        etag: Option<String>,
+        /// How long the controller may hold the poll, in seconds; 0 asks for an answer at once.
+        wait_secs: u64,
+    },
+    /// Set a timer. It replaces an earlier one of the same name.
+    Wake {
+        /// Which.
+        timer: Timer,
+        /// Milliseconds from now, on a clock that never jumps.
+        after_millis: i64,
+    },
+    /// End the process.
+    Exit,
+}
+
+/// The names of timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// The next look.
+    Work,
+    /// The next poll.
+    Link,
+    /// The next report.
+    Report,
+    /// The next try to write the ledger.
+    Ledger,
+}
+
+/// The agent.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    about: About,
+    pace: Pace,
+    start_id: String,
+    /// What the ledger's file holds.
+    durable: Ledger,
+    /// What it shall hold.
+    wanted: Ledger,
+    write: Write,
+    work: Work,
+    link: Link,
+    reporting: Reporting,
+    life: Life,
+    phase: Phase,
+    conditions: Conditions,
+    /// The last look.
+    seen: Option<Look>,
+    found: Vec<Found>,
+    /// How many differences were ever found in this start.
+    found_total: u64,
+    /// What was found and is not mended yet.
+    unmended: Vec<Difference>,
+    refused: Option<Refusal>,
+    draws: Draws,
+}
+
+/// How writing the ledger stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Write {
+    /// Nothing is being written.
+    Idle,
+    /// This is being written.
+    Writing(Box<Ledger>),
+    /// The last try failed, as often in a row; a timer is set.
+    Failed(u32),
+}
+
+/// Whether the agent goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// Asked to stop; waits for the action or the write under way.
+    Stopping,
+    Ended,
+}
+
+impl Machine {
+    /// A start of the agent with the ledger as it was found. The first effect writes the start's number.
+    pub fn start(about: About, pace: Pace, ledger: Ledger, start_id: String, now: Timestamp) -> (Self, Vec<Effect>) {
+        let mut wanted = ledger.clone();
+        wanted.starts = wanted.starts.saturating_add(1);
+        let start = wanted.starts;
+        let mut machine = Self {
+            link: Link::new(&about.device, start),
+            reporting: Reporting::new(&about.device, start, now),
+            draws: Draws::new(&about.device, start, "work"),
+            about,
+            pace,
+            start_id,
+            durable: ledger,
+            wanted,
+            write: Write::Idle,
+            work: Work::due(),
+            life: Life::Running,
+            phase: Phase::Waiting,
+            conditions: Conditions::default(),
+            seen: None,
+            found: Vec::new(),
+            found_total: 0,
+            unmended: Vec::new(),
+            refused: None,
+        };
+        if machine.wanted.accepted.is_some() {
+            machine.phase = Phase::Applying;
+        }
+        let mut effects = Vec::new();
+        machine.begin_polling(&mut effects);
+        machine.advance(now, &mut effects);
+        (machine, effects)
+    }
+
+    /// Takes an event; returns the next state and what is to be done. Events that answer nothing are ignored.
+    pub fn step(mut self, event: Event, now: Timestamp) -> (Self, Vec<Effect>) {
+        let mut effects = Vec::new();
+        if self.life == Life::Ended {
+            return (self, effects);
+        }
+        match event {
+            Event::Offered(held) => self.offered(*held, now, &mut effects),
+            Event::Refused(refusal) => self.refuse(refusal, now, &mut effects),
+            Event::NotModified => self.not_modified(now, &mut effects),
+            Event::NothingAssigned => self.nothing_assigned(now, &mut effects),
+            Event::LinkFailed { failure: _, retry_after_secs } => self.link_failed(retry_after_secs, &mut effects),
+            Event::Looked(look) => self.looked(*look, now, &mut effects),
+            Event::Done => self.done(now, &mut effects),
+            Event::Failed(failure) => self.failed(&failure, now, &mut effects),
+            Event::Persisted => self.persisted(now),
+            Event::PersistFailed(failure) => self.persist_failed(&failure, now, &mut effects),
+            Event::ReportAnswered => self.reporting.answered(),
+            Event::ReportFailed { failure: _, retry_after_secs } => {
+                self.reporting.failed(retry_after_secs, &mut effects);
+            }
+            Event::TimerDue(Timer::Work) => self.work.timer_due(),
+            Event::TimerDue(Timer::Link) => self.link.timer_due(),
+            Event::TimerDue(Timer::Report) => self.reporting.timer_due(),
+            Event::TimerDue(Timer::Ledger) => self.ledger_timer_due(),
+            Event::StopRequested => self.life = Life::Stopping,
+        }
+        self.advance(now, &mut effects);
+        (self, effects)
+    }
+
+    /// What the agent is doing, for logs and tests.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The ledger as its file holds it.
+    pub fn ledger(&self) -> &Ledger {
+        &self.durable
+    }
+
+    /// Starts whatever can start now, lane by lane. Every event ends here, so no lane can be forgotten.
+    fn advance(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.life == Life::Stopping {
+            if !self.work.is_acting() && !matches!(self.write, Write::Writing(_)) {
+                self.life = Life::Ended;
+                effects.push(Effect::Exit);
+            }
+            return;
+        }
+        if self.write == Write::Idle && self.wanted != self.durable {
+            self.write = Write::Writing(Box::new(self.wanted.clone()));
+            effects.push(Effect::Persist(Box::new(self.wanted.clone())));
+        }
+        // Before the work: what was found must go out before the first mending action.
+        self.advance_reporting(now, effects);
+        self.advance_work(effects);
+        self.advance_link(now, effects);
+    }
+
+    /// Whether everything that must not be forgotten is in the file.
+    fn is_durable(&self) -> bool {
+        self.wanted == self.durable
+    }
+
+    fn persisted(&mut self, now: Timestamp) {
+        if let Write::Writing(written) = std::mem::replace(&mut self.write, Write::Idle) {
+            let moved = written.mark() != self.durable.mark();
+            self.durable = *written;
+            self.conditions.clear(conditions::LEDGER_WRITABLE);
+            if moved {
+                self.adopt(now);
+            }
+        }
+    }
+
+    fn persist_failed(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        let failures = match self.write {
+            // A failed write was retried by its timer, which made it idle; the condition tells how it stood before.
+            Write::Idle | Write::Writing(_) => self.conditions.repeats(conditions::LEDGER_WRITABLE) + 1,
+            Write::Failed(failures) => failures,
+        };
+        self.write = Write::Failed(failures);
+        self.conditions.fails(conditions::LEDGER_WRITABLE, failure, now);
+        let after_millis = work::RETRY.wait_millis(failures, self.draws.draw());
+        effects.push(Effect::Wake { timer: Timer::Ledger, after_millis });
+        self.release_after_failed_write(effects);
+    }
+
+    fn ledger_timer_due(&mut self) {
+        if matches!(self.write, Write::Failed(_)) {
+            self.write = Write::Idle;
+        }
+    }
+}

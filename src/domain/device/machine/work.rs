@@ -1,0 +1,302 @@
+//! The lane that looks, compares and mends.
+
+use super::conditions::{ENGINE_AVAILABLE, LAST_CHANGE, OS_UPDATER_AVAILABLE, READY};
+use super::{Effect, Life, Look, Machine, Timer};
+use crate::domain::condition::ConditionStatus;
+use crate::domain::device::action::{Action, Failure};
+use crate::domain::device::backoff::{Backoff, next_poll_millis};
+use crate::domain::device::ledger::Held;
+use crate::domain::device::steps::{Observed, all_differences, app_steps, images, os_steps};
+use crate::domain::drift::Difference;
+use crate::domain::reported::{Found, ObservedOs, Phase};
+use crate::domain::spec::DeviceSpec;
+use crate::domain::time::Timestamp;
+use std::collections::VecDeque;
+
+/// Back-off after failures: often enough to notice a registry that is back, seldom enough for a metered link.
+pub(super) const RETRY: Backoff = Backoff { base_millis: 1000, cap_millis: 900_000 };
+
+/// How many actions the condition that tells of the last change names.
+const MAX_TOLD_ACTIONS: usize = 12;
+
+/// Where the lane is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Work {
+    /// Looks as soon as possible.
+    Due(Before),
+    /// A look is under way, for the assignment that the ledger held when it began.
+    Looking(Option<Box<Held>>, Before),
+    /// Steps are known; they wait for the ledger, and for what was found to be told.
+    Ready {
+        /// What they lead to.
+        of: Box<Held>,
+        /// The steps, at least one.
+        steps: VecDeque<Action>,
+    },
+    /// The first of the steps is being performed.
+    Acting {
+        /// What they lead to.
+        of: Box<Held>,
+        /// The step.
+        step: Action,
+        /// What comes after it.
+        rest: VecDeque<Action>,
+        /// What was done in this turn.
+        done: Vec<Action>,
+    },
+    /// Nothing to do until the timer, or an assignment, comes.
+    Resting,
+}
+
+/// What came just before a look.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Before {
+    /// Nothing that the look should confirm.
+    Nothing,
+    /// All of these were done; a look that asks for the same again says that they did not help.
+    Did(Vec<Action>),
+}
+
+/// What a look comes to, given what is wanted.
+struct Judgement {
+    steps: Vec<Action>,
+    differences: Vec<Difference>,
+    standing: Standing,
+}
+
+/// How a device stands for which there are no steps.
+enum Standing {
+    /// Everything is there.
+    Settled,
+    /// Something is not there, or not known to be.
+    Lacking(Failure),
+}
+
+impl Work {
+    pub(super) fn due() -> Self {
+        Self::Due(Before::Nothing)
+    }
+
+    pub(super) fn timer_due(&mut self) {
+        if *self == Self::Resting {
+            *self = Self::due();
+        }
+    }
+
+    pub(super) fn is_acting(&self) -> bool {
+        matches!(self, Self::Acting { .. })
+    }
+}
+
+impl Machine {
+    pub(super) fn advance_work(&mut self, effects: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.work, Work::Resting) {
+            Work::Due(before) => {
+                let held = self.durable.accepted.clone().map(Box::new);
+                let images = held.as_ref().map(|held| images(&held.spec.spec)).unwrap_or_default();
+                effects.push(Effect::Look { images });
+                self.work = Work::Looking(held, before);
+            }
+            Work::Ready { of, mut steps } if self.is_durable() && self.has_told_what_it_found() => {
+                let step = steps.pop_front().expect("steps are ready only if there is at least one");
+                effects.push(Effect::Act(step.clone()));
+                self.work = Work::Acting { of, step, rest: steps, done: Vec::new() };
+            }
+            unchanged @ (Work::Looking(..) | Work::Ready { .. } | Work::Acting { .. } | Work::Resting) => {
+                self.work = unchanged;
+            }
+        }
+    }
+
+    /// The ledger holds a newer assignment: whatever was planned for the old one is void.
+    pub(super) fn adopt(&mut self, now: Timestamp) {
+        self.unmended.clear();
+        self.phase = Phase::Applying;
+        self.conditions.set(READY, ConditionStatus::False, "Applying", "a newer assignment was accepted", now);
+        match self.work {
+            Work::Resting | Work::Ready { .. } => self.work = Work::due(),
+            // Both notice by themselves when they end.
+            Work::Looking(..) | Work::Acting { .. } | Work::Due(_) => {}
+        }
+    }
+
+    pub(super) fn looked(&mut self, look: Look, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Work::Looking(held, before) = std::mem::replace(&mut self.work, Work::Resting) else { return };
+        self.note_availability(&look, held.as_deref(), now);
+        let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look));
+        self.seen = Some(look);
+        if held.as_ref().map(|held| held.mark) != self.durable.mark() {
+            self.work = Work::due();
+            return;
+        }
+        let (Some(held), Some(Judgement { steps, differences, standing })) = (held, judgement) else {
+            self.phase = Phase::Waiting;
+            return self.rest(effects);
+        };
+        if !steps.is_empty() && before == Before::Did(steps.clone()) {
+            let message = format!("{} was done and has to be done again", steps[0]);
+            return self.give_up(&held, &Failure { reason: "NoEffect", message }, now, effects);
+        }
+        self.note_found(&held, differences, &steps, now);
+        match (steps.is_empty(), standing) {
+            (true, Standing::Settled) => self.settle(&held, now, effects),
+            (true, Standing::Lacking(failure)) => self.wait_and_see(&failure, now, effects),
+            (false, _) => {
+                if self.phase != Phase::Failing {
+                    self.phase = Phase::Applying;
+                    let message = format!("{} steps, the first is: {}", steps.len(), steps[0]);
+                    self.conditions.set(READY, ConditionStatus::False, "Applying", &message, now);
+                }
+                self.work = Work::Ready { of: held, steps: steps.into() };
+            }
+        }
+    }
+
+    pub(super) fn done(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Work::Acting { of, step, mut rest, mut done } = std::mem::replace(&mut self.work, Work::Resting) else {
+            return;
+        };
+        done.push(step);
+        if self.life != Life::Running || self.durable.mark() != Some(of.mark) || !self.is_durable() {
+            self.note_done(&done, now);
+            self.work = Work::due();
+            return;
+        }
+        match rest.pop_front() {
+            Some(step) => {
+                effects.push(Effect::Act(step.clone()));
+                self.work = Work::Acting { of, step, rest, done };
+            }
+            None => {
+                self.note_done(&done, now);
+                self.work = Work::Due(Before::Did(done));
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Work::Acting { of, step, rest: _, done } = std::mem::replace(&mut self.work, Work::Resting) else {
+            return;
+        };
+        self.note_done(&done, now);
+        let failure = Failure { reason: failure.reason, message: format!("{step}: {}", failure.message) };
+        if self.wanted.mark() != Some(of.mark) {
+            // It was for an assignment that a newer one replaced.
+            self.work = Work::due();
+            return;
+        }
+        self.give_up(&of, &failure, now, effects);
+    }
+
+    /// Everything is there: remembers it, and looks again after a while.
+    fn settle(&mut self, held: &Held, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.unmended.clear();
+        self.wanted.applied = Some(held.mark.digest);
+        self.wanted.forget_failures(held.mark.digest);
+        self.phase = Phase::Settled;
+        self.conditions.holds(READY, "Settled", now);
+        self.rest(effects);
+    }
+
+    /// There is nothing to do about it but to look again, sooner than while everything is well.
+    fn wait_and_see(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Failing;
+        self.conditions.fails(READY, failure, now);
+        let cap_millis = i64::from(self.pace.look_interval_secs) * 1000;
+        let backoff = Backoff { base_millis: RETRY.base_millis, cap_millis };
+        let after_millis = backoff.wait_millis(self.conditions.repeats(READY), self.draws.draw());
+        self.work = Work::Resting;
+        effects.push(Effect::Wake { timer: Timer::Work, after_millis });
+    }
+
+    /// Leaves the device as it is, counts the failure, and tries again later.
+    fn give_up(&mut self, held: &Held, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Failing;
+        self.conditions.fails(READY, failure, now);
+        let digest = held.mark.digest;
+        if self.wanted.mark() == Some(held.mark) {
+            self.wanted.count_failure(digest, held.attempt);
+        }
+        let failures = self.wanted.failures(digest, held.attempt);
+        let after_millis = RETRY.wait_millis(failures, self.draws.draw());
+        self.work = Work::Resting;
+        effects.push(Effect::Wake { timer: Timer::Work, after_millis });
+    }
+
+    fn rest(&mut self, effects: &mut Vec<Effect>) {
+        self.work = Work::Resting;
+        let after_millis = next_poll_millis(self.pace.look_interval_secs, self.draws.draw());
+        effects.push(Effect::Wake { timer: Timer::Work, after_millis });
+    }
+
+    /// Records what differs from something that had been reached, once until it is mended.
+    fn note_found(&mut self, held: &Held, differences: Vec<Difference>, steps: &[Action], now: Timestamp) {
+        if self.durable.applied != Some(held.mark.digest) || steps.is_empty() {
+            return;
+        }
+        for difference in differences {
+            if self.unmended.contains(&difference) {
+                continue;
+            }
+            self.unmended.push(difference.clone());
+            self.found.push(Found { at: now, observed: held.mark, difference });
+            self.found_total += 1;
+        }
+        self.bound_found();
+    }
+
+    fn note_done(&mut self, done: &[Action], now: Timestamp) {
+        if done.is_empty() {
+            return;
+        }
+        let mut told: Vec<String> = done.iter().take(MAX_TOLD_ACTIONS).map(Action::to_string).collect();
+        if let more @ 1.. = done.len().saturating_sub(MAX_TOLD_ACTIONS) {
+            told.push(format!("{more} more"));
+        }
+        self.conditions.set(LAST_CHANGE, ConditionStatus::True, "Done", &told.join("; "), now);
+    }
+
+    fn note_availability(&mut self, look: &Look, held: Option<&Held>, now: Timestamp) {
+        match &look.apps {
+            Ok(_) => self.conditions.holds(ENGINE_AVAILABLE, "Answers", now),
+            Err(failure) => self.conditions.fails(ENGINE_AVAILABLE, failure, now),
+        }
+        let wants_os = held.is_some_and(|held| held.spec.spec.os.is_some());
+        match &look.os {
+            Ok(Some(_)) => self.conditions.holds(OS_UPDATER_AVAILABLE, "Answers", now),
+            Ok(None) if wants_os => self.conditions.fails(OS_UPDATER_AVAILABLE, &no_updater(), now),
+            Ok(None) => self.conditions.clear(OS_UPDATER_AVAILABLE),
+            Err(failure) => self.conditions.fails(OS_UPDATER_AVAILABLE, failure, now),
+        }
+    }
+}
+
+/// Compares what is wanted with what was found. An engine that does not answer does not keep the OS from being mended, nor
+/// the other way round.
+fn judge(spec: &DeviceSpec, look: &Look) -> Judgement {
+    let observed: Option<&Observed> = look.apps.as_ref().ok();
+    let os: Option<&ObservedOs> = look.os.as_ref().ok().and_then(Option::as_ref);
+    let mut steps = observed.map(|observed| app_steps(spec, observed)).unwrap_or_default();
+    steps.extend(os.map(|os| os_steps(spec, os)).unwrap_or_default());
+    let differences = all_differences(spec, observed, os);
+    let standing = match (&look.apps, &look.os) {
+        (Err(failure), _) | (_, Err(failure)) => Standing::Lacking(failure.clone()),
+        (Ok(_), Ok(None)) if spec.os.is_some() => Standing::Lacking(no_updater()),
+        (Ok(_), Ok(_)) => match differences.first() {
+            None => Standing::Settled,
+            Some(first) => Standing::Lacking(not_running(first, differences.len())),
+        },
+    };
+    Judgement { steps, differences, standing }
+}
+
+fn no_updater() -> Failure {
+    Failure { reason: "NoUpdater", message: "an OS is assigned, but the agent has no OS updater".to_owned() }
+}
+
+/// Differences without steps: containers that the engine itself keeps restarting.
+fn not_running(first: &Difference, all: usize) -> Failure {
+    let found = first.found.as_deref().unwrap_or("absent");
+    let more = if all > 1 { format!(", and {} more", all - 1) } else { String::new() };
+    Failure { reason: "ServicesNotRunning", message: format!("{}: {found}{more}", first.subject) }
+}

@@ -1,0 +1,247 @@
+//! A container engine and an OS updater as values: the semantics of the ports without any IO.
+//!
+//! Tests and the simulation use them as they are; the agent's simulated engine keeps one in a file. They are honest: what
+//! the ports promise holds, and what a real engine refuses is refused (a missing image, a port that is taken, a network in
+//! use).
+
+use super::EngineError;
+use crate::domain::device::action::Action;
+use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
+use crate::domain::device::steps::Observed;
+use crate::domain::digest::Digest;
+use crate::domain::ids::{AppName, ServiceName, VariableName, Version};
+use crate::domain::reported::{ObservedApp, ObservedOs, ObservedService, Presence, ServiceState};
+use crate::domain::spec::{Network, OsSpec, Port, ServiceSpec};
+use crate::ports::os::OsError;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A container engine of one device as a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FakeEngine {
+    /// What there is.
+    #[serde(default)]
+    pub apps: BTreeMap<AppName, ObservedApp>,
+    /// Images that are present.
+    #[serde(default)]
+    pub images: BTreeSet<String>,
+    /// How often each container was made: `app/service` and the digest of its canonical form.
+    #[serde(default)]
+    pub creates: BTreeMap<String, u64>,
+    /// Counts the operations that changed something or tried to.
+    #[serde(default)]
+    pub operations: u64,
+}
+
+/// The version that a fake updater reports before anything was installed.
+pub const FACTORY_VERSION: &str = "factory";
+
+/// An OS updater as a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FakeOs {
+    /// What runs.
+    pub running: ObservedOs,
+    /// How often something was installed.
+    #[serde(default)]
+    pub installs: u64,
+}
+
+impl Default for FakeOs {
+    fn default() -> Self {
+        let version = Version::new(FACTORY_VERSION).expect("the constant is a version");
+        Self { running: ObservedOs { name: None, version }, installs: 0 }
+    }
+}
+
+impl FakeOs {
+    /// Installs an image: it runs at once.
+    pub fn install(&mut self, os: &OsSpec) -> Result<(), OsError> {
+        self.running = ObservedOs { name: Some(os.name.clone()), version: os.version.clone() };
+        self.installs += 1;
+        Ok(())
+    }
+}
+
+/// A change that somebody makes by hand, behind the agent's back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tamper {
+    /// Remove a container.
+    Remove {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+    },
+    /// Stop a container.
+    Stop {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+    },
+    /// Change a variable of a container.
+    SetVariable {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+        /// The variable.
+        name: VariableName,
+        /// Its new value.
+        value: String,
+    },
+}
+
+/// What an image supplies in the fake: a fixed function of its reference, so that every device agrees on it.
+pub fn image_defaults(image: &str) -> ImageDefaults {
+    let name = Digest::of(image.as_bytes()).short();
+    ImageDefaults {
+        entrypoint: vec!["/sbin/entrypoint".to_owned()],
+        command: vec!["serve".to_owned()],
+        environment: BTreeMap::from([
+            ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            ("IMAGE_BUILD".to_owned(), name),
+        ]),
+        labels: BTreeMap::from([("org.example.vendor".to_owned(), "fake".to_owned())]),
+        user: String::new(),
+        working_dir: "/srv".to_owned(),
+    }
+}
+
+/// The key under which [`FakeEngine::creates`] counts a container.
+pub fn create_key(app: &AppName, service: &ServiceName, content: &CanonicalService) -> String {
+    let text = serde_json::to_string(content).expect("canonical values have only string keys");
+    format!("{app}/{service} {}", Digest::of(text.as_bytes()))
+}
+
+impl FakeEngine {
+    /// Everything that there is, and which of these images are present.
+    pub fn look(&self, images: &BTreeSet<String>) -> Observed {
+        Observed { apps: self.apps.clone(), images: images.intersection(&self.images).cloned().collect() }
+    }
+
+    /// Performs an action. One for the OS is none of the engine's.
+    pub fn perform(&mut self, action: &Action) -> Result<(), EngineError> {
+        self.operations += 1;
+        match action {
+            Action::CreateNetwork { app } => {
+                self.app(app).network = Presence::Present;
+                Ok(())
+            }
+            Action::CreateVolume { app, volume } => {
+                self.app(app).volumes.insert(volume.clone());
+                Ok(())
+            }
+            Action::Pull { image } => {
+                self.images.insert(image.clone());
+                Ok(())
+            }
+            Action::RemoveService { app, service, why: _ } => {
+                self.app(app).services.remove(service);
+                self.drop_empty(app);
+                Ok(())
+            }
+            Action::CreateService { app, service, spec } => self.create(app, service, spec),
+            Action::StartService { app, service } => self.start(app, service),
+            Action::RemoveNetwork { app } => self.remove_network(app),
+            Action::InstallOs { os: _ } => Ok(()),
+        }
+    }
+
+    /// Changes something by hand. `false` if there is nothing to change.
+    pub fn tamper(&mut self, tamper: &Tamper) -> bool {
+        match tamper {
+            Tamper::Remove { app, service } => {
+                self.apps.get_mut(app).is_some_and(|app| app.services.remove(service).is_some())
+            }
+            Tamper::Stop { app, service } => {
+                self.found(app, service).map(|found| found.state = ServiceState::Exited(137)).is_some()
+            }
+            Tamper::SetVariable { app, service, name, value } => self
+                .found(app, service)
+                .map(|found| found.content.environment.insert(name.to_string(), value.clone()))
+                .is_some(),
+        }
+    }
+
+    fn create(&mut self, app: &AppName, service: &ServiceName, spec: &ServiceSpec) -> Result<(), EngineError> {
+        let refused =
+            |reason: String| EngineError::Failed { attempted: "create", subject: format!("{app}/{service}"), reason };
+        if !self.images.contains(&spec.image) {
+            return Err(refused(format!("no such image: {}", spec.image)));
+        }
+        let place = self.app(app);
+        if place.services.contains_key(service) {
+            return Err(refused("the name is in use".to_owned()));
+        }
+        if spec.network == Network::App && place.network == Presence::Absent {
+            return Err(refused("no such network".to_owned()));
+        }
+        if let Some(mount) = spec.mounts.values().find(|mount| !place.volumes.contains(&mount.volume)) {
+            return Err(refused(format!("no such volume: {}", mount.volume)));
+        }
+        let image_defaults = image_defaults(&spec.image);
+        let content = canonical(spec, &image_defaults);
+        let key = create_key(app, service, &content);
+        let state = ServiceState::Created;
+        place.services.insert(service.clone(), ObservedService { content, image_defaults, state, restarts: 0 });
+        *self.creates.entry(key).or_default() += 1;
+        Ok(())
+    }
+
+    fn start(&mut self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+        let refused =
+            |reason: String| EngineError::Failed { attempted: "start", subject: format!("{app}/{service}"), reason };
+        let wanted = match self.found(app, service) {
+            Some(found) => found.content.ports.clone(),
+            None => return Err(refused("no such container".to_owned())),
+        };
+        if let Some(port) = self.taken(app, service, &wanted) {
+            return Err(refused(format!("port {port} is already allocated")));
+        }
+        if let Some(found) = self.found(app, service) {
+            found.state = ServiceState::Running;
+        }
+        Ok(())
+    }
+
+    /// The first of these host ports that another running container has.
+    fn taken(&self, app: &AppName, service: &ServiceName, wanted: &BTreeSet<Port>) -> Option<u16> {
+        let others = self.apps.iter().flat_map(|(name, found)| found.services.iter().map(move |one| (name, one)));
+        let running = others
+            .filter(|(name, (other, found))| (*name, *other) != (app, service) && found.state == ServiceState::Running);
+        let held: Vec<&Port> = running.flat_map(|(_, (_, found))| &found.content.ports).collect();
+        let clashes = |port: &&Port| {
+            held.iter().any(|other| {
+                other.published == port.published
+                    && other.transport == port.transport
+                    && (other.host_ip == port.host_ip || other.host_ip.is_none() || port.host_ip.is_none())
+            })
+        };
+        wanted.iter().filter(|port| port.published.is_some()).find(clashes).and_then(|port| port.published)
+    }
+
+    fn remove_network(&mut self, app: &AppName) -> Result<(), EngineError> {
+        let place = self.app(app);
+        if place.services.values().any(|found| found.content.network == Network::App) {
+            let reason = "the network has active endpoints".to_owned();
+            return Err(EngineError::Failed { attempted: "remove", subject: format!("network of {app}"), reason });
+        }
+        place.network = Presence::Absent;
+        self.drop_empty(app);
+        Ok(())
+    }
+
+    fn app(&mut self, app: &AppName) -> &mut ObservedApp {
+        self.apps.entry(app.clone()).or_default()
+    }
+
+    fn found(&mut self, app: &AppName, service: &ServiceName) -> Option<&mut ObservedService> {
+        self.apps.get_mut(app)?.services.get_mut(service)
+    }
+
+    /// An app of which nothing is left is not there.
+    fn drop_empty(&mut self, app: &AppName) {
+        self.apps.retain(|name, found| name != app || *found != ObservedApp::default());
+    }
+}
