@@ -21,6 +21,11 @@ mod link;
 mod reporting;
 mod work;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
+
 use super::action::{Action, Failure};
 use super::backoff::Draws;
 use super::ledger::{Held, Ledger};

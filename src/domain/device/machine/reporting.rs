@@ -102,8 +102,8 @@ impl Machine {
         if self.seen.is_none() || self.durable.starts != self.wanted.starts {
             return;
         }
-        // What is being written is told in the same report.
-        if matches!(self.write, Write::Writing(_)) {
+        // What is being written or looked at is told in the same report: both end soon.
+        if matches!(self.write, Write::Writing(_)) || matches!(self.work, Work::Due(_) | Work::Looking(..)) {
             return;
         }
         let urgent = matches!(self.work, Work::Ready { .. }) && !self.has_told_what_it_found();

@@ -144,8 +144,7 @@ impl Machine {
             (false, _) => {
                 if self.phase != Phase::Failing {
                     self.phase = Phase::Applying;
-                    let message = format!("{} steps, the first is: {}", steps.len(), steps[0]);
-                    self.conditions.set(READY, ConditionStatus::False, "Applying", &message, now);
+                    self.conditions.set(READY, ConditionStatus::False, "Applying", &show_steps(&steps), now);
                 }
                 self.work = Work::Ready { of: held, steps: steps.into() };
             }
@@ -288,6 +287,14 @@ fn judge(spec: &DeviceSpec, look: &Look) -> Judgement {
         },
     };
     Judgement { steps, differences, standing }
+}
+
+fn show_steps(steps: &[Action]) -> String {
+    match steps {
+        [] => "no steps".to_owned(),
+        [only] => only.to_string(),
+        [first, rest @ ..] => format!("{first}, and {} more steps", rest.len()),
+    }
 }
 
 fn no_updater() -> Failure {
