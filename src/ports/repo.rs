@@ -5,6 +5,11 @@ pub use crate::domain::snapshot::Head;
 use crate::domain::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+pub mod contract;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+
 /// What asking for news came to. Unavailable never means empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetch {
