@@ -1,5 +1,11 @@
 //! The validated meaning of a commit: what each device shall run.
 
+mod explain;
+mod resolve;
+
+pub use explain::{Explained, Explanation, Overridden, explain};
+pub use resolve::Resolver;
+
 use super::finding::{Affects, Finding, Severity};
 use super::ids::{DeviceId, FleetName, StageName};
 use super::spec::SealedSpec;

@@ -1,6 +1,7 @@
 //! A device asks to belong to the fleet.
 
 use crate::domain::digest::{Digest, unhex};
+use crate::domain::enrollment::parse_credential;
 use crate::domain::fleet::{
     Change, Contender, Event, FleetState, Identity, IdentityStatus, MAX_PENDING, TokenBound, TokenRecord,
 };
@@ -41,11 +42,6 @@ pub enum EnrollError {
 /// The hash under which a device's key is kept and looked up.
 pub fn key_hash(key: &str) -> Option<Digest> {
     unhex(key).filter(|bytes| bytes.len() == 32).map(|bytes| Digest::of(&bytes))
-}
-
-/// The hash under which the secret part of a token or an operator's key is kept.
-pub fn secret_hash(secret: &str) -> Digest {
-    Digest::of(secret.as_bytes())
 }
 
 /// Decides an enrollment. Asking again with the same key changes nothing.
@@ -173,11 +169,10 @@ fn valid_token<'a>(
     now: Timestamp,
 ) -> Result<(&'a str, &'a TokenRecord), EnrollError> {
     let bad = || EnrollError::BadToken { device: device.clone() };
-    let mut parts = token.strip_prefix("bwt1_").ok_or_else(bad)?.splitn(2, '_');
-    let (Some(id), Some(secret)) = (parts.next(), parts.next()) else { return Err(bad()) };
-    let (id, record) = state.tokens.get_key_value(id).ok_or_else(bad)?;
+    let (id, secret) = parse_credential(token).map_err(|_| bad())?;
+    let (id, record) = state.tokens.get_key_value(&id.to_string()).ok_or_else(bad)?;
     // Digests of 32 random bytes: comparing them tells nothing about the secret.
-    let fits = record.secret_hash == secret_hash(secret)
+    let fits = record.secret_hash == secret.digest()
         && record.uses_left > 0
         && now < record.expires
         && admits(&record.bound, device);

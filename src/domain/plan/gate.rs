@@ -3,7 +3,7 @@
 use crate::domain::desired::Desired;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{Approval, FleetState, HeldChange, HeldReason, StageRecord, Waiting, WaitingFor};
-use crate::domain::ids::{DeviceId, ObjectId, StageName};
+use crate::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
 use crate::domain::plan::ownership::claims;
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::snapshot::Head;
@@ -19,7 +19,9 @@ pub struct Candidate {
     pub head: Head,
     /// Its meaning.
     pub desired: Arc<Desired>,
-    /// How it relates to the commit that counts.
+    /// The commit that counted when this one was read.
+    pub base: Option<CommitId>,
+    /// How it relates to that commit.
     pub lineage: Lineage,
 }
 
@@ -215,14 +217,13 @@ fn plan_digest(stage: &StageName, tree: &ObjectId, changes: &[PlannedChange]) ->
 
 /// What becomes of a candidate.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "one for each stage and pass, taken apart at once")]
 pub enum Judgement {
     /// It counts from now on.
     Accepted {
         /// What is remembered of the stage.
         record: StageRecord,
         /// The plan.
-        plan: StagePlan,
+        plan: Box<StagePlan>,
         /// The approval that let it through, which is used up.
         approval: Option<(Digest, Approval)>,
     },
@@ -280,5 +281,5 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp) -> Judgement {
         record.unmanaged = unmanaged;
         record.baseline = record.baseline.max(plan.claimed);
     }
-    Judgement::Accepted { record, plan, approval }
+    Judgement::Accepted { record, plan: Box::new(plan), approval }
 }

@@ -2,9 +2,9 @@
 
 use crate::domain::assignment::Assignment;
 use crate::domain::desired::{Desired, DesiredDevice};
-use crate::domain::fleet::{Change, Control, DeviceRecord, Event, FleetState, HoldScope, WaitingFor};
+use crate::domain::fleet::{Change, Control, DeviceRecord, Event, FleetState, HoldScope, StageRecord, WaitingFor};
 use crate::domain::generation::{Attempt, Generation, Order};
-use crate::domain::ids::{Actor, DeviceId, StageName};
+use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
 use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, judge};
 use crate::domain::plan::ownership::{claims, owner};
 use crate::domain::plan::policy::StagePolicy;
@@ -31,10 +31,37 @@ pub struct PassInput<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StageView {
     /// The commit that counts.
-    pub accepted: Option<Arc<Desired>>,
+    pub accepted: Option<Meaning>,
     /// A newer one.
     pub candidate: Option<Candidate>,
 }
+
+/// A commit and what it means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meaning {
+    /// The commit.
+    pub commit: CommitId,
+    /// What it means.
+    pub desired: Arc<Desired>,
+}
+
+impl PassInput<'_> {
+    /// What the accepted commit of a stage means, if it has been read.
+    ///
+    /// A view can be a moment older than the state. Only the meaning of exactly the commit that counts is used, so that a
+    /// late view never brings old content back.
+    pub fn accepted(&self, stage: &StageName) -> Option<&Arc<Desired>> {
+        let commit = self.state.stages.get(stage)?.accepted.as_ref()?;
+        let view = self.views.get(stage)?;
+        let accepted = view.accepted.as_ref().filter(|meaning| meaning.commit == *commit);
+        let candidate = view.candidate.as_ref().filter(|candidate| candidate.head.commit == *commit);
+        accepted.map(|meaning| &meaning.desired).or(candidate.map(|candidate| &candidate.desired))
+    }
+}
+
+/// How many passes in a row it takes at most until one changes nothing. What one stage lets go another may take, and that
+/// changes what is held; with a handful of stages this comes to rest at once, and what is left waits for the next wake-up.
+pub const MAX_PASSES: usize = 16;
 
 /// Which devices a pass looks at. A narrowed pass decides for them exactly what a full pass would.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +94,11 @@ impl PassOutput {
 /// Decides everything that is to be decided now.
 pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
     let mut output = PassOutput::default();
-    let mut accepted: BTreeMap<StageName, Arc<Desired>> =
-        input.views.iter().filter_map(|(stage, view)| Some((stage.clone(), view.accepted.clone()?))).collect();
+    let mut accepted: BTreeMap<StageName, Arc<Desired>> = input
+        .stages
+        .iter()
+        .filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())))
+        .collect();
     let mut commits = accepted_commits(input);
     match scope {
         Scope::All => {
@@ -89,7 +119,7 @@ pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
     output
 }
 
-type Commits = BTreeMap<StageName, crate::domain::ids::CommitId>;
+type Commits = BTreeMap<StageName, CommitId>;
 
 fn accepted_commits(input: &PassInput<'_>) -> Commits {
     let stages = input.state.stages.iter();
@@ -106,18 +136,21 @@ fn judge_candidates(
     for policy in stages {
         let stage = &policy.name;
         let before = state.stages.get(stage);
-        let Some(candidate) = views.get(stage).and_then(|view| view.candidate.as_ref()) else {
-            // The branch went back to the commit that counts: nothing waits any more.
+        let counts = before.and_then(|record| record.accepted.as_ref());
+        let candidate = views.get(stage).and_then(|view| view.candidate.as_ref());
+        let Some(candidate) = candidate.filter(|candidate| Some(&candidate.head.commit) != counts) else {
+            // The branch is at the commit that counts: nothing waits any more.
             if let Some(record) = before.filter(|record| record.waiting.is_some())
-                && views.get(stage).is_some_and(|view| view.accepted.is_some())
+                && accepted.contains_key(stage)
             {
-                output.changes.push(Change::Stage(
-                    stage.clone(),
-                    crate::domain::fleet::StageRecord { waiting: None, ..record.clone() },
-                ));
+                output.changes.push(Change::Stage(stage.clone(), StageRecord { waiting: None, ..record.clone() }));
             }
             continue;
         };
+        if candidate.base.as_ref() != counts {
+            // Read before another commit was accepted; it will be read again.
+            continue;
+        }
         let event = |kind: &str, message: String| {
             Change::Event(Event {
                 at: now,
@@ -175,7 +208,7 @@ pub fn show_waiting(why: &WaitingFor) -> String {
 
 /// An approval whose changes are no longer the ones that wait is void.
 fn drop_void_approvals(input: &PassInput<'_>, output: &mut PassOutput) {
-    let written: BTreeMap<&StageName, &crate::domain::fleet::StageRecord> = output
+    let written: BTreeMap<&StageName, &StageRecord> = output
         .changes
         .iter()
         .filter_map(|change| match change {
@@ -250,17 +283,17 @@ fn decide_device(
         let listed = accepted.get(stage)?.devices.get(device)?;
         Some((stage, commit, listed))
     });
-    let content = next_content(input, record, &control, device, wanted, reissue);
-    let assignment = content.map(|(stage, commit, spec)| Assignment {
-        device: device.clone(),
-        stage,
-        commit,
-        order: next_order(state, record, &control),
-        attempt: Attempt::FIRST,
-        spec,
-        rollout: None,
-        assigned_at: now,
-    });
+    let assignment =
+        next_content(input, record, &control, device, wanted, reissue).map(|(stage, commit, spec)| Assignment {
+            device: device.clone(),
+            stage,
+            commit,
+            order: next_order(state, record, &control),
+            attempt: Attempt::FIRST,
+            spec,
+            rollout: None,
+            assigned_at: now,
+        });
     if control != *record.control {
         output.changes.push(Change::Control(device.clone(), Arc::new(control)));
     }
@@ -275,9 +308,9 @@ fn next_content(
     record: &DeviceRecord,
     control: &Control,
     device: &DeviceId,
-    wanted: Option<(&StageName, &crate::domain::ids::CommitId, &Arc<DesiredDevice>)>,
+    wanted: Option<(&StageName, &CommitId, &Arc<DesiredDevice>)>,
     reissue: bool,
-) -> Option<(StageName, crate::domain::ids::CommitId, SealedSpec)> {
+) -> Option<(StageName, CommitId, SealedSpec)> {
     if control.conflict.is_some() || !is_enrolled(record) {
         return None;
     }

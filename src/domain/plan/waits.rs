@@ -29,7 +29,7 @@ fn wait(code: &str, message: String, hint: Option<String>) -> Wait {
 /// How a device stands between the stages, with the claims of all stages as they are now.
 pub fn standing(input: &PassInput<'_>, device: &DeviceId) -> (Standing, BTreeSet<StageName>) {
     let record = input.state.devices.get(device);
-    let desired = |stage: &StageName| -> Option<&Desired> { input.views.get(stage)?.accepted.as_deref() };
+    let desired = |stage: &StageName| -> Option<&Desired> { input.accepted(stage).map(Arc::as_ref) };
     let claimed: BTreeSet<StageName> = input
         .stages
         .iter()
@@ -116,8 +116,7 @@ fn owned_waits(
         ));
     }
     stage_waits(input.state, stage, all);
-    let listed: Option<&Arc<DesiredDevice>> =
-        input.views.get(stage).and_then(|view| view.accepted.as_ref()).and_then(|desired| desired.devices.get(device));
+    let listed: Option<&Arc<DesiredDevice>> = input.accepted(stage).and_then(|desired| desired.devices.get(device));
     if listed.is_none() {
         all.push(wait("stage-unread", format!("the commit of stage {stage} has not been read yet"), None));
     }

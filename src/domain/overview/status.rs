@@ -1,0 +1,175 @@
+//! The fleet on one screen.
+
+use super::OverviewInput;
+use super::device::{device_drift, devices};
+use crate::domain::drift::{Layer, LayerStatus, Verdict};
+use crate::domain::finding::Finding;
+use crate::domain::fleet::{Hold, HoldScope, IdentityStatus, Waiting};
+use crate::domain::generation::Epoch;
+use crate::domain::ids::{CommitId, DeviceId, StageName};
+use crate::domain::plan::ownership::Standing;
+use crate::domain::plan::waits::standing;
+use crate::domain::reported::Phase;
+use crate::domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How many findings of one commit a status carries; `check` shows all.
+const MAX_FINDINGS: usize = 100;
+
+/// The fleet on one screen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The epoch of new assignments.
+    pub epoch: Epoch,
+    /// Stages, least gated first.
+    pub stages: Vec<StageStatus>,
+    /// Devices that no stage owns.
+    pub in_transit: Vec<DeviceId>,
+    /// Devices that no stage lists.
+    pub unmanaged: Vec<DeviceId>,
+    /// Devices that wait for approval.
+    pub pending: Vec<DeviceId>,
+    /// Devices in conflict, and why.
+    pub conflicts: BTreeMap<DeviceId, String>,
+    /// Devices that more than one stage claims, and who owns them.
+    pub claim_conflicts: BTreeMap<DeviceId, Vec<StageName>>,
+    /// Pauses.
+    pub holds: Vec<HoldRow>,
+}
+
+/// One pause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRow {
+    /// What it pauses.
+    pub on: HoldScope,
+    /// Why, who and until when.
+    #[serde(flatten)]
+    pub hold: Hold,
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// Its branch.
+    pub stage: StageName,
+    /// The commit that counts.
+    pub accepted: Option<CommitId>,
+    /// A newer commit that does not count yet.
+    pub waiting: Option<Waiting>,
+    /// Devices that it owns.
+    pub devices: usize,
+    /// Of those, how many have acknowledged and reached what they were assigned.
+    pub settled: usize,
+    /// Of those, how many failed at it.
+    pub failing: usize,
+    /// Of those, how many are silent.
+    pub offline: usize,
+    /// Of those, how many drift.
+    pub drifted: usize,
+    /// Of those, how many are not known well enough.
+    pub unknown: usize,
+    /// Findings of the newest commit that was read, at most 100.
+    pub findings: Vec<Finding>,
+}
+
+/// Makes the status of a fleet.
+pub fn status(input: &OverviewInput<'_>) -> Status {
+    let state = input.pass.state;
+    let mut stages: Vec<StageStatus> =
+        input.pass.stages.iter().map(|policy| empty_stage(input, &policy.name)).collect();
+    let mut result = Status {
+        at: input.pass.now,
+        epoch: state.epoch(),
+        stages: Vec::new(),
+        in_transit: Vec::new(),
+        unmanaged: Vec::new(),
+        pending: Vec::new(),
+        conflicts: BTreeMap::new(),
+        claim_conflicts: BTreeMap::new(),
+        holds: state
+            .holds
+            .iter()
+            .filter(|(_, hold)| hold.holds(input.pass.now))
+            .map(|(scope, hold)| HoldRow { on: scope.clone(), hold: hold.clone() })
+            .collect(),
+    };
+    for device in devices(input) {
+        let (standing, claims) = standing(&input.pass, device);
+        if claims.len() > 1 {
+            result.claim_conflicts.insert(device.clone(), claims.into_iter().collect());
+        }
+        if let Some(record) = state.devices.get(device) {
+            if let Some(conflict) = &record.control.conflict {
+                result.conflicts.insert(device.clone(), conflict.message.clone());
+            }
+            let asks = record
+                .identity
+                .as_ref()
+                .is_some_and(|identity| identity.status == IdentityStatus::Pending || identity.contender.is_some());
+            if asks {
+                result.pending.push(device.clone());
+            }
+        }
+        match standing {
+            Standing::InTransit => result.in_transit.push(device.clone()),
+            Standing::Unmanaged => result.unmanaged.push(device.clone()),
+            Standing::Owned(stage) => {
+                if let Some(stage) = stages.iter_mut().find(|one| one.stage == stage) {
+                    count_device(input, device, stage);
+                }
+            }
+        }
+    }
+    result.stages = stages;
+    result
+}
+
+fn empty_stage(input: &OverviewInput<'_>, stage: &StageName) -> StageStatus {
+    let record = input.pass.state.stages.get(stage);
+    let view = input.pass.views.get(stage);
+    let newest = view.and_then(|view| {
+        let candidate = view.candidate.as_ref().map(|candidate| &candidate.desired);
+        candidate.or(view.accepted.as_ref().map(|meaning| &meaning.desired))
+    });
+    StageStatus {
+        stage: stage.clone(),
+        accepted: record.and_then(|record| record.accepted.clone()),
+        waiting: record.and_then(|record| record.waiting.clone()),
+        devices: 0,
+        settled: 0,
+        failing: 0,
+        offline: 0,
+        drifted: 0,
+        unknown: 0,
+        findings: newest
+            .map(|desired| desired.findings.iter().take(MAX_FINDINGS).cloned().collect())
+            .unwrap_or_default(),
+    }
+}
+
+fn count_device(input: &OverviewInput<'_>, device: &DeviceId, stage: &mut StageStatus) {
+    stage.devices += 1;
+    let record = input.pass.state.devices.get(device);
+    let assignment = record.and_then(|record| record.assignment.as_ref());
+    if let (Some(assignment), Some(reported)) = (assignment, record.and_then(|record| record.reported.as_ref()))
+        && reported.report.observed == Some(assignment.mark())
+    {
+        match reported.report.phase {
+            Phase::Settled => stage.settled += 1,
+            Phase::Failing => stage.failing += 1,
+            Phase::Waiting | Phase::Applying => {}
+        }
+    }
+    let drift = device_drift(input, device);
+    match drift.verdict() {
+        Verdict::InSync => {}
+        Verdict::Drifted => stage.drifted += 1,
+        Verdict::Unknown => stage.unknown += 1,
+    }
+    if matches!(drift.layers.get(&Layer::Connectivity), Some(LayerStatus::Drifted { .. })) {
+        stage.offline += 1;
+    }
+}

@@ -1,0 +1,134 @@
+//! Requests and answers of the operators' side: over the controller's Unix socket, or over TLS with a named key.
+//!
+//! | call | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`](crate::domain::overview::status::Status) and how the repo was found: [`StatusAnswer`] |
+//! | `GET /v1/devices` | list of [`DeviceRow`](crate::domain::overview::device::DeviceRow) |
+//! | `GET /v1/devices/{device}` | [`DeviceDetail`](crate::domain::overview::device::DeviceDetail) |
+//! | `GET /v1/devices/{device}/why` | [`WhyAnswer`] |
+//! | `GET /v1/drift` | [`DriftReport`](crate::domain::overview::drift::DriftReport) |
+//! | `GET /v1/baseline` | [`Baseline`](crate::domain::overview::baseline::Baseline) |
+//! | `GET /v1/events?subject=&limit=` | list of [`Event`](crate::domain::fleet::Event) |
+//! | `POST /v1/approvals` with [`ApproveRequest`] | [`Done`] |
+//! | `POST /v1/devices/{device}/approve`, `…/reject` | [`Done`] |
+//! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
+//! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
+//! | `POST /v1/epoch`, `POST /v1/refresh` | [`Done`] |
+//!
+//! Errors have a body of [`ErrorBody`](super::messages::ErrorBody).
+
+use crate::domain::desired::Explanation;
+use crate::domain::fleet::{Event, HoldScope, TokenBound};
+use crate::domain::ids::{CommitId, FleetName, StageName};
+use crate::domain::overview::device::DeviceDetail;
+use crate::domain::overview::status::Status;
+use crate::domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How many events one request answers at most.
+pub const MAX_EVENTS_ANSWER: usize = 1000;
+
+/// The fleet on one screen, and how its repo was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// The fleet.
+    pub fleet: FleetName,
+    /// Version of the controller.
+    pub version: String,
+    /// The fleet.
+    #[serde(flatten)]
+    pub status: Status,
+    /// How the fleet repo was found at the last look.
+    pub repo: RepoAnswer,
+}
+
+/// How the fleet repo was found at the last look.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoAnswer {
+    /// When it last answered.
+    pub last_contact: Option<Timestamp>,
+    /// Why it does not answer, if it does not.
+    pub unavailable: Option<String>,
+    /// Stages whose branch the remote does not have.
+    pub missing: Vec<StageName>,
+    /// Stages whose commit could not be read, and why.
+    pub unreadable: BTreeMap<StageName, String>,
+}
+
+/// Where a device's values come from, and what it waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhyAnswer {
+    /// The device.
+    pub device: DeviceDetail,
+    /// The commit that the values come from.
+    pub commit: Option<CommitId>,
+    /// Where its values come from; `None` if no stage owns it or its commit cannot be read now.
+    pub explanation: Option<Explanation>,
+}
+
+/// Approves a held commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// The digest, or at least its first eight hexadecimal digits.
+    pub digest: String,
+}
+
+/// Pauses a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    /// What to pause.
+    pub on: HoldScope,
+    /// Why, 1 to 500 characters.
+    pub reason: String,
+    /// Until when; `None` until it is resumed.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+}
+
+/// Ends a pause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeRequest {
+    /// What to resume.
+    pub on: HoldScope,
+}
+
+/// Makes an enrollment token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// Which devices it lets in.
+    pub bound: TokenBound,
+    /// How many devices it lets in.
+    pub uses: u32,
+    /// Seconds for which it is valid.
+    pub valid_secs: i64,
+}
+
+/// A token that was made. It is shown once.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenAnswer {
+    /// What the device is given, fingerprint included.
+    pub token: String,
+    /// Its public id.
+    pub id: String,
+    /// Until when it is valid.
+    pub expires: Timestamp,
+}
+
+// The token is a secret.
+impl std::fmt::Debug for TokenAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenAnswer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What an act did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was recorded, with its actor.
+    pub events: Vec<Event>,
+}
