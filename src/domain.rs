@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod generation;
 pub mod ids;
 pub mod manifest;
+pub mod overview;
 pub mod plan;
 pub mod reported;
 pub mod snapshot;

@@ -1,1 +1,181 @@
-//! (being built)
+//! The controller's HTTP side: the device plane, the operators' requests, metrics and health.
+//!
+//! Handlers parse, ask the owner or read the world, and answer. They decide nothing.
+
+pub mod auth;
+pub mod device;
+pub mod errors;
+pub mod metrics;
+pub mod operator;
+
+use crate::controller::owner::{Counters, Handle};
+use crate::controller::published::Published;
+use crate::controller::watch::Waker;
+use crate::controller::{Options, SharedWorld};
+use crate::domain::digest::Digest;
+use crate::domain::ids::Actor;
+use crate::domain::reported::MAX_REPORT_BYTES;
+use auth::PeerInfo;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use ed25519_dalek::SigningKey;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// How long open requests may go on after the server was asked to stop.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// Everything that handlers need.
+pub struct Server {
+    /// What the controller was told at start.
+    pub options: Arc<Options>,
+    /// For commands.
+    pub owner: Handle,
+    /// For waking and asking the watcher.
+    pub watcher: Waker,
+    /// For reading.
+    pub world: SharedWorld,
+    /// For polls.
+    pub published: Arc<Published>,
+    /// For metrics.
+    pub counters: Arc<Counters>,
+    /// Signs assignments.
+    pub key: SigningKey,
+    /// SHA-256 of the certificate that new devices shall trust.
+    pub ca_fingerprint: Digest,
+    /// Operators by the SHA-256 of their key.
+    pub operators: BTreeMap<Digest, Actor>,
+    /// Is cancelled when the server stops.
+    pub stopping: CancellationToken,
+}
+
+/// What handlers share.
+pub type Shared = Arc<Server>;
+
+/// Every route.
+pub fn router(server: Shared) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(metrics::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/enroll", post(device::enroll))
+        .route("/v1/assignment", get(device::assignment))
+        .route("/v1/report", post(device::report))
+        .route("/v1/status", get(operator::status))
+        .route("/v1/devices", get(operator::devices))
+        .route("/v1/devices/{device}", get(operator::device))
+        .route("/v1/devices/{device}/why", get(operator::why))
+        .route("/v1/devices/{device}/approve", post(operator::approve_device))
+        .route("/v1/devices/{device}/reject", post(operator::reject_device))
+        .route("/v1/drift", get(operator::drift))
+        .route("/v1/baseline", get(operator::baseline))
+        .route("/v1/events", get(operator::events))
+        .route("/v1/approvals", post(operator::approve))
+        .route("/v1/holds", post(operator::hold))
+        .route("/v1/resume", post(operator::resume))
+        .route("/v1/tokens", post(operator::token))
+        .route("/v1/epoch", post(operator::epoch))
+        .route("/v1/refresh", post(operator::refresh))
+        .fallback(errors::no_route)
+        .layer(DefaultBodyLimit::max(MAX_REPORT_BYTES))
+        .layer(CatchPanicLayer::custom(errors::panicked))
+        .with_state(server)
+}
+
+async fn index() -> String {
+    format!(
+        "Bellwether {}\n\nThis is a fleet's controller. Devices and operators speak to it under /v1.\n\
+         For people: `bellwether status`, `bellwether drift`, `bellwether why DEVICE`.\n\
+         For monitoring: /healthz, /readyz, /metrics.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Why the server could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The Unix socket could not be made.
+    #[error("could not listen on the socket {path}")]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The network address could not be used.
+    #[error("could not listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Serving failed.
+    #[error("serving failed")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Binds the network address.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves TLS on a bound address until the server is stopping.
+pub async fn serve_tls(
+    server: Shared,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+) -> Result<(), ServeError> {
+    let handle = axum_server::Handle::new();
+    let stopping = server.stopping.clone();
+    let stop_handle = handle.clone();
+    let published = server.published.clone();
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        published.wake_all();
+        stop_handle.graceful_shutdown(Some(STOP_GRACE));
+    });
+    let config = axum_server::tls_rustls::RustlsConfig::from_config(tls);
+    let address = listener.local_addr().map_err(ServeError::Serve)?;
+    axum_server::from_tcp_rustls(listener, config)
+        .map_err(|source| ServeError::Listen { address, source })?
+        .handle(handle)
+        .serve(router(server).into_make_service())
+        .await
+        .map_err(ServeError::Serve)
+}
+
+/// Serves operators on a Unix socket, which only its owner and group can reach, until the server is stopping.
+pub async fn serve_socket(server: Shared, path: &Path) -> Result<(), ServeError> {
+    let failed = |source| ServeError::Socket { path: path.to_owned(), source };
+    // The store's lock says that no other controller runs here, so a socket that is still there is a leftover.
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = tokio::net::UnixListener::bind(path).map_err(failed)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
+    std::fs::set_permissions(path, mode).map_err(failed)?;
+    let stopping = server.stopping.clone();
+    let service = router(server).into_make_service_with_connect_info::<PeerInfo>();
+    let result = axum::serve(listener, service)
+        .with_graceful_shutdown(async move { stopping.cancelled().await })
+        .await
+        .map_err(ServeError::Serve);
+    // Nobody listens any more; a missing file is fine.
+    let _ = std::fs::remove_file(path);
+    result
+}

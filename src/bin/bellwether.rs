@@ -1,1 +1,3 @@
+//! The controller and the command line. Wiring only.
+
 fn main() {}

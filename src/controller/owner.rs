@@ -1,0 +1,449 @@
+//! The owner of the state: one thread that takes commands, lets pure functions decide, writes, applies and publishes.
+//!
+//! Commands are taken in batches, so that many reports share one transaction. An answer is sent only after the transaction
+//! that it speaks of is durable.
+
+use super::published::Published;
+use super::watch::News;
+use super::{Options, SharedWorld};
+use crate::clock;
+use crate::domain::acts::enroll::{EnrollError, enroll};
+use crate::domain::acts::operator::{ActError, Acting};
+use crate::domain::acts::report::{Recorded, ReportError, report};
+use crate::domain::fleet::{Change, Event, FleetState};
+use crate::domain::ids::{Actor, DeviceId, StageName};
+use crate::domain::plan::pass::{MAX_PASSES, Meaning, Scope, StageView, pass};
+use crate::domain::reported::Report;
+use crate::domain::time::Timestamp;
+use crate::ports::store::{Store, StoreError};
+use crate::protocol::v1::messages::{EnrollRequest, EnrollStatus, ReportAnswer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many commands may wait. Senders wait beyond that; reports are the only ones that come in crowds.
+const QUEUE: usize = 4096;
+/// How many commands share one transaction at most: enough to make an fsync cheap, few enough to answer soon.
+const BATCH: usize = 512;
+
+/// An operator's act: a pure function from the state to changes.
+pub type Act = Box<dyn FnOnce(&FleetState, &[StageName], &Acting) -> Result<Vec<Change>, ActError> + Send>;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The act was refused.
+    #[error(transparent)]
+    Act(#[from] ActError),
+    /// The enrollment was refused.
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    /// The report was refused.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// It could not be written; nothing was changed.
+    #[error("the store did not take the change: {0}")]
+    Store(String),
+    /// The controller is stopping.
+    #[error("the controller is stopping")]
+    Stopping,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, CommandError>>;
+
+enum Command {
+    Report(Pending),
+    Enroll { request: Box<EnrollRequest>, answer: Answer<EnrollStatus> },
+    Act { act: Act, actor: Actor, answer: Answer<Vec<Change>> },
+    Events { subject: Option<String>, limit: usize, answer: Answer<Vec<Event>> },
+    News(News),
+    Tick,
+    Stop,
+}
+
+/// A report that waits for its transaction.
+struct Pending {
+    device: DeviceId,
+    report: Box<Report>,
+    answer: Answer<ReportAnswer>,
+}
+
+/// Counts of what the owner did, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Passes run.
+    pub passes: AtomicU64,
+    /// Transactions written.
+    pub transactions: AtomicU64,
+    /// Changes written.
+    pub changes: AtomicU64,
+    /// Assignments made.
+    pub assignments: AtomicU64,
+    /// Reports recorded.
+    pub reports: AtomicU64,
+    /// Reports that were ignored as stale.
+    pub stale_reports: AtomicU64,
+    /// Commands that were refused.
+    pub refused: AtomicU64,
+    /// Transactions that failed.
+    pub store_failures: AtomicU64,
+    /// Panics that were caught; each is a bug.
+    pub panics: AtomicU64,
+}
+
+/// A way to send commands to the owner.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Handle {
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, CommandError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| CommandError::Stopping)?;
+        answered.await.map_err(|_| CommandError::Stopping)?
+    }
+
+    /// Records a report, durably.
+    pub async fn report(&self, device: DeviceId, report: Report) -> Result<ReportAnswer, CommandError> {
+        self.ask(|answer| Command::Report(Pending { device, report: Box::new(report), answer })).await
+    }
+
+    /// Decides an enrollment.
+    pub async fn enroll(&self, request: EnrollRequest) -> Result<EnrollStatus, CommandError> {
+        self.ask(|answer| Command::Enroll { request: Box::new(request), answer }).await
+    }
+
+    /// Carries out an operator's act; answers with what it changed.
+    pub async fn act(&self, actor: Actor, act: Act) -> Result<Vec<Change>, CommandError> {
+        self.ask(|answer| Command::Act { act, actor, answer }).await
+    }
+
+    /// The newest events, newest first.
+    pub async fn events(&self, subject: Option<String>, limit: usize) -> Result<Vec<Event>, CommandError> {
+        self.ask(|answer| Command::Events { subject, limit, answer }).await
+    }
+
+    /// Tells what the fleet repo looks like. Called by the watcher's thread.
+    pub fn news(&self, news: News) -> Result<(), CommandError> {
+        self.commands.blocking_send(Command::News(news)).map_err(|_| CommandError::Stopping)
+    }
+
+    /// Lets the owner see whether a hold has ended. Called by the watcher's thread at each look.
+    pub fn tick(&self) -> Result<(), CommandError> {
+        self.commands.blocking_send(Command::Tick).map_err(|_| CommandError::Stopping)
+    }
+
+    /// Stops the owner once it has done what it was asked before.
+    pub async fn stop(&self) {
+        // Already stopped is as good.
+        let _ = self.commands.send(Command::Stop).await;
+    }
+}
+
+/// The thread's own things.
+struct Owner {
+    options: Arc<Options>,
+    store: Box<dyn Store>,
+    world: SharedWorld,
+    published: Arc<Published>,
+    counters: Arc<Counters>,
+    /// When the next hold ends by itself.
+    next_due: Option<Timestamp>,
+}
+
+/// A running owner.
+pub struct Running {
+    /// For commands.
+    pub handle: Handle,
+    /// For reading.
+    pub world: SharedWorld,
+    /// For polls.
+    pub published: Arc<Published>,
+    /// For metrics.
+    pub counters: Arc<Counters>,
+    /// The thread.
+    pub thread: std::thread::JoinHandle<()>,
+}
+
+/// Loads the state and starts the owner's thread.
+pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running, StoreError> {
+    let state = store.load()?;
+    let world = SharedWorld::default();
+    let published = Arc::new(Published::default());
+    let counters = Arc::new(Counters::default());
+    published.fill(&state);
+    world.write().state = state;
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let owner = Owner {
+        options,
+        store,
+        world: world.clone(),
+        published: published.clone(),
+        counters: counters.clone(),
+        next_due: None,
+    };
+    let thread = std::thread::Builder::new()
+        .name("owner".to_owned())
+        .spawn(move || owner.run(receiver))
+        .map_err(|source| StoreError::Failed { attempted: "start its thread", source: Box::new(source) })?;
+    Ok(Running { handle: Handle { commands: sender }, world, published, counters, thread })
+}
+
+impl Owner {
+    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while commands.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let mut reports = Vec::new();
+            for command in batch.drain(..) {
+                if let Command::Report(report) = command {
+                    reports.push(report);
+                    continue;
+                }
+                self.take_reports(std::mem::take(&mut reports));
+                if self.take(command) == Next::Stop {
+                    return;
+                }
+            }
+            self.take_reports(reports);
+        }
+    }
+
+    fn take(&mut self, command: Command) -> Next {
+        match command {
+            Command::Report(report) => self.take_reports(vec![report]),
+            Command::Enroll { request, answer } => {
+                let _ = answer.send(self.take_enrollment(&request));
+            }
+            Command::Act { act, actor, answer } => {
+                let _ = answer.send(self.take_act(act, actor));
+            }
+            Command::Events { subject, limit, answer } => {
+                let events = self.store.events(subject.as_deref(), limit);
+                let _ = answer.send(events.map_err(|error| CommandError::Store(show_chain(&error))));
+            }
+            Command::News(news) => self.take_news(news),
+            Command::Tick => {
+                if self.next_due.is_some_and(|due| due <= clock::now()) {
+                    self.run_passes();
+                }
+            }
+            Command::Stop => return Next::Stop,
+        }
+        Next::GoOn
+    }
+
+    fn take_enrollment(&mut self, request: &EnrollRequest) -> Result<EnrollStatus, CommandError> {
+        let decided = enroll(&self.world.read().state, request, clock::now());
+        let (changes, status) = decided.inspect_err(|_| count(&self.counters.refused))?;
+        if !changes.is_empty() {
+            self.write(&changes)?;
+            match status {
+                EnrollStatus::Enrolled => {
+                    tracing::info!(device.id = %request.device, "enrolled");
+                    self.run_pass(&Scope::Devices(BTreeSet::from([request.device.clone()])));
+                }
+                EnrollStatus::Pending => tracing::warn!(device.id = %request.device, "waits for approval"),
+            }
+        }
+        Ok(status)
+    }
+
+    fn take_act(&mut self, act: Act, actor: Actor) -> Result<Vec<Change>, CommandError> {
+        let acting = Acting { actor, now: clock::now() };
+        let stages = self.options.stage_names();
+        let decided = act(&self.world.read().state, &stages, &acting);
+        let changes = decided.inspect_err(|_| count(&self.counters.refused))?;
+        self.write(&changes)?;
+        for change in &changes {
+            if let Change::Event(event) = change {
+                tracing::info!(actor = %event.actor, subject = %event.subject, "{}: {}", event.kind, event.message);
+            }
+        }
+        self.run_passes();
+        Ok(changes)
+    }
+
+    /// Records reports in one transaction. A second report of a device waits for the next one, because it must be judged
+    /// by what the first one said.
+    fn take_reports(&mut self, mut waiting: Vec<Pending>) {
+        while !waiting.is_empty() {
+            let now = clock::now();
+            let mut later = Vec::new();
+            let mut changes = Vec::new();
+            let mut answers = Vec::new();
+            let mut dirty = BTreeSet::new();
+            {
+                let world = self.world.read();
+                for pending in waiting {
+                    if dirty.contains(&pending.device) {
+                        later.push(pending);
+                        continue;
+                    }
+                    let Pending { device, report: body, answer } = pending;
+                    match report(&world.state, &device, *body, now) {
+                        Ok(Recorded::Newer(more)) => {
+                            changes.extend(more);
+                            dirty.insert(device);
+                            answers.push(answer);
+                        }
+                        Ok(Recorded::Stale) => {
+                            count(&self.counters.stale_reports);
+                            let _ = answer.send(Ok(ReportAnswer::Stale));
+                        }
+                        Err(error) => {
+                            count(&self.counters.refused);
+                            let _ = answer.send(Err(error.into()));
+                        }
+                    }
+                }
+            }
+            let written = if changes.is_empty() { Ok(()) } else { self.write(&changes) };
+            for answer in answers {
+                count(&self.counters.reports);
+                let _ = answer.send(match &written {
+                    Ok(()) => Ok(ReportAnswer::Recorded),
+                    Err(error) => Err(CommandError::Store(error.to_string())),
+                });
+            }
+            if written.is_ok() && !dirty.is_empty() {
+                self.run_pass(&Scope::Devices(dirty));
+            }
+            waiting = later;
+        }
+    }
+
+    fn take_news(&mut self, news: News) {
+        let News { views, status } = news;
+        {
+            let mut world = self.world.write();
+            world.repo = status;
+            let Some(views) = views else { return };
+            world.views = views;
+        }
+        self.run_passes();
+    }
+
+    /// Runs passes until one changes nothing, and writes what they decide.
+    fn run_passes(&mut self) {
+        for _ in 0..MAX_PASSES {
+            if self.run_pass(&Scope::All) == Changed::Nothing {
+                return;
+            }
+        }
+    }
+
+    /// Runs a pass and writes what it decided. A panic is a bug of ours: it is counted, logged, and the state stays as it was.
+    fn run_pass(&mut self, scope: &Scope) -> Changed {
+        count(&self.counters.passes);
+        let now = clock::now();
+        let decided = {
+            let world = self.world.read();
+            if matches!(scope, Scope::All) {
+                self.next_due = next_due(&world.state, &world.views, now);
+            }
+            let input = world.pass_input(&self.options, now);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass(&input, scope)))
+        };
+        let Ok(output) = decided else {
+            count(&self.counters.panics);
+            tracing::error!("a pass panicked; nothing was changed, please report this");
+            return Changed::Nothing;
+        };
+        if output.changes.is_empty() || self.write(&output.changes).is_err() {
+            return Changed::Nothing;
+        }
+        self.log_pass(&output.changes);
+        if !output.accepted.is_empty() {
+            let mut world = self.world.write();
+            for stage in &output.accepted {
+                if let Some(view) = world.views.get_mut(stage)
+                    && let Some(candidate) = view.candidate.take()
+                {
+                    view.accepted = Some(Meaning { commit: candidate.head.commit, desired: candidate.desired });
+                }
+            }
+        }
+        Changed::Something
+    }
+
+    fn log_pass(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Assignment(assignment) => {
+                    count(&self.counters.assignments);
+                    tracing::info!(
+                        device.id = %assignment.device,
+                        generation = %assignment.order,
+                        commit = assignment.commit.short(),
+                        stage = %assignment.stage,
+                        digest = assignment.spec.digest.short(),
+                        "assigned"
+                    );
+                }
+                Change::Event(event) if matches!(event.kind.as_str(), "Held" | "Conflict") => {
+                    tracing::warn!(subject = %event.subject, "{}: {}", event.kind, event.message);
+                }
+                Change::Event(event) => {
+                    tracing::info!(subject = %event.subject, "{}: {}", event.kind, event.message);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes changes, then makes them visible. On failure nothing is visible, and the next pass decides again.
+    fn write(&mut self, changes: &[Change]) -> Result<(), CommandError> {
+        if let Err(error) = self.store.commit(changes) {
+            count(&self.counters.store_failures);
+            let message = show_chain(&error);
+            tracing::error!(error = %message, "the store did not take a transaction");
+            return Err(CommandError::Store(message));
+        }
+        count(&self.counters.transactions);
+        self.counters.changes.fetch_add(changes.len() as u64, Ordering::Relaxed);
+        self.world.write().state.apply(changes);
+        self.published.apply(changes);
+        Ok(())
+    }
+}
+
+/// Whether a pass changed anything.
+#[derive(PartialEq)]
+enum Changed {
+    Something,
+    Nothing,
+}
+
+/// Whether the owner's thread goes on.
+#[derive(PartialEq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// When the next hold ends by itself, in the controller's memory or in a fleet repo.
+fn next_due(state: &FleetState, views: &BTreeMap<StageName, StageView>, now: Timestamp) -> Option<Timestamp> {
+    let own = state.holds.values().filter_map(|hold| hold.until);
+    let accepted = views.values().filter_map(|view| view.accepted.as_ref());
+    let listed = accepted.flat_map(|meaning| meaning.desired.devices.values());
+    let in_repo = listed.filter_map(|device| device.hold.as_ref()?.until);
+    own.chain(in_repo).filter(|until| *until > now).min()
+}
+
+/// An error with everything that caused it, on one line.
+pub fn show_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

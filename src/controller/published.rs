@@ -1,0 +1,169 @@
+//! What each device shall fetch, in memory: where long polls wait.
+
+use crate::domain::assignment::Assignment;
+use crate::domain::digest::Digest;
+use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus};
+use crate::domain::ids::DeviceId;
+use crate::domain::time::Timestamp;
+use arc_swap::ArcSwapOption;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::Notify;
+
+/// One device's place: what it shall fetch, and when it was last here.
+#[derive(Debug)]
+pub struct Slot {
+    /// The device.
+    pub device: DeviceId,
+    /// What it shall reach.
+    pub assignment: ArcSwapOption<Assignment>,
+    /// Wakes its polls.
+    pub news: Notify,
+    last_seen_millis: AtomicI64,
+}
+
+impl Slot {
+    fn new(device: DeviceId) -> Self {
+        Self {
+            device,
+            assignment: ArcSwapOption::empty(),
+            news: Notify::new(),
+            last_seen_millis: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Notes that the device was here.
+    pub fn seen(&self, now: Timestamp) {
+        self.last_seen_millis.fetch_max(now.millis(), Ordering::Relaxed);
+    }
+
+    /// When the device was last here.
+    pub fn last_seen(&self) -> Option<Timestamp> {
+        match self.last_seen_millis.load(Ordering::Relaxed) {
+            i64::MIN => None,
+            millis => Some(Timestamp::from_millis(millis)),
+        }
+    }
+}
+
+/// Who a key belongs to.
+#[derive(Clone, Debug)]
+pub struct Speaker {
+    /// The device's place.
+    pub slot: Arc<Slot>,
+    /// Whether it belongs to the fleet.
+    pub status: IdentityStatus,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    slots: BTreeMap<DeviceId, Arc<Slot>>,
+    keys: BTreeMap<Digest, Speaker>,
+    key_of: BTreeMap<DeviceId, Digest>,
+}
+
+/// All devices' places.
+#[derive(Debug, Default)]
+pub struct Published {
+    tables: RwLock<Tables>,
+    /// Polls that are held open now.
+    pub open_polls: AtomicU64,
+}
+
+impl Published {
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything of a state that was just loaded.
+    pub fn fill(&self, state: &FleetState) {
+        let mut tables = self.write();
+        for (device, record) in &state.devices {
+            let slot = tables.slot(device);
+            slot.assignment.store(record.assignment.clone());
+            if let Some(reported) = &record.reported {
+                slot.seen(reported.received_at);
+            }
+            if let Some(identity) = &record.identity {
+                tables.know(device, identity);
+            }
+        }
+    }
+
+    /// Makes changes visible to polls that the store has written.
+    pub fn apply(&self, changes: &[Change]) {
+        let mut woken = Vec::new();
+        {
+            let mut tables = self.write();
+            for change in changes {
+                match change {
+                    Change::Assignment(assignment) => {
+                        let slot = tables.slot(&assignment.device);
+                        slot.assignment.store(Some(assignment.clone()));
+                        woken.push(slot);
+                    }
+                    Change::Identity(device, identity) => {
+                        tables.know(device, identity);
+                        woken.push(tables.slot(device));
+                    }
+                    Change::Forget(device) => tables.forget(device),
+                    _ => {}
+                }
+            }
+        }
+        for slot in woken {
+            slot.news.notify_waiters();
+        }
+    }
+
+    /// Who a key belongs to.
+    pub fn speaker(&self, key: &Digest) -> Option<Speaker> {
+        self.read().keys.get(key).cloned()
+    }
+
+    /// When a device was last here, as far as is known.
+    pub fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {
+        self.read().slots.get(device).and_then(|slot| slot.last_seen())
+    }
+
+    /// When each device was last here, as far as is known.
+    pub fn all_last_seen(&self) -> BTreeMap<DeviceId, Timestamp> {
+        let tables = self.read();
+        tables.slots.iter().filter_map(|(device, slot)| Some((device.clone(), slot.last_seen()?))).collect()
+    }
+
+    /// Wakes every poll, so that a server that stops can answer them.
+    pub fn wake_all(&self) {
+        for slot in self.read().slots.values() {
+            slot.news.notify_waiters();
+        }
+    }
+}
+
+impl Tables {
+    fn slot(&mut self, device: &DeviceId) -> Arc<Slot> {
+        self.slots.entry(device.clone()).or_insert_with(|| Arc::new(Slot::new(device.clone()))).clone()
+    }
+
+    fn know(&mut self, device: &DeviceId, identity: &Identity) {
+        if let Some(old) = self.key_of.insert(device.clone(), identity.key_hash)
+            && old != identity.key_hash
+        {
+            self.keys.remove(&old);
+        }
+        let slot = self.slot(device);
+        self.keys.insert(identity.key_hash, Speaker { slot, status: identity.status });
+    }
+
+    fn forget(&mut self, device: &DeviceId) {
+        if let Some(key) = self.key_of.remove(device) {
+            self.keys.remove(&key);
+        }
+        self.slots.remove(device);
+    }
+}

@@ -1,0 +1,119 @@
+//! The device plane: enroll, fetch the assignment, report.
+
+use super::Shared;
+use super::auth::{Body, Device};
+use super::errors::Refused;
+use crate::clock;
+use crate::controller::published::Slot;
+use crate::domain::digest::hex;
+use crate::domain::reported::Report;
+use crate::protocol::v1::envelope::{Statement, sign};
+use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, MAX_WAIT_SECS, ReportAnswer};
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How many polls are held open at once. Each costs a few kilobytes; more devices than this want a second controller.
+const MAX_OPEN_POLLS: u64 = 200_000;
+
+/// `POST /v1/enroll`
+pub async fn enroll(
+    State(server): State<Shared>,
+    Body(request): Body<EnrollRequest>,
+) -> Result<Json<EnrollAnswer>, Refused> {
+    let status = server.owner.enroll(request).await?;
+    Ok(Json(EnrollAnswer {
+        status,
+        fleet: server.options.fleet.clone(),
+        public_key: hex(server.key.verifying_key().as_bytes()),
+    }))
+}
+
+/// How long a poll wants to wait.
+#[derive(Debug, Deserialize)]
+pub struct Wait {
+    /// Seconds, at most [`MAX_WAIT_SECS`]; 0 answers at once.
+    #[serde(default)]
+    wait: u64,
+}
+
+/// `GET /v1/assignment`
+pub async fn assignment(
+    State(server): State<Shared>,
+    Device(slot): Device,
+    Query(Wait { wait }): Query<Wait>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    slot.seen(clock::now());
+    let known =
+        headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(|tag| tag.trim_matches('"'));
+    let news = slot.news.notified();
+    tokio::pin!(news);
+    // Listen before looking, so that nothing published in between is missed.
+    news.as_mut().enable();
+    if let Some(response) = fresh(&server, &slot, known) {
+        return Ok(response);
+    }
+    if wait > 0 {
+        let _open = OpenPoll::begin(&server.published.open_polls)?;
+        let longest = Duration::from_secs(wait.min(MAX_WAIT_SECS));
+        tokio::select! {
+            () = news => {}
+            () = server.stopping.cancelled() => {}
+            () = tokio::time::sleep(longest) => {}
+        }
+        slot.seen(clock::now());
+        if let Some(response) = fresh(&server, &slot, known) {
+            return Ok(response);
+        }
+    }
+    let unchanged = if slot.assignment.load().is_some() { StatusCode::NOT_MODIFIED } else { StatusCode::NO_CONTENT };
+    Ok(unchanged.into_response())
+}
+
+/// The assignment, signed now, if it is not the one that the device has.
+fn fresh(server: &Shared, slot: &Arc<Slot>, known: Option<&str>) -> Option<Response> {
+    let assignment = slot.assignment.load_full()?;
+    let etag = assignment.mark().etag();
+    if known == Some(etag.as_str()) {
+        return None;
+    }
+    let statement = Statement::of(&server.options.fleet, &assignment, clock::now());
+    let envelope = sign(&statement, &server.key);
+    Some(([(header::ETAG, format!("\"{etag}\""))], Json(envelope)).into_response())
+}
+
+/// Counts a poll as open for as long as it lives.
+struct OpenPoll<'a>(&'a AtomicU64);
+
+impl<'a> OpenPoll<'a> {
+    fn begin(open: &'a AtomicU64) -> Result<Self, Refused> {
+        if open.fetch_add(1, Ordering::Relaxed) >= MAX_OPEN_POLLS {
+            open.fetch_sub(1, Ordering::Relaxed);
+            let refused = Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-polls", "too many polls are open");
+            return Err(refused.retry_after(30));
+        }
+        Ok(Self(open))
+    }
+}
+
+impl Drop for OpenPoll<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `POST /v1/report`
+pub async fn report(
+    State(server): State<Shared>,
+    Device(slot): Device,
+    Body(report): Body<Report>,
+) -> Result<Json<ReportAnswer>, Refused> {
+    slot.seen(clock::now());
+    Ok(Json(server.owner.report(slot.device.clone(), report).await?))
+}

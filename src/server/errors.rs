@@ -1,0 +1,99 @@
+//! The one place where refusals become HTTP.
+
+use crate::controller::owner::CommandError;
+use crate::domain::acts::enroll::EnrollError;
+use crate::domain::acts::operator::ActError;
+use crate::domain::acts::report::ReportError;
+use crate::protocol::v1::messages::ErrorBody;
+use axum::Json;
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse;
+
+/// An answer that is not the one that was asked for.
+#[derive(Debug)]
+pub struct Refused {
+    status: StatusCode,
+    body: ErrorBody,
+    retry_after_secs: Option<u32>,
+}
+
+impl Refused {
+    /// A refusal with a status, a word for programs and a sentence for people.
+    pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        let body = ErrorBody { code: code.to_owned(), message: message.into(), hint: None };
+        Self { status, body, retry_after_secs: None }
+    }
+
+    /// The same with a hint.
+    pub fn hint(mut self, hint: &str) -> Self {
+        self.body.hint = Some(hint.to_owned());
+        self
+    }
+
+    /// The same with the number of seconds after which asking again makes sense.
+    pub fn retry_after(mut self, secs: u32) -> Self {
+        self.retry_after_secs = Some(secs);
+        self
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<Body> {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(secs) = self.retry_after_secs {
+            response.headers_mut().insert(axum::http::header::RETRY_AFTER, secs.into());
+        }
+        response
+    }
+}
+
+impl From<CommandError> for Refused {
+    fn from(error: CommandError) -> Self {
+        let message = error.to_string();
+        match error {
+            CommandError::Act(act) => match act {
+                ActError::NothingHeld { .. } => Self::new(StatusCode::NOT_FOUND, "nothing-held", message)
+                    .hint("see `bellwether status`; the digest changes when the held changes do"),
+                ActError::Ambiguous { .. } => {
+                    Self::new(StatusCode::CONFLICT, "ambiguous", message).hint("give more digits")
+                }
+                ActError::UnknownDevice(_) => Self::new(StatusCode::NOT_FOUND, "unknown-device", message),
+                ActError::UnknownStage(_) => Self::new(StatusCode::NOT_FOUND, "unknown-stage", message),
+                ActError::NotPending(_) => Self::new(StatusCode::CONFLICT, "not-pending", message),
+                ActError::NotHeld(_) => Self::new(StatusCode::CONFLICT, "not-held", message),
+                ActError::OutOfRange { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "out-of-range", message),
+            },
+            CommandError::Enroll(enroll) => match enroll {
+                EnrollError::Malformed(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", message),
+                EnrollError::BadToken { .. } => Self::new(StatusCode::UNAUTHORIZED, "bad-token", message)
+                    .hint("make a new one with `bellwether enroll`"),
+                EnrollError::Rejected { .. } => Self::new(StatusCode::FORBIDDEN, "rejected", message),
+                EnrollError::TooManyPending => {
+                    Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-pending", message).retry_after(300)
+                }
+            },
+            CommandError::Report(report) => match report {
+                ReportError::TooMany { .. } | ReportError::BadStart => {
+                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", message)
+                }
+            },
+            CommandError::Store(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the change could not be written")
+                    .retry_after(10)
+            }
+            CommandError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message).retry_after(5),
+        }
+    }
+}
+
+/// No such route.
+pub async fn no_route() -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, "no-route", "there is nothing at this path")
+}
+
+/// A handler panicked: a bug of ours. The client learns nothing of it but that it happened.
+pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
+    tracing::error!("a request handler panicked, please report this");
+    Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the controller failed at this request").into_response()
+}

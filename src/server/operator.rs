@@ -1,0 +1,240 @@
+//! The operators' side: reading what is known, and acting with a name.
+
+use super::auth::{Body, Operator};
+use super::errors::Refused;
+use super::{Server, Shared};
+use crate::clock;
+use crate::controller::owner::Act;
+use crate::domain::acts::operator::{self as acts, NewToken};
+use crate::domain::enrollment::{JoinToken, TokenId, TokenSecret};
+use crate::domain::fleet::{Change, Event};
+use crate::domain::ids::{Actor, DeviceId};
+use crate::domain::overview::OverviewInput;
+use crate::domain::overview::baseline::Baseline;
+use crate::domain::overview::device::{self, DeviceDetail, DeviceRow};
+use crate::domain::overview::drift::{DriftReport, drift_report};
+use crate::domain::overview::status;
+use crate::domain::plan::ownership::Standing;
+use crate::protocol::v1::operator::{
+    ApproveRequest, Done, HoldRequest, MAX_EVENTS_ANSWER, RepoAnswer, ResumeRequest, StatusAnswer, TokenAnswer,
+    TokenRequest, WhyAnswer,
+};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use ring::rand::SecureRandom as _;
+use serde::Deserialize;
+
+/// Lets a closure look at everything that is known now.
+fn overview<T>(server: &Server, look: impl FnOnce(&OverviewInput<'_>) -> T) -> T {
+    let last_seen = server.published.all_last_seen();
+    let world = server.world.read();
+    look(&OverviewInput {
+        pass: world.pass_input(&server.options, clock::now()),
+        last_seen: &last_seen,
+        offline_after_secs: server.options.offline_after_secs,
+    })
+}
+
+/// The same on a thread that may take its time, for answers that look at every device.
+async fn overview_of_all<T: Send + 'static>(
+    server: Shared,
+    look: impl FnOnce(&OverviewInput<'_>) -> T + Send + 'static,
+) -> Result<T, Refused> {
+    tokio::task::spawn_blocking(move || overview(&server, look)).await.map_err(|_| {
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the controller failed at this request")
+    })
+}
+
+/// `GET /v1/status`
+pub async fn status(State(server): State<Shared>, _: Operator) -> Result<Json<StatusAnswer>, Refused> {
+    let status = overview_of_all(server.clone(), status::status).await?;
+    let repo = server.world.read().repo.clone();
+    Ok(Json(StatusAnswer {
+        fleet: server.options.fleet.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        status,
+        repo: RepoAnswer {
+            last_contact: repo.last_contact,
+            unavailable: repo.unavailable,
+            missing: repo.missing,
+            unreadable: repo.unreadable,
+        },
+    }))
+}
+
+/// `GET /v1/devices`
+pub async fn devices(State(server): State<Shared>, _: Operator) -> Result<Json<Vec<DeviceRow>>, Refused> {
+    let rows = overview_of_all(server, |input| {
+        device::devices(input).into_iter().map(|device| device::row(input, device)).collect()
+    });
+    Ok(Json(rows.await?))
+}
+
+fn parse_device(text: &str) -> Result<DeviceId, Refused> {
+    DeviceId::new(text).map_err(|error| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", error.to_string()))
+}
+
+fn unknown_device(device: &DeviceId) -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, "unknown-device", format!("device {device} is not known"))
+        .hint("`bellwether devices` lists all")
+}
+
+/// `GET /v1/devices/{device}`
+pub async fn device(
+    State(server): State<Shared>,
+    _: Operator,
+    Path(device): Path<String>,
+) -> Result<Json<DeviceDetail>, Refused> {
+    let device = parse_device(&device)?;
+    overview(&server, |input| device::detail(input, &device)).map(Json).ok_or_else(|| unknown_device(&device))
+}
+
+/// `GET /v1/devices/{device}/why`
+pub async fn why(
+    State(server): State<Shared>,
+    _: Operator,
+    Path(device): Path<String>,
+) -> Result<Json<WhyAnswer>, Refused> {
+    let device = parse_device(&device)?;
+    let detail = overview(&server, |input| device::detail(input, &device)).ok_or_else(|| unknown_device(&device))?;
+    let commit = match &detail.row.standing {
+        Standing::Owned(stage) => {
+            server.world.read().state.stages.get(stage).and_then(|record| record.accepted.clone())
+        }
+        Standing::InTransit | Standing::Unmanaged => None,
+    };
+    let explanation = match &commit {
+        Some(commit) => server.watcher.explain(commit.clone(), device).await,
+        None => None,
+    };
+    Ok(Json(WhyAnswer { device: detail, commit, explanation }))
+}
+
+/// `GET /v1/drift`
+pub async fn drift(State(server): State<Shared>, _: Operator) -> Result<Json<DriftReport>, Refused> {
+    Ok(Json(overview_of_all(server, |input| drift_report(input, |_| true)).await?))
+}
+
+/// `GET /v1/baseline`
+pub async fn baseline(State(server): State<Shared>, _: Operator) -> Result<Json<Baseline>, Refused> {
+    let options = server.options.clone();
+    let baseline =
+        overview_of_all(server, move |input| Baseline::of_state(&options.fleet, &options.stages, input.pass.state));
+    Ok(Json(baseline.await?))
+}
+
+/// Which events are wanted.
+#[derive(Debug, Deserialize)]
+pub struct EventsQuery {
+    subject: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/events`
+pub async fn events(
+    State(server): State<Shared>,
+    _: Operator,
+    Query(EventsQuery { subject, limit }): Query<EventsQuery>,
+) -> Result<Json<Vec<Event>>, Refused> {
+    let limit = limit.unwrap_or(100).min(MAX_EVENTS_ANSWER);
+    Ok(Json(server.owner.events(subject, limit).await?))
+}
+
+async fn act(server: &Server, actor: Actor, act: Act) -> Result<Json<Done>, Refused> {
+    let changes = server.owner.act(actor, act).await?;
+    let events = changes.into_iter().filter_map(|change| match change {
+        Change::Event(event) => Some(event),
+        _ => None,
+    });
+    Ok(Json(Done { events: events.collect() }))
+}
+
+/// `POST /v1/approvals`
+pub async fn approve(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Body(ApproveRequest { digest }): Body<ApproveRequest>,
+) -> Result<Json<Done>, Refused> {
+    act(&server, actor, Box::new(move |state, _, acting| acts::approve_commit(state, &digest, acting))).await
+}
+
+/// `POST /v1/devices/{device}/approve`
+pub async fn approve_device(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Path(device): Path<String>,
+) -> Result<Json<Done>, Refused> {
+    let device = parse_device(&device)?;
+    act(&server, actor, Box::new(move |state, _, acting| acts::approve_device(state, &device, acting))).await
+}
+
+/// `POST /v1/devices/{device}/reject`
+pub async fn reject_device(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Path(device): Path<String>,
+) -> Result<Json<Done>, Refused> {
+    let device = parse_device(&device)?;
+    act(&server, actor, Box::new(move |state, _, acting| acts::reject_device(state, &device, acting))).await
+}
+
+/// `POST /v1/holds`
+pub async fn hold(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Body(HoldRequest { on, reason, until }): Body<HoldRequest>,
+) -> Result<Json<Done>, Refused> {
+    act(&server, actor, Box::new(move |state, stages, acting| acts::hold(state, stages, &on, &reason, until, acting)))
+        .await
+}
+
+/// `POST /v1/resume`
+pub async fn resume(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Body(ResumeRequest { on }): Body<ResumeRequest>,
+) -> Result<Json<Done>, Refused> {
+    act(&server, actor, Box::new(move |state, _, acting| acts::resume(state, &on, acting))).await
+}
+
+/// `POST /v1/tokens`
+pub async fn token(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Body(TokenRequest { bound, uses, valid_secs }): Body<TokenRequest>,
+) -> Result<Json<TokenAnswer>, Refused> {
+    let join = JoinToken {
+        id: TokenId::from_bytes(random()?),
+        secret: TokenSecret::from_bytes(random()?),
+        ca: server.ca_fingerprint,
+    };
+    let token = NewToken { id: join.id.to_string(), secret_hash: join.secret.digest(), uses, valid_secs, bound };
+    let changes =
+        server.owner.act(actor, Box::new(move |state, _, acting| acts::new_token(state, token, acting))).await?;
+    let expires = changes.iter().find_map(|change| match change {
+        Change::Token(_, record) => Some(record.expires),
+        _ => None,
+    });
+    let expires = expires.unwrap_or_else(clock::now);
+    Ok(Json(TokenAnswer { token: join.reveal(), id: join.id.to_string(), expires }))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Refused> {
+    let mut bytes = [0u8; N];
+    ring::rand::SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the system gave no random bytes"))?;
+    Ok(bytes)
+}
+
+/// `POST /v1/epoch`
+pub async fn epoch(State(server): State<Shared>, Operator(actor): Operator) -> Result<Json<Done>, Refused> {
+    act(&server, actor, Box::new(|state, _, acting| Ok(acts::raise_epoch(state, acting)))).await
+}
+
+/// `POST /v1/refresh`
+pub async fn refresh(State(server): State<Shared>, _: Operator) -> Json<Done> {
+    server.watcher.wake();
+    Json(Done { events: Vec::new() })
+}
