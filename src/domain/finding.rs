@@ -1,5 +1,11 @@
 //! Findings: problems in manifests, as data, each with its place and a hint.
 
+pub mod codes;
+mod render;
+
+pub use codes::Code;
+pub use render::render_findings;
+
 use super::ids::DeviceId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

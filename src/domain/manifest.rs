@@ -1,1 +1,16 @@
-//! (being built)
+//! Files of the fleet repo as written: every value knows its file, line and column.
+//!
+//! Each file is read on its own into a value that depends on nothing else, so that it can be kept as long as its bytes stay the
+//! same. What files mean together is decided in [`super::desired`].
+
+pub mod compose;
+pub mod fleet_file;
+pub mod inventory;
+pub mod near;
+pub mod os;
+pub mod problems;
+pub mod read;
+pub mod release;
+pub mod scalar;
+pub mod vars;
+pub mod yaml;

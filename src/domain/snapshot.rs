@@ -1,5 +1,6 @@
 //! The bytes of one commit, or of a work tree: files by path, each with the id of its content.
 
+use super::digest::Digest;
 use super::ids::{CommitId, ObjectId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub enum Entry {
 }
 
 /// Why a path was not read. Each becomes a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusedEntry {
     /// A symbolic link.
     Symlink,
@@ -51,10 +52,21 @@ pub enum RefusedEntry {
 }
 
 impl Snapshot {
+    /// A snapshot of files that do not come from Git. Ids are made from the bytes, so equal ids are equal bytes here too.
+    pub fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let entry = |bytes: &[u8]| {
+            let id = ObjectId::new(&Digest::of(bytes).hex()).expect("a SHA-256 has 64 lower-case hexadecimal digits");
+            Entry::File { id, bytes: bytes.into() }
+        };
+        Self { entries: files.into_iter().map(|(path, bytes)| (Arc::from(path), entry(bytes))).collect() }
+    }
+
     /// Whether a path can have a meaning for Bellwether, so that shells need not read anything else.
     pub fn is_relevant(path: &str) -> bool {
+        // The bare names are folders normally. If one is a link or a file, that must not look like an empty folder.
+        let first = path.split('/').next().unwrap_or_default();
         matches!(path, "fleet.yml" | "inventory.yml")
-            || ["group_vars/", "host_vars/", "releases/", "os/", "inventory/"].iter().any(|root| path.starts_with(root))
+            || matches!(first, "group_vars" | "host_vars" | "releases" | "os" | "inventory")
     }
 }
 

@@ -1,0 +1,132 @@
+//! `fleet.yml`: what holds for the whole fleet.
+
+use super::problems::{Draft, Problems, show};
+use super::read::{self, Extensions, Keys};
+use super::vars::{Health, KeyRules, Standing, Strictness, Vars};
+use super::yaml::{Node, Span, parse};
+use crate::domain::desired::RepoLimits;
+use crate::domain::finding::codes;
+use crate::domain::ids::{AppName, FleetName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What `fleet.yml` says. All of it can be left out, and so can the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetFile {
+    /// The fleet's name.
+    pub name: Option<FleetName>,
+    /// The apps with their descriptions; `None` if every folder of `releases/` is an app.
+    pub apps: Option<BTreeMap<AppName, ListedApp>>,
+    /// Typed keys below every group.
+    pub defaults: Option<Arc<Vars>>,
+    /// How vars files are read.
+    pub rules: KeyRules,
+    /// Limits.
+    pub limits: RepoLimits,
+    /// What is wrong with the file; its errors concern the whole commit.
+    pub findings: Vec<Draft>,
+}
+
+/// An app that `fleet.yml` lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedApp {
+    /// Where.
+    pub span: Span,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+impl FleetFile {
+    /// Reads the file.
+    pub fn read(file: &Arc<str>, bytes: &[u8]) -> Self {
+        let mut problems = Problems::new(file);
+        let mut fleet = Self::default();
+        match parse(bytes) {
+            Ok(Some(node)) if !node.is_null() => fleet.fill(&node, &mut problems),
+            Ok(_) => {}
+            Err(error) => problems.yaml(error),
+        }
+        fleet.findings = problems.finish();
+        if let Some(defaults) = &fleet.defaults {
+            fleet.findings.extend(defaults.findings.iter().cloned());
+        }
+        fleet
+    }
+
+    fn fill(&mut self, node: &Node, problems: &mut Problems) {
+        const KEYS: Keys = Keys {
+            what: "fleet.yml",
+            known: &["name", "apps", "defaults", "key_prefix", "strict", "limits"],
+            later: &["rollout", "rollouts", "policies", "windows", "budgets", "groups", "views"],
+            extensions: Extensions::Ignored,
+        };
+        for field in read::fields(node, &KEYS, problems).unwrap_or_default() {
+            let value = &field.value;
+            match &*field.key.text {
+                "name" => self.name = read::name(value, "`name`", problems),
+                "apps" => self.apps = apps(value, problems),
+                "defaults" => self.defaults = Some(defaults(value, problems)),
+                "key_prefix" => self.rules.prefix = prefix(value, problems).unwrap_or_default(),
+                "strict" => {
+                    if read::boolean(value, "`strict`", problems) == Some(true) {
+                        self.rules.strictness = Strictness::Strict;
+                    }
+                }
+                _ => self.limits = limits(value, problems).unwrap_or_default(),
+            }
+        }
+    }
+}
+
+fn defaults(node: &Node, problems: &Problems) -> Arc<Vars> {
+    let vars = Vars::from_node(problems.file(), node, &KeyRules::default(), Standing::Closed);
+    Arc::new(vars)
+}
+
+fn apps(node: &Node, problems: &mut Problems) -> Option<BTreeMap<AppName, ListedApp>> {
+    const KEYS: Keys = Keys { what: "an app", known: &["description"], later: &[], extensions: Extensions::Ignored };
+    let mut apps = BTreeMap::new();
+    for field in &read::map(node, "`apps`", problems)?.entries {
+        let Some(name) = read::parse_name::<AppName>(&field.key.text, field.key.span, problems) else { continue };
+        let mut description = None;
+        if !field.value.is_null() {
+            for field in read::fields(&field.value, &KEYS, problems).unwrap_or_default() {
+                description = read::text(&field.value, "`description`", problems).map(str::to_owned);
+            }
+        }
+        apps.insert(name, ListedApp { span: field.key.span, description });
+    }
+    Some(apps)
+}
+
+fn prefix(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = read::text(node, "`key_prefix`", problems)?;
+    let fits = text.len() <= 32
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !fits {
+        let message = format!("`{}` cannot begin a variable's name", show(text));
+        problems.error_hint(node.span, codes::BAD_VALUE, message, "letters, digits and `_`, such as `bw_`");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn limits(node: &Node, problems: &mut Problems) -> Option<RepoLimits> {
+    const KEYS: Keys =
+        Keys { what: "`limits`", known: &["max_unstaged"], later: &["max_unmanaged"], extensions: Extensions::Unknown };
+    let mut limits = RepoLimits::default();
+    for field in read::fields(node, &KEYS, problems)? {
+        let most = read::number(&field.value, "`max_unstaged`", 0..=1_000_000_000, problems);
+        limits.max_unstaged = most.and_then(|most| usize::try_from(most).ok());
+    }
+    Some(limits)
+}
+
+impl FleetFile {
+    /// Whether what it says can be relied on.
+    pub fn is_sound(&self) -> bool {
+        let defaults_sound = self.defaults.as_ref().is_none_or(|defaults| defaults.health == Health::Sound);
+        defaults_sound && self.findings.iter().all(|draft| draft.severity != crate::domain::finding::Severity::Error)
+    }
+}

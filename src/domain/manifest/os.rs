@@ -1,0 +1,117 @@
+//! `os/<name>.yml`: one OS image for every device type that it was built for.
+
+use super::problems::{Draft, Problems, show};
+use super::read::{self, Extensions, Keys};
+use super::yaml::{Span, parse};
+use crate::domain::digest::Digest;
+use crate::domain::finding::codes;
+use crate::domain::ids::DeviceType;
+use crate::domain::spec::OsSpec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One image of the catalog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OsImage {
+    /// The file.
+    pub file: Arc<str>,
+    /// What each device type runs.
+    pub entries: BTreeMap<DeviceType, Arc<OsEntry>>,
+    /// What is wrong with the file.
+    pub findings: Vec<Draft>,
+    /// Whether there are errors; then no device gets this image.
+    pub broken: bool,
+}
+
+/// An image for one device type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OsEntry {
+    /// Where it is written.
+    pub span: Span,
+    /// What a device is told.
+    pub spec: OsSpec,
+}
+
+impl OsImage {
+    /// Reads a file of the catalog.
+    pub fn read(file: &Arc<str>, name: &str, bytes: &[u8]) -> Self {
+        let mut problems = Problems::new(file);
+        let entries = match parse(bytes) {
+            Ok(Some(node)) => entries(&node, name, &mut problems),
+            Ok(None) => {
+                problems.error(Span::default(), codes::MISSING_KEY, "the image names no device type");
+                BTreeMap::new()
+            }
+            Err(error) => {
+                problems.yaml(error);
+                BTreeMap::new()
+            }
+        };
+        Self { file: file.clone(), entries, broken: problems.errors() > 0, findings: problems.finish() }
+    }
+
+    /// A file that could not be read at all.
+    pub fn unreadable(finding: Draft) -> Self {
+        Self { file: finding.file.clone(), entries: BTreeMap::new(), findings: vec![finding], broken: true }
+    }
+}
+
+fn entries(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> BTreeMap<DeviceType, Arc<OsEntry>> {
+    let Some(map) = read::map(node, "an OS image", problems) else { return BTreeMap::new() };
+    let mut entries = BTreeMap::new();
+    for field in &map.entries {
+        if field.key.text.starts_with("x-") {
+            continue;
+        }
+        let device_type = read::parse_name::<DeviceType>(&field.key.text, field.key.span, problems);
+        let spec = entry(&field.value, name, problems);
+        if let (Some(device_type), Some(spec)) = (device_type, spec) {
+            entries.insert(device_type, Arc::new(OsEntry { span: field.key.span, spec }));
+        }
+    }
+    entries
+}
+
+fn entry(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> Option<OsSpec> {
+    const KEYS: Keys = Keys {
+        what: "an image",
+        known: &["version", "url", "digest"],
+        later: &["size", "delta", "min_version"],
+        extensions: Extensions::Ignored,
+    };
+    let errors = problems.errors();
+    let (mut version, mut url, mut digest) = (None, None, None);
+    for field in read::fields(node, &KEYS, problems)? {
+        let value = &field.value;
+        match &*field.key.text {
+            "version" => version = read::name(value, "`version`", problems),
+            "url" => url = web_address(value, problems),
+            _ => {
+                digest = read::text(value, "`digest`", problems).and_then(|text| match text.parse::<Digest>() {
+                    Ok(digest) => Some(digest),
+                    Err(error) => {
+                        problems.error(value.span, codes::BAD_VALUE, error.to_string());
+                        None
+                    }
+                });
+            }
+        }
+    }
+    if version.is_none() && problems.errors() == errors {
+        read::missing(node.span, "an image", "version", problems);
+    }
+    let version = version?;
+    (problems.errors() == errors).then(|| OsSpec { name: name.to_owned(), version, url, digest })
+}
+
+fn web_address(node: &super::yaml::Node, problems: &mut Problems) -> Option<String> {
+    let text = read::text(node, "`url`", problems)?;
+    let fits =
+        text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).is_some_and(|rest| !rest.is_empty());
+    if !fits || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let message = format!("`{}` is not a web address", show(text));
+        problems.error_hint(node.span, codes::BAD_VALUE, message, "it begins with https:// or http://");
+        return None;
+    }
+    Some(text.to_owned())
+}

@@ -1,0 +1,245 @@
+//! A file of variables: `group_vars`, `host_vars`, inline `vars:` of the inventory, and `defaults` of `fleet.yml`.
+//!
+//! Some top-level keys have a meaning to Bellwether. They take the text as written, and their mappings merge per key. All others
+//! are free variables, which belong to Ansible and to people.
+
+#[cfg(test)]
+mod tests;
+mod typed;
+
+use super::problems::{Draft, Problems};
+use super::read::Setting;
+use super::yaml::{Field, Kind, Node, Span, parse};
+use crate::domain::desired::RepoHold;
+use crate::domain::finding::{Severity, codes};
+use crate::domain::ids::{AppName, DeviceType, ServiceName, StageName, VariableName, Version};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// One source of variables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vars {
+    /// The file.
+    pub file: Arc<str>,
+    /// Keys with a meaning.
+    pub typed: TypedKeys,
+    /// All other keys.
+    pub free: Vec<Field>,
+    /// What is wrong with it.
+    pub findings: Vec<Draft>,
+    /// Whether it can be relied on.
+    pub health: Health,
+}
+
+/// Whether a file can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// No errors.
+    Sound,
+    /// It has errors: what it touches gets nothing new, but the branch is known.
+    Faulty,
+    /// It has errors so that even the branch is not known.
+    Unreadable,
+}
+
+/// The typed keys of one source, each `None` if it is not there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TypedKeys {
+    /// `branch` or `subscribed_branch`.
+    pub branch: Option<Setting<BranchRule>>,
+    /// `device_type`.
+    pub device_type: Option<Setting<DeviceType>>,
+    /// `pins`.
+    pub pins: Option<Merge<AppName, Pin>>,
+    /// `variables`.
+    pub variables: Option<Merge<VariableName, String>>,
+    /// `services`.
+    pub services: Option<Merge<ServiceKey, Merge<VariableName, String>>>,
+    /// `config`.
+    pub config: Option<Merge<String, ConfigValue>>,
+    /// `os`.
+    pub os: Option<Setting<String>>,
+    /// `tags`.
+    pub tags: Option<Merge<String, String>>,
+    /// `labels`.
+    pub labels: Option<Merge<String, String>>,
+    /// `hold`.
+    pub hold: Option<Setting<RepoHold>>,
+}
+
+/// A mapping that is laid over inherited ones key by key (RFC 7396).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merge<K: Ord, V> {
+    /// Where it stands.
+    pub span: Span,
+    /// Written `null` as a whole: everything inherited goes.
+    pub base: Base,
+    /// What it sets and removes.
+    pub entries: BTreeMap<K, Setting<V>>,
+}
+
+/// What a mapping is laid over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// What was inherited.
+    Inherited,
+    /// Nothing.
+    Empty,
+}
+
+/// Which stage a device follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BranchRule {
+    /// This one.
+    Stage(StageName),
+    /// The one that the device chooses among these.
+    FromDevice(BTreeSet<StageName>),
+}
+
+/// Which release of an app a device shall run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// The newest final release in the tree.
+    Latest,
+    /// This one.
+    Exact(Version),
+    /// The newest final release in a range.
+    Range {
+        /// As written.
+        text: String,
+        /// What it allows.
+        range: semver::VersionReq,
+    },
+}
+
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Exact(version) => write!(f, "{version}"),
+            Self::Range { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+/// A key of `services`: a service, or one of a certain app.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// The app, where it is named.
+    pub app: Option<AppName>,
+    /// The service.
+    pub service: ServiceName,
+}
+
+impl std::fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.app {
+            Some(app) => write!(f, "{app}/{}", self.service),
+            None => write!(f, "{}", self.service),
+        }
+    }
+}
+
+/// A value of `config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigValue {
+    /// `poll_interval_secs`.
+    Secs(u32),
+    /// `persistent_logging`.
+    Flag(bool),
+    /// An `x-…` key.
+    Text(String),
+}
+
+impl std::fmt::Display for ConfigValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Secs(secs) => write!(f, "{secs}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// How `fleet.yml` wants keys of vars files to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyRules {
+    /// What typed keys begin with.
+    pub prefix: String,
+    /// What becomes of keys without a meaning.
+    pub strictness: Strictness,
+}
+
+/// What becomes of things that are allowed but doubtful.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strictness {
+    /// A warning at most.
+    #[default]
+    Lenient,
+    /// An error.
+    Strict,
+}
+
+/// Where variables stand: that decides what a key without a meaning is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In a vars file or the inventory, where free variables live too.
+    Open,
+    /// In `fleet.yml`, where only typed keys can stand.
+    Closed,
+}
+
+impl Vars {
+    /// Reads a file.
+    pub fn read(file: &Arc<str>, bytes: &[u8], rules: &KeyRules) -> Self {
+        match parse(bytes) {
+            Ok(Some(node)) => Self::from_node(file, &node, rules, Standing::Open),
+            Ok(None) => Self::empty(file),
+            Err(error) => {
+                let mut problems = Problems::new(file);
+                problems.yaml(error);
+                Self { findings: problems.finish(), health: Health::Unreadable, ..Self::empty(file) }
+            }
+        }
+    }
+
+    /// A file that could not even be read.
+    pub fn unreadable(finding: Draft) -> Self {
+        Self { health: Health::Unreadable, findings: vec![finding.clone()], ..Self::empty(&finding.file) }
+    }
+
+    fn empty(file: &Arc<str>) -> Self {
+        Self {
+            file: file.clone(),
+            typed: TypedKeys::default(),
+            free: Vec::new(),
+            findings: Vec::new(),
+            health: Health::Sound,
+        }
+    }
+
+    /// Reads variables that are part of a larger file.
+    pub fn from_node(file: &Arc<str>, node: &Node, rules: &KeyRules, standing: Standing) -> Self {
+        if node.is_null() {
+            return Self::empty(file);
+        }
+        let mut problems = Problems::new(file);
+        let Kind::Map(map) = &node.kind else {
+            let message = format!("variables must be a mapping, not {}", node.describe());
+            problems.error(node.span, codes::WRONG_TYPE, message);
+            return Self { findings: problems.finish(), health: Health::Unreadable, ..Self::empty(file) };
+        };
+        let (typed, free, branch_known) = typed::read(map, rules, standing, &mut problems);
+        let health = match (branch_known, problems.errors()) {
+            (typed::BranchKnown::No, _) => Health::Unreadable,
+            (typed::BranchKnown::Yes, 0) => Health::Sound,
+            (typed::BranchKnown::Yes, _) => Health::Faulty,
+        };
+        Self { file: file.clone(), typed, free, findings: problems.finish(), health }
+    }
+
+    /// The first error, for people.
+    pub fn first_error(&self) -> Option<&Draft> {
+        self.findings.iter().find(|draft| draft.severity == Severity::Error)
+    }
+}
