@@ -1,9 +1,17 @@
 //! The validated meaning of a commit: what each device shall run.
 
+mod device;
 mod explain;
+mod findings;
+mod layers;
+mod memo;
 mod resolve;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod world;
 
-pub use explain::{Explained, Explanation, Overridden, explain};
+pub use explain::{Explained, Explanation, Overridden};
 pub use resolve::Resolver;
 
 use super::finding::{Affects, Finding, Severity};
@@ -55,6 +63,8 @@ pub struct DesiredDevice {
     pub groups: BTreeSet<String>,
     /// Free metadata.
     pub tags: BTreeMap<String, String>,
+    /// What disruption budgets and site groups go by.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Which stage a device follows, as one commit sees it.

@@ -1,40 +1,149 @@
-//! Where each effective value of a device comes from.
+//! Where every effective value of a device comes from.
 
+use super::Branch;
+use super::device::{Inputs, Outcome, Picked};
+use super::findings::place;
+use super::layers::{Layers, Written};
 use crate::domain::finding::Place;
 use crate::domain::ids::DeviceId;
-use crate::domain::snapshot::Snapshot;
-use serde::{Deserialize, Serialize};
+use crate::domain::manifest::read::Setting;
+use crate::domain::manifest::scalar::json;
+use crate::domain::manifest::vars::{BranchRule, Merge, TypedKeys};
+use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// Where each effective value of a device comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Where every effective value of a device comes from, in one commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// Values by key.
+    /// The device.
+    pub device: DeviceId,
+    /// Its groups, in the order in which they are laid over each other, `all` left out.
+    pub groups: Vec<String>,
+    /// Why it gets nothing new from this commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Its values, sorted by key.
     pub values: Vec<Explained>,
 }
 
-/// One effective value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One value with its history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explained {
-    /// Its key, from the outside in.
+    /// The path of the key: `branch`, `pins.kiosk`, `kiosk/browser.environment.URL`, `vars.motd`.
     pub key: String,
-    /// The value.
-    pub value: String,
-    /// Where it stands.
+    /// The value as written; `None` if a `null` removed it.
+    pub value: Option<String>,
+    /// Where it is written.
     pub place: Place,
-    /// Values that it overrode, nearest first.
-    pub overridden: Vec<Overridden>,
+    /// What it overrode, from the nearest to the farthest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overrode: Vec<Overridden>,
 }
 
-/// A value that did not make it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A value that did not win.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overridden {
-    /// The value.
-    pub value: String,
-    /// Where it stands.
+    /// The value as written; `None` for `null`.
+    pub value: Option<String>,
+    /// Where it is written.
     pub place: Place,
 }
 
-/// Explains a device; `None` if the inventory does not list it.
-pub fn explain(_files: &Snapshot, _device: &DeviceId) -> Option<Explanation> {
-    None
+/// Every value that was written for each key, from low to high.
+#[derive(Default)]
+struct History(BTreeMap<String, Vec<Overridden>>);
+
+impl History {
+    fn add<T: ?Sized>(&mut self, key: String, written: Written<'_, T>, show: impl Fn(&T) -> String) {
+        let Written { file, span, value } = written;
+        self.0.entry(key).or_default().push(Overridden { value: value.map(&show), place: place(file, span) });
+    }
+
+    fn single<'a, T: 'a>(
+        &mut self,
+        key: &str,
+        layers: &Layers<'a>,
+        pick: impl Fn(&'a TypedKeys) -> Option<&'a Setting<T>> + 'a,
+        show: impl Fn(&T) -> String,
+    ) {
+        layers.written(pick).for_each(|written| self.add(key.to_owned(), written, &show));
+    }
+
+    fn map<'a, K: Ord + std::fmt::Display + 'a, V: std::fmt::Display + 'a>(
+        &mut self,
+        prefix: &str,
+        layers: &Layers<'a>,
+        pick: impl Fn(&'a TypedKeys) -> Option<&'a Merge<K, V>>,
+    ) {
+        layers.entries(pick, |key, written| self.add(format!("{prefix}.{key}"), written, V::to_string));
+    }
+
+    fn finish(self) -> Vec<Explained> {
+        let explained = |(key, mut all): (String, Vec<Overridden>)| {
+            let Overridden { value, place } = all.pop()?;
+            all.reverse();
+            Some(Explained { key, value, place, overrode: all })
+        };
+        self.0.into_iter().filter_map(explained).collect()
+    }
+}
+
+pub(super) fn explain(device: &DeviceId, inputs: &Inputs, picked: &Picked, outcome: &Outcome) -> Explanation {
+    let layers = inputs.layers();
+    let mut history = History::default();
+    history.single("branch", &layers, |keys| keys.branch.as_ref(), show_branch);
+    history.single("device_type", &layers, |keys| keys.device_type.as_ref(), ToString::to_string);
+    history.single("os", &layers, |keys| keys.os.as_ref(), String::clone);
+    history.single(
+        "hold",
+        &layers,
+        |keys| keys.hold.as_ref(),
+        |hold| match hold.until {
+            Some(until) => format!("{} (until {until})", hold.reason),
+            None => hold.reason.clone(),
+        },
+    );
+    history.map("pins", &layers, |keys| keys.pins.as_ref());
+    history.map("config", &layers, |keys| keys.config.as_ref());
+    history.map("tags", &layers, |keys| keys.tags.as_ref());
+    history.map("labels", &layers, |keys| keys.labels.as_ref());
+    for (app, release) in picked.found() {
+        let version = Written { file: &release.file, span: Default::default(), value: Some(&release.version) };
+        history.add(format!("{app}.release"), version, ToString::to_string);
+        for (name, service) in &release.services {
+            layers.environment(&release.compose_file, app, name, service, |variable, written| {
+                history.add(format!("{app}/{name}.environment.{variable}"), written, String::clone);
+            });
+        }
+    }
+    for vars in layers.sources() {
+        for field in &vars.free {
+            let written = Written { file: &vars.file, span: field.key.span, value: Some(&field.value) };
+            history.add(format!("vars.{}", field.key.text), written, |node| match json(node) {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            });
+        }
+    }
+    let mut values = history.finish();
+    if outcome.device.branch == Branch::Unknown {
+        // What is written elsewhere does not count while one of the files cannot be read.
+        values.retain(|explained| explained.key != "branch");
+    }
+    Explanation {
+        device: device.clone(),
+        groups: inputs.stack.groups.iter().map(ToString::to_string).collect(),
+        problem: outcome.device.problem.clone(),
+        values,
+    }
+}
+
+fn show_branch(rule: &BranchRule) -> String {
+    match rule {
+        BranchRule::Stage(stage) => stage.to_string(),
+        BranchRule::FromDevice(allowed) => {
+            let names: Vec<&str> = allowed.iter().map(|stage| stage.as_str()).collect();
+            format!("the device chooses among {}", names.join(", "))
+        }
+    }
 }

@@ -1,0 +1,271 @@
+//! The paths of a snapshot, sorted by what they mean.
+
+use crate::domain::finding::codes;
+use crate::domain::ids::{AppName, ObjectId, Version};
+use crate::domain::manifest::problems::{Draft, show};
+use crate::domain::manifest::yaml::Span;
+use crate::domain::snapshot::{Entry, MAX_FILE_BYTES, RefusedEntry, Snapshot};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A path with what is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The path.
+    pub path: &'a Arc<str>,
+    /// What is there.
+    pub entry: &'a Entry,
+}
+
+/// What something that was read is made from: equal contents at one path give equal values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    /// A file.
+    File(ObjectId),
+    /// Something that was not read.
+    Refused(RefusedEntry),
+    /// Nothing.
+    Missing,
+}
+
+impl<'a> Source<'a> {
+    /// What identifies the content.
+    pub fn content(&self) -> Content {
+        match self.entry {
+            Entry::File { id, .. } => Content::File(id.clone()),
+            Entry::Refused(refused) => Content::Refused(*refused),
+        }
+    }
+
+    /// The bytes, or why there are none.
+    pub fn bytes(&self) -> Result<&'a [u8], Draft> {
+        match self.entry {
+            Entry::File { bytes, .. } => Ok(bytes),
+            Entry::Refused(refused) => Err(refused_draft(self.path, *refused)),
+        }
+    }
+}
+
+/// Why a path was not read, as a finding.
+fn refused_draft(path: &Arc<str>, refused: RefusedEntry) -> Draft {
+    let error = |code, message: &str| Draft::error(path, Span::default(), code, message);
+    match refused {
+        RefusedEntry::Symlink => error(codes::NOT_REGULAR, "this is a symbolic link, which is never followed")
+            .hint("put the file itself here"),
+        RefusedEntry::Submodule => error(codes::NOT_REGULAR, "this is a submodule, which is never followed")
+            .hint("put the files themselves here"),
+        RefusedEntry::TooLong { size } => {
+            let message = format!("the file is {size} bytes long; at most {MAX_FILE_BYTES} are read");
+            error(codes::FILE_TOO_LONG, &message)
+        }
+        RefusedEntry::BadPath => error(codes::BAD_PATH, "the path is not UTF-8, or leaves the tree"),
+        RefusedEntry::TooDeep => error(codes::TOO_DEEP, "the folder is nested deeper than can be meant"),
+        RefusedEntry::Unreadable => error(codes::UNREADABLE, "the content could not be read from the repository"),
+    }
+}
+
+/// The files of `group_vars` or `host_vars` by the name that they are for.
+pub type VarsByName<'a> = BTreeMap<&'a str, Vec<Source<'a>>>;
+
+/// A snapshot's paths by meaning.
+#[derive(Debug, Default)]
+pub struct Tree<'a> {
+    /// `fleet.yml`.
+    pub fleet: Option<Source<'a>>,
+    /// `inventory.yml`.
+    pub inventory: Option<Source<'a>>,
+    /// `group_vars`.
+    pub group_vars: VarsByName<'a>,
+    /// `host_vars`.
+    pub host_vars: VarsByName<'a>,
+    /// `releases/<app>/<version>/`: the two files, where they are there.
+    pub releases: BTreeMap<(AppName, Version), ReleaseFolder<'a>>,
+    /// `os/<name>.yml`.
+    pub os: BTreeMap<&'a str, Source<'a>>,
+    /// What concerns no device.
+    pub loose: Vec<Draft>,
+    /// What concerns the commit as a whole.
+    pub structure: Vec<Draft>,
+}
+
+/// The files of one release.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReleaseFolder<'a> {
+    /// `release.yml`.
+    pub release: Option<Source<'a>>,
+    /// `compose.yml`.
+    pub compose: Option<Source<'a>>,
+    /// The folder itself, if it is not one.
+    pub folder: Option<Source<'a>>,
+}
+
+impl<'a> Tree<'a> {
+    /// Sorts the paths of a snapshot.
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        let mut tree = Self::default();
+        let mut group_vars = Vec::new();
+        let mut host_vars = Vec::new();
+        for (path, entry) in &snapshot.entries {
+            let source = Source { path, entry };
+            match path.split_once('/') {
+                None => tree.top(source),
+                Some(("group_vars", rest)) => group_vars.push((rest, source)),
+                Some(("host_vars", rest)) => host_vars.push((rest, source)),
+                Some(("releases", rest)) => tree.release(rest, source),
+                Some(("os", rest)) => tree.image(rest, source),
+                Some(("inventory", _)) => tree.unexpected(source, Some("the inventory is `inventory.yml`")),
+                Some(_) => {}
+            }
+        }
+        tree.group_vars = by_name(group_vars, &mut tree.loose);
+        tree.host_vars = by_name(host_vars, &mut tree.loose);
+        tree
+    }
+
+    fn top(&mut self, source: Source<'a>) {
+        match &**source.path {
+            "fleet.yml" => self.fleet = Some(source),
+            "inventory.yml" => self.inventory = Some(source),
+            // A folder that is something else must not look like an empty folder.
+            "group_vars" | "host_vars" | "releases" | "os" => self.structure.push(match source.bytes() {
+                Ok(_) => Draft::error(source.path, Span::default(), codes::NOT_REGULAR, "this must be a folder"),
+                Err(draft) => draft,
+            }),
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, rest: &'a str, source: Source<'a>) {
+        let mut parts = rest.splitn(3, '/');
+        let (app, version, file) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        let Some(version) = version else {
+            return self.unexpected(source, Some("releases are folders: `releases/<app>/<version>/`"));
+        };
+        let names = (AppName::new(app), Version::new(version));
+        let (Ok(app), Ok(version)) = names else {
+            let message = format!("`{}` does not name an app and a version", show(rest));
+            return self.loose.push(Draft::error(source.path, Span::default(), codes::BAD_NAME, message));
+        };
+        match (file, source.entry) {
+            (Some("release.yml"), _) => self.releases.entry((app, version)).or_default().release = Some(source),
+            (Some("compose.yml"), _) => self.releases.entry((app, version)).or_default().compose = Some(source),
+            (None, Entry::Refused(_)) => self.releases.entry((app, version)).or_default().folder = Some(source),
+            (None, Entry::File { .. }) => {
+                self.unexpected(source, Some("releases are folders: `releases/<app>/<version>/`"));
+            }
+            (Some(name), _) => {
+                let hint = match name {
+                    "release.yaml" => Some("call it `release.yml`"),
+                    "compose.yaml" | "docker-compose.yml" | "docker-compose.yaml" => Some("call it `compose.yml`"),
+                    _ => None,
+                };
+                match hint {
+                    // The release that was meant is there, and broken.
+                    Some(_) => {
+                        self.releases.entry((app, version)).or_default();
+                        self.unexpected(source, hint);
+                    }
+                    // Notes and the like may stand beside.
+                    None => self.refused(source),
+                }
+            }
+        }
+    }
+
+    fn image(&mut self, rest: &'a str, source: Source<'a>) {
+        match rest.strip_suffix(".yml") {
+            Some(name) if !name.is_empty() && !name.contains('/') => {
+                self.os.insert(name, source);
+            }
+            _ if rest.ends_with(".md") => self.refused(source),
+            _ => self.unexpected(source, Some("images are `os/<name>.yml`")),
+        }
+    }
+
+    fn unexpected(&mut self, source: Source<'a>, hint: Option<&str>) {
+        let draft = match source.bytes() {
+            Ok(_) => Draft::warning(source.path, Span::default(), codes::UNEXPECTED_FILE, "nothing reads this file")
+                .maybe_hint(hint.map(str::to_owned)),
+            Err(draft) => draft,
+        };
+        self.loose.push(draft);
+    }
+
+    fn refused(&mut self, source: Source<'a>) {
+        self.loose.extend(source.bytes().err());
+    }
+}
+
+/// Which of several files for one name is read: a folder or a file without extension, then `.yml`, `.yaml`, `.json`.
+fn rank(name: &str) -> (&str, usize) {
+    for (rank, extension) in [".yml", ".yaml", ".json"].iter().enumerate() {
+        if let Some(stem) = name.strip_suffix(extension).filter(|stem| !stem.is_empty()) {
+            return (stem, rank + 1);
+        }
+    }
+    (name, 0)
+}
+
+fn by_name<'a>(paths: Vec<(&'a str, Source<'a>)>, loose: &mut Vec<Draft>) -> VarsByName<'a> {
+    let mut found: BTreeMap<&'a str, (usize, Vec<Source<'a>>)> = BTreeMap::new();
+    for (rest, source) in paths {
+        let (first, inside) = match rest.split_once('/') {
+            Some((first, inside)) => (first, Some(inside)),
+            None => (rest, None),
+        };
+        if first.is_empty() || ignored(first) || inside.is_some_and(|inside| !counts(inside)) {
+            loose.extend(source.bytes().err());
+            continue;
+        }
+        let (name, rank) = match inside {
+            Some(_) => (first, 0),
+            None => rank(first),
+        };
+        let slot = found.entry(name).or_insert_with(|| (rank, Vec::new()));
+        let hidden = match slot.0.cmp(&rank) {
+            std::cmp::Ordering::Equal => {
+                slot.1.push(source);
+                continue;
+            }
+            std::cmp::Ordering::Less => vec![source],
+            std::cmp::Ordering::Greater => {
+                slot.0 = rank;
+                std::mem::replace(&mut slot.1, vec![source])
+            }
+        };
+        for source in hidden {
+            let message = format!("another file or folder for `{}` comes first, so this file is not read", show(name));
+            let draft = Draft::warning(source.path, Span::default(), codes::HIDDEN_VARS_FILE, message);
+            loose.push(draft.hint("move what it says into the other one"));
+        }
+    }
+    found
+        .into_iter()
+        .map(|(name, (_, mut sources))| {
+            // By parts, not by the whole path: a folder comes before a file that goes on with `-`.
+            sources.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
+            (name, sources)
+        })
+        .collect()
+}
+
+fn ignored(part: &str) -> bool {
+    part.starts_with('.') || part.ends_with('~')
+}
+
+/// Whether a path inside a folder of variables is read.
+fn counts(inside: &str) -> bool {
+    let mut parts = inside.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let extension = part.rfind('.').filter(|at| *at > 0).map(|at| &part[at..]);
+        let fits = match (parts.peek(), extension) {
+            // A folder with an extension is no folder of variables.
+            (Some(_), extension) => extension.is_none(),
+            (None, extension) => matches!(extension, None | Some(".yml" | ".yaml" | ".json")),
+        };
+        if part.is_empty() || ignored(part) || !fits {
+            return false;
+        }
+    }
+    true
+}

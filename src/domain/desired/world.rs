@@ -1,0 +1,194 @@
+//! What devices can be pointed at: releases and OS images, the same for every device of a commit.
+
+use crate::domain::finding::codes;
+use crate::domain::ids::{AppName, DeviceType};
+use crate::domain::manifest::fleet_file::FleetFile;
+use crate::domain::manifest::near::nearest;
+use crate::domain::manifest::os::{OsEntry, OsImage};
+use crate::domain::manifest::problems::{Draft, show};
+use crate::domain::manifest::release::{Release, ReleaseStatus};
+use crate::domain::manifest::vars::{Pin, ServiceKey};
+use crate::domain::manifest::yaml::Span;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Releases and OS images of one commit.
+#[derive(Debug, Default)]
+pub struct World {
+    /// `fleet.yml`.
+    pub fleet: Arc<FleetFile>,
+    /// Releases by app, oldest first.
+    pub releases: BTreeMap<AppName, Vec<Arc<Release>>>,
+    /// OS images by name.
+    pub os: BTreeMap<String, Arc<OsImage>>,
+    /// Device types that some image or release names.
+    pub device_types: BTreeSet<DeviceType>,
+}
+
+/// Where a device asks for something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked<T> {
+    /// What it asks for.
+    pub value: T,
+    /// The file.
+    pub file: Arc<str>,
+    /// Where in it.
+    pub span: Span,
+}
+
+impl<T> Asked<T> {
+    fn error(&self, code: crate::domain::finding::Code, message: String) -> Draft {
+        Draft::error(&self.file, self.span, code, message)
+    }
+}
+
+impl World {
+    /// Puts releases and images together.
+    pub fn new(fleet: Arc<FleetFile>, releases: Vec<Arc<Release>>, os: BTreeMap<String, Arc<OsImage>>) -> Self {
+        let mut world = Self { fleet, os, ..Self::default() };
+        for release in releases {
+            world.device_types.extend(release.device_types.iter().cloned());
+            world.releases.entry(release.app.clone()).or_default().push(release);
+        }
+        for releases in world.releases.values_mut() {
+            releases.sort_by(|a, b| a.precedence.cmp(&b.precedence));
+        }
+        for image in world.os.values() {
+            world.device_types.extend(image.entries.keys().cloned());
+        }
+        world
+    }
+
+    /// The release that a pin means.
+    pub fn pick(&self, app: &AppName, pin: &Asked<Pin>) -> Result<Arc<Release>, Draft> {
+        let Some(releases) = self.releases.get(app) else {
+            let near = nearest(app.as_str(), self.releases.keys().map(AppName::as_str));
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            return Err(pin.error(codes::UNKNOWN_APP, format!("no app is called `{app}`")).maybe_hint(hint));
+        };
+        let newest_final = |fits: &dyn Fn(&Release) -> bool| {
+            releases
+                .iter()
+                .rev()
+                .find(|release| {
+                    release.status == ReleaseStatus::Final && release.precedence.pre.is_empty() && fits(release)
+                })
+                .cloned()
+        };
+        let found = match &pin.value {
+            Pin::Latest => newest_final(&|_| true),
+            Pin::Range { range, .. } => newest_final(&|release| range.matches(&release.precedence)),
+            Pin::Exact(version) => releases.iter().find(|release| release.version == *version).cloned(),
+        };
+        let Some(release) = found else { return Err(self.no_release(app, releases, pin)) };
+        if release.broken {
+            let message = format!("release {} of `{app}` has errors", release.version);
+            return Err(pin.error(codes::RELEASE_BROKEN, message).hint("`bellwether check` lists them"));
+        }
+        Ok(release)
+    }
+
+    fn no_release(&self, app: &AppName, releases: &[Arc<Release>], pin: &Asked<Pin>) -> Draft {
+        let message = match &pin.value {
+            Pin::Latest => format!("`{app}` has no final release"),
+            Pin::Exact(version) => format!("`{app}` has no release {version}"),
+            Pin::Range { text, .. } => format!("`{app}` has no final release in `{}`", show(text)),
+        };
+        let newest: Vec<&str> = releases.iter().rev().take(5).map(|release| release.version.as_str()).collect();
+        pin.error(codes::MISSING_RELEASE, message).hint(format!("newest releases: {}", newest.join(", ")))
+    }
+
+    /// Whether a release runs on a device of this type.
+    pub fn runs_on(&self, release: &Release, pin: &Asked<Pin>, device_type: Option<&DeviceType>) -> Result<(), Draft> {
+        if release.device_types.is_empty() || device_type.is_some_and(|own| release.device_types.contains(own)) {
+            return Ok(());
+        }
+        let wanted: Vec<&str> = release.device_types.iter().map(DeviceType::as_str).collect();
+        let own = device_type.map_or("without `device_type`".to_owned(), |own| format!("of type `{own}`"));
+        let message = format!("release {} of `{}` does not run on devices {own}", release.version, release.app);
+        Err(pin.error(codes::NOT_FOR_DEVICE_TYPE, message).hint(format!("it runs on {}", wanted.join(", "))))
+    }
+
+    /// The image that a name means for a device type.
+    pub fn image(&self, name: &Asked<String>, device_type: Option<&DeviceType>) -> Result<Arc<OsEntry>, Draft> {
+        let error = |message: String| name.error(codes::MISSING_OS_IMAGE, message);
+        let Some(image) = self.os.get(&name.value) else {
+            let near = nearest(&name.value, self.os.keys().map(String::as_str));
+            let hint =
+                near.map_or_else(|| "images are `os/<name>.yml`".to_owned(), |near| format!("did you mean `{near}`?"));
+            return Err(error(format!("the OS catalog has no image `{}`", show(&name.value))).hint(hint));
+        };
+        if image.broken {
+            return Err(
+                error(format!("the image `{}` has errors", show(&name.value))).hint("`bellwether check` lists them")
+            );
+        }
+        let Some(own) = device_type else {
+            return Err(error("a device with `os` needs a `device_type`".to_owned()));
+        };
+        image.entries.get(own).cloned().ok_or_else(|| {
+            let types: Vec<&str> = image.entries.keys().map(DeviceType::as_str).collect();
+            error(format!("the image `{}` is not built for `{own}`", show(&name.value)))
+                .hint(format!("it is built for {}", types.join(", ")))
+        })
+    }
+
+    /// Whether anything knows this device type. A repo that names no device types at all has nothing to compare with.
+    pub fn knows(&self, device_type: &Asked<DeviceType>) -> Result<(), Draft> {
+        if self.device_types.is_empty() || self.device_types.contains(&device_type.value) {
+            return Ok(());
+        }
+        let near = nearest(device_type.value.as_str(), self.device_types.iter().map(DeviceType::as_str));
+        let hint = near.map_or_else(
+            || "name it in an OS image or in `requires` of a release".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        let message = format!("neither an OS image nor a release names the device type `{}`", device_type.value);
+        Err(device_type.error(codes::UNKNOWN_DEVICE_TYPE, message).hint(hint))
+    }
+
+    /// Whether some release has this service.
+    pub fn has_service(&self, key: &ServiceKey) -> bool {
+        self.releases
+            .iter()
+            .filter(|(app, _)| key.app.as_ref().is_none_or(|wanted| wanted == *app))
+            .any(|(_, releases)| releases.iter().any(|release| release.services.contains_key(&key.service)))
+    }
+
+    /// A service that is spelled almost like this one.
+    pub fn near_service(&self, key: &ServiceKey) -> Option<String> {
+        let names: BTreeSet<&str> = self
+            .releases
+            .values()
+            .flatten()
+            .flat_map(|release| release.services.keys().map(|name| name.as_str()))
+            .collect();
+        nearest(key.service.as_str(), names).map(str::to_owned)
+    }
+
+    /// Apps that `fleet.yml` lists without releases, and releases of apps that it does not list.
+    pub fn app_findings(&self) -> Vec<Draft> {
+        let Some(listed) = &self.fleet.apps else { return Vec::new() };
+        let file: Arc<str> = "fleet.yml".into();
+        let mut all: Vec<Draft> = listed
+            .iter()
+            .filter(|(name, _)| !self.releases.contains_key(*name))
+            .map(|(name, app)| {
+                let message = format!("the app `{name}` has no releases");
+                Draft::warning(&file, app.span, codes::APP_WITHOUT_RELEASES, message)
+            })
+            .collect();
+        for (name, releases) in self.releases.iter().filter(|(name, _)| !listed.contains_key(*name)) {
+            let near = nearest(name.as_str(), listed.keys().map(AppName::as_str));
+            let hint =
+                near.map_or_else(|| "list it under `apps:`".to_owned(), |near| format!("did you mean `{near}`?"));
+            let message = format!("fleet.yml does not list the app `{name}`");
+            all.extend(
+                releases.first().map(|release| {
+                    Draft::warning(&release.file, Span::default(), codes::UNKNOWN_APP, message).hint(hint)
+                }),
+            );
+        }
+        all
+    }
+}
