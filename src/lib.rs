@@ -11,6 +11,8 @@
 //! outside. The rest are shells and adapters that fetch, store, send and log, and contain no choices.
 
 pub mod domain;
+#[cfg(any(feature = "controller", test))]
+pub mod example;
 pub mod ports;
 pub mod protocol;
 

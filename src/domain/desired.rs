@@ -11,7 +11,7 @@ mod tests;
 mod tree;
 mod world;
 
-pub use explain::{Explained, Explanation, Overridden};
+pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};
 pub use resolve::Resolver;
 
 use super::finding::{Affects, Finding, Severity};

@@ -1,53 +1,57 @@
 //! Where every effective value of a device comes from.
 
-use super::Branch;
 use super::device::{Inputs, Outcome, Picked};
 use super::findings::place;
 use super::layers::{Layers, Written};
+use super::{Branch, Resolver};
 use crate::domain::finding::Place;
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::scalar::json;
 use crate::domain::manifest::vars::{BranchRule, Merge, TypedKeys};
-use serde::Serialize;
+use crate::domain::snapshot::Snapshot;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Where every effective value of a device comes from, in one commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The device.
     pub device: DeviceId,
     /// Its groups, in the order in which they are laid over each other, `all` left out.
     pub groups: Vec<String>,
     /// Why it gets nothing new from this commit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Its values, sorted by key.
     pub values: Vec<Explained>,
 }
 
 /// One value with its history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// The path of the key: `branch`, `pins.kiosk`, `kiosk/browser.environment.URL`, `vars.motd`.
     pub key: String,
-    /// The value as written; `None` if a `null` removed it.
-    pub value: Option<String>,
+    /// The value as written; [`REMOVED`] if a `null` took it away.
+    pub value: String,
     /// Where it is written.
     pub place: Place,
     /// What it overrode, from the nearest to the farthest.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub overrode: Vec<Overridden>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<Overridden>,
 }
 
 /// A value that did not win.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overridden {
-    /// The value as written; `None` for `null`.
-    pub value: Option<String>,
+    /// The value as written; [`REMOVED`] for `null`.
+    pub value: String,
     /// Where it is written.
     pub place: Place,
 }
+
+/// What stands for a `null`.
+pub const REMOVED: &str = "(removed)";
 
 /// Every value that was written for each key, from low to high.
 #[derive(Default)]
@@ -56,7 +60,10 @@ struct History(BTreeMap<String, Vec<Overridden>>);
 impl History {
     fn add<T: ?Sized>(&mut self, key: String, written: Written<'_, T>, show: impl Fn(&T) -> String) {
         let Written { file, span, value } = written;
-        self.0.entry(key).or_default().push(Overridden { value: value.map(&show), place: place(file, span) });
+        self.0
+            .entry(key)
+            .or_default()
+            .push(Overridden { value: value.map_or_else(|| REMOVED.to_owned(), &show), place: place(file, span) });
     }
 
     fn single<'a, T: 'a>(
@@ -82,13 +89,18 @@ impl History {
         let explained = |(key, mut all): (String, Vec<Overridden>)| {
             let Overridden { value, place } = all.pop()?;
             all.reverse();
-            Some(Explained { key, value, place, overrode: all })
+            Some(Explained { key, value, place, overridden: all })
         };
         self.0.into_iter().filter_map(explained).collect()
     }
 }
 
-pub(super) fn explain(device: &DeviceId, inputs: &Inputs, picked: &Picked, outcome: &Outcome) -> Explanation {
+/// Explains a device without keeping anything; `None` if the inventory does not list it.
+pub fn explain(files: &Snapshot, device: &DeviceId) -> Option<Explanation> {
+    Resolver::default().explain(files, device)
+}
+
+pub(super) fn explanation(device: &DeviceId, inputs: &Inputs, picked: &Picked, outcome: &Outcome) -> Explanation {
     let layers = inputs.layers();
     let mut history = History::default();
     history.single("branch", &layers, |keys| keys.branch.as_ref(), show_branch);

@@ -4,7 +4,7 @@
 //! inputs. Inputs are compared by identity, which is cheap and exact because everything kept is immutable.
 
 use super::device::{Inputs, Merged, Outcome, Picked, merge, outcome};
-use super::explain::{Explanation, explain};
+use super::explain::{Explanation, explanation};
 use super::findings::Gathered;
 use super::layers::{Layer, Stack};
 use super::memo::{KEPT_TURNS, Memo};
@@ -105,7 +105,7 @@ impl Resolver {
         let merged = merge(&inputs);
         let picked = Picked::new(&merged, &world);
         let outcome = outcome(&inputs, &merged, &picked);
-        Some(explain(device, &inputs, &picked, &outcome))
+        Some(explanation(device, &inputs, &picked, &outcome))
     }
 
     fn prepare(&mut self, tree: &Tree<'_>) -> Prepared {

@@ -61,7 +61,15 @@ fn desired(text: &str) -> Desired {
         };
         let spec = (version != "!").then(|| content(version));
         let problem = spec.is_none().then(|| "host_vars does not parse".to_owned());
-        let one = DesiredDevice { branch, spec, problem, hold: None, groups: BTreeSet::new(), tags: BTreeMap::new() };
+        let one = DesiredDevice {
+            branch,
+            spec,
+            problem,
+            hold: None,
+            groups: BTreeSet::new(),
+            tags: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        };
         desired.devices.insert(device(name), Arc::new(one));
     }
     desired
