@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod device;
 pub mod errors;
+pub mod keys;
 pub mod metrics;
 pub mod operator;
 

@@ -18,7 +18,7 @@ impl Timestamp {
     pub const EPOCH: Self = Self(0);
 
     /// From milliseconds since 1970.
-    pub fn from_millis(millis: i64) -> Self {
+    pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
