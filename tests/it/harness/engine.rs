@@ -72,7 +72,8 @@ impl Engine {
     /// A program inside the engine's network namespace, where published ports and the registry are.
     pub fn inside(&self, program: &str) -> Command {
         let mut command = run().command("nsenter");
-        // Not `ip netns exec`: that mounts /sys anew and hides the control groups of version 1 from dockerd.
+        // Not `ip netns exec` or `ip -n`: they mount /sys anew, which hides the control groups of version 1 from dockerd, and
+        // cannot do so in a chroot at all.
         command.arg(format!("--net=/run/netns/{}", self.namespace)).arg(program);
         command
     }
@@ -124,9 +125,8 @@ impl Engine {
 
     fn launch(purpose: &str) -> Self {
         let directory = run().scratch(purpose);
-        let namespace = format!("{}-{purpose}", run().name());
+        let namespace = format!("{}-{}", run().name(), directory.file_name().unwrap_or_default().display());
         output_of(run().command("ip").args(["netns", "add", &namespace])).expect("make a network namespace");
-        output_of(run().command("ip").args(["-n", &namespace, "link", "set", "lo", "up"])).expect("raise the loopback");
         let engine = Self {
             directory,
             namespace,
@@ -134,6 +134,7 @@ impl Engine {
             dockerd: Mutex::new(None),
             registry: OnceLock::new(),
         };
+        output_of(engine.inside("ip").args(["link", "set", "lo", "up"])).expect("raise the loopback");
         *engine.containerd.lock().expect("nobody else has the engine yet") = Some(engine.start_containerd());
         engine.restart();
         engine

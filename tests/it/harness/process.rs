@@ -1,6 +1,7 @@
 //! Processes: the project's own executables and those of others, and waiting for what they do.
 
 use super::run::run;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ impl Running {
     /// Asks it to stop with SIGTERM and waits for its end.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        output_of(Command::new("kill").args(["-TERM", &self.id().to_string()])).expect("send SIGTERM");
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("send SIGTERM");
         self.status()
     }
 }
