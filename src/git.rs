@@ -14,7 +14,7 @@ pub mod remote;
 pub mod worktree;
 
 pub use clone::{GitClone, open_clone};
-pub use mirror::GitMirror;
+pub use mirror::{GitMirror, MirrorError};
 pub use remote::RemoteUrl;
 pub use worktree::read_worktree;
 

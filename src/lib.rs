@@ -25,6 +25,8 @@ pub mod config;
 #[cfg(feature = "controller")]
 pub mod controller;
 #[cfg(feature = "controller")]
+pub mod daemon;
+#[cfg(feature = "controller")]
 pub mod git;
 #[cfg(feature = "controller")]
 pub mod server;

@@ -1,0 +1,163 @@
+//! The controller as one process: keys, store, mirror, owner, watcher and server, started in this order and stopped in reverse.
+//!
+//! Nothing is decided here. `bellwether serve`, the tests and the benchmarks start the same thing.
+
+use crate::config::CertificateSource;
+use crate::controller::owner::{self, Counters};
+use crate::controller::{Options, SharedWorld, watch};
+use crate::domain::digest::Digest;
+use crate::domain::ids::Actor;
+use crate::git::{GitMirror, MirrorError, RemoteUrl};
+use crate::ports::store::StoreError;
+use crate::server::keys::{Keys, KeysError};
+use crate::server::{ServeError, Server, bind, serve_socket, serve_tls};
+use crate::store::SqliteStore;
+use crate::{clock, server};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What a controller is started with.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// What it decides with.
+    pub options: Options,
+    /// Where it keeps keys, store and mirror.
+    pub data_dir: PathBuf,
+    /// The fleet repo.
+    pub repo: RemoteUrl,
+    /// Where devices and operators with keys reach it.
+    pub listen: SocketAddr,
+    /// Where operators on this machine reach it.
+    pub socket: PathBuf,
+    /// Its certificate.
+    pub certificate: CertificateSource,
+    /// Operators by the SHA-256 of their key.
+    pub operators: BTreeMap<Digest, Actor>,
+}
+
+/// Why a controller could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The data folder could not be made.
+    #[error("could not make the data folder {path}")]
+    DataDir {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its keys could not be opened.
+    #[error("could not open the controller's keys")]
+    Keys(#[from] KeysError),
+    /// Its store could not be opened.
+    #[error("could not open the controller's store")]
+    Store(#[from] StoreError),
+    /// Its mirror could not be opened.
+    #[error("could not open the mirror of the fleet repo")]
+    Mirror(#[from] MirrorError),
+    /// It could not serve.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A thread could not be started.
+    #[error("could not start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A controller that runs.
+pub struct Daemon {
+    /// The address that it listens on; the port is the real one where 0 was asked for.
+    pub address: SocketAddr,
+    /// Its socket.
+    pub socket: PathBuf,
+    /// SHA-256 of the certificate that devices shall trust.
+    pub ca_fingerprint: Digest,
+    /// That certificate.
+    pub ca_pem: String,
+    /// Everything that is known.
+    pub world: SharedWorld,
+    /// What was done.
+    pub counters: Arc<Counters>,
+    server: server::Shared,
+    tls: JoinHandle<Result<(), ServeError>>,
+    local: JoinHandle<Result<(), ServeError>>,
+    owner: std::thread::JoinHandle<()>,
+}
+
+/// Starts a controller. When this returns it answers requests; the fleet repo is being looked at.
+pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
+    let Inputs { options, data_dir, repo, listen, socket, certificate, operators } = inputs;
+    std::fs::create_dir_all(&data_dir).map_err(|source| DaemonError::DataDir { path: data_dir.clone(), source })?;
+    // The store's lock comes first: it makes sure that nobody else uses this folder.
+    let store = SqliteStore::open(&data_dir.join("bellwether.db"))?;
+    let keys = Keys::open(&data_dir.join("keys"), &certificate, clock::now())?;
+    let mirror = GitMirror::open(&data_dir.join("mirror.git"), repo)?;
+    let listener = bind(listen)?;
+    let address = listener.local_addr().map_err(ServeError::Serve)?;
+
+    let options = Arc::new(options);
+    let running = owner::start(options.clone(), Box::new(store))?;
+    let watching = watch::start(options.clone(), Box::new(mirror), running.world.clone(), running.handle.clone())
+        .map_err(DaemonError::Thread)?;
+    let server = Arc::new(Server {
+        options,
+        owner: running.handle,
+        watcher: watching.waker,
+        world: running.world.clone(),
+        published: running.published,
+        counters: running.counters.clone(),
+        key: keys.signing,
+        ca_fingerprint: keys.ca_fingerprint,
+        operators,
+        stopping: CancellationToken::new(),
+    });
+    let tls = tokio::spawn(serve_tls(server.clone(), listener, keys.tls));
+    let local = {
+        let (server, socket) = (server.clone(), socket.clone());
+        tokio::spawn(async move { serve_socket(server, &socket).await })
+    };
+    Ok(Daemon {
+        address,
+        socket,
+        ca_fingerprint: keys.ca_fingerprint,
+        ca_pem: keys.ca_pem,
+        world: running.world,
+        counters: running.counters,
+        server,
+        tls,
+        local,
+        owner: running.thread,
+    })
+}
+
+impl Daemon {
+    /// Goes on until it is asked to stop or a listener fails, then stops in order: listeners first, so that every answer
+    /// that was promised is given, then the owner, so that everything it was asked is written.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
+        let failed = tokio::select! {
+            () = stop => None,
+            result = &mut self.tls => Some(result),
+            result = &mut self.local => Some(result),
+        };
+        self.server.stopping.cancel();
+        self.server.published.wake_all();
+        if !self.tls.is_finished() {
+            let _ = self.tls.await;
+        }
+        if !self.local.is_finished() {
+            let _ = self.local.await;
+        }
+        self.server.owner.stop().await;
+        // The owner's thread ends after its last transaction; waiting for it must not block the runtime.
+        let owner = self.owner;
+        let _ = tokio::task::spawn_blocking(move || owner.join()).await;
+        match failed {
+            None | Some(Ok(Ok(()))) | Some(Err(_)) => Ok(()),
+            Some(Ok(Err(error))) => Err(error.into()),
+        }
+    }
+}
