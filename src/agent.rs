@@ -1,1 +1,162 @@
-//! (being built)
+//! The agent: a loop around [`crate::domain::device::machine::Machine`] that performs its effects and hands it the answers.
+//!
+//! ```text
+//!            ┌────────── events ◄──────────┐
+//!            ▼                             │
+//!   machine (pure) ──► effects ──► ledger │ link │ engine │ os │ timers
+//! ```
+//!
+//! Everything runs on one thread. A look or an action, a poll, and a report can be under way at the same time, one of each.
+
+pub mod args;
+pub mod engine;
+pub mod faults;
+pub mod files;
+pub mod identity;
+pub mod ledger;
+pub mod link;
+pub mod os;
+pub mod settings;
+pub mod trust;
+
+mod enrolling;
+mod running;
+
+use crate::domain::device::machine::{About, Machine};
+use crate::domain::ids::DeviceId;
+use crate::ports::engine::Engine;
+use crate::ports::os::Os;
+use files::{StateDirectory, StateDirectoryError};
+use identity::{Identity, IdentityError};
+use ledger::{LedgerFile, LedgerFileError};
+use link::{Link, LinkError};
+use settings::{EngineKind, OsKind, Settings};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+/// Why the agent ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The state directory.
+    #[error(transparent)]
+    StateDirectory(#[from] StateDirectoryError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFileError),
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The authority's file.
+    #[error("the authority's file {path} cannot be used")]
+    Authority {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A simulated part or the engine's client.
+    #[error("the {part} cannot be used")]
+    Part {
+        /// Which part.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Neither an identity nor anything to get one with.
+    #[error("this device belongs to no fleet yet: give --server and --token, or --server and --ca-file")]
+    NotEnrolled,
+    /// The host name is no device name and none was given.
+    #[error("the host name {0:?} cannot be the device's name: give --device")]
+    NoName(String),
+}
+
+/// Runs the agent until `stop` is ready, or until it cannot go on.
+///
+/// Several can run in one process, each with a state directory of its own.
+pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> Result<(), AgentError> {
+    let mut stop = Box::pin(stop);
+    let directory = StateDirectory::open(&settings.state_dir)?;
+    // Before anything else: a damaged ledger must stop the agent while everything still runs.
+    let file = LedgerFile::of(&directory);
+    let ledger = file.read()?;
+    let attributes = attributes(&settings);
+    let identity = tokio::select! {
+        identity = enrolling::enrolled(&directory, &settings, &attributes) => identity?,
+        () = &mut stop => return Ok(()),
+    };
+    let trust = identity.trust()?.ok_or(AgentError::NotEnrolled)?;
+    let device = identity.device.clone();
+    let parts = running::Parts {
+        link: Link::of(&identity)?,
+        engine: open_engine(&settings, &directory, &trust.fleet, &device)?,
+        os: open_os(&settings, &directory)?,
+        file,
+        trust: Arc::new(trust),
+    };
+    let start_id = crate::domain::digest::hex(&identity::random::<16>()?);
+    let about = About { device, branch: settings.branch.clone(), attributes };
+    tracing::info!(device.id = %about.device, start = ledger.starts + 1, engine = parts.engine.name(), "started");
+    let started = Machine::start(about, settings.pace, ledger, start_id, crate::clock::now());
+    running::run(started, parts, stop).await;
+    // The directory's lock is held until here.
+    drop(directory);
+    Ok(())
+}
+
+/// Enrolls with another controller; the old identity and ledger are kept aside. Ends once the controller answered, also
+/// if it answered that a person must approve first.
+pub async fn join(settings: Settings) -> Result<Identity, AgentError> {
+    let directory = StateDirectory::open(&settings.state_dir)?;
+    enrolling::join(&directory, &settings, &attributes(&settings)).await
+}
+
+/// What the device states of itself: the agent's facts, then those of its settings.
+fn attributes(settings: &Settings) -> BTreeMap<String, String> {
+    let engine = match settings.engine {
+        EngineKind::Docker { .. } => "docker",
+        EngineKind::Simulated => "simulated",
+    };
+    let own = [
+        ("agent_version", env!("CARGO_PKG_VERSION")),
+        ("arch", std::env::consts::ARCH),
+        ("engine", engine),
+        ("platform", std::env::consts::OS),
+    ];
+    let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    own.chain(settings.attributes.clone()).collect()
+}
+
+fn open_engine(
+    settings: &Settings,
+    directory: &StateDirectory,
+    fleet: &crate::domain::ids::FleetName,
+    device: &DeviceId,
+) -> Result<Arc<dyn Engine>, AgentError> {
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| AgentError::Part { part: "container engine", source };
+    Ok(match &settings.engine {
+        EngineKind::Docker { socket } => Arc::new(
+            engine::docker::DockerEngine::connect(socket, fleet, device).map_err(|error| failed(error.into()))?,
+        ),
+        EngineKind::Simulated => Arc::new(
+            engine::simulated::SimulatedEngine::open(&directory.file("engine"))
+                .map_err(|error| failed(error.into()))?,
+        ),
+    })
+}
+
+fn open_os(settings: &Settings, directory: &StateDirectory) -> Result<Arc<dyn Os>, AgentError> {
+    Ok(match settings.os {
+        OsKind::None => Arc::new(os::NoUpdater),
+        OsKind::Simulated => Arc::new(
+            os::simulated::SimulatedOs::open(&directory.file("os"))
+                .map_err(|source| AgentError::Part { part: "OS updater", source: source.into() })?,
+        ),
+    })
+}

@@ -1,0 +1,4 @@
+//! Container engines behind [`crate::ports::engine::Engine`].
+
+pub mod docker;
+pub mod simulated;

@@ -1,0 +1,511 @@
+//! A real container engine through the Docker API: Docker, and what speaks its language.
+//!
+//! Everything of a device carries its labels, and only what carries them is ever looked at, changed or removed. Names are
+//! derived from fleet, device, app and part, so that an operation that was cut off finds what it left behind.
+
+mod names;
+mod read;
+
+use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
+use crate::domain::device::steps::Observed;
+use crate::domain::ids::{AppName, DeviceId, FleetName, ServiceName, VolumeName};
+use crate::domain::reported::{ObservedApp, ObservedService, Presence, ServiceState};
+use crate::domain::spec::{Access, Network, Port, Restart, ServiceSpec, Transport};
+use crate::ports::engine::{Answer, Engine, EngineError};
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EndpointSettings, HostConfig, Mount, MountType,
+    NetworkCreateRequest, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
+};
+use bollard::{ClientVersion, Docker};
+use futures_util::StreamExt as _;
+use names::{APP, Owner, SERVICE, VOLUME};
+use read::FoundNetwork;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tokio::sync::OnceCell;
+
+/// The newest version of the API that is asked for; an older engine is asked in its own.
+const API_VERSION: ClientVersion = ClientVersion { major_version: 1, minor_version: 47 };
+/// How long one request may take, in seconds. Longer than a container may take to stop.
+const REQUEST_TIMEOUT_SECS: u64 = 120;
+/// How long a container may take to stop by itself, in seconds.
+const STOP_TIMEOUT_SECS: i32 = 10;
+/// How many images' defaults are remembered. An image never changes under its id.
+const MAX_REMEMBERED_IMAGES: usize = 256;
+/// How many containers of one device are looked at. More cannot come from a spec.
+const MAX_CONTAINERS: usize = 1024;
+
+/// The containers of one device in an engine.
+#[derive(Debug)]
+pub struct DockerEngine {
+    socket: PathBuf,
+    owner: Owner,
+    docker: OnceCell<Docker>,
+    remembered: Mutex<BTreeMap<String, ImageDefaults>>,
+}
+
+/// The socket's path is not text.
+#[derive(Debug, thiserror::Error)]
+#[error("the path of the Docker socket is not UTF-8: {0}")]
+pub struct BadSocketPath(PathBuf);
+
+impl DockerEngine {
+    /// The engine at this socket, seen by one device. Nothing is asked yet: the engine may start later than the agent.
+    pub fn connect(socket: &Path, fleet: &FleetName, device: &DeviceId) -> Result<Self, BadSocketPath> {
+        if socket.to_str().is_none() {
+            return Err(BadSocketPath(socket.to_owned()));
+        }
+        let owner = Owner { fleet: fleet.clone(), device: device.clone() };
+        Ok(Self { socket: socket.to_owned(), owner, docker: OnceCell::new(), remembered: Mutex::default() })
+    }
+
+    async fn docker(&self) -> Result<&Docker, EngineError> {
+        let connect = async {
+            let path = self.socket.to_str().unwrap_or_default();
+            Docker::connect_with_unix(path, REQUEST_TIMEOUT_SECS, &API_VERSION)?.negotiate_version().await
+        };
+        self.docker
+            .get_or_try_init(|| connect)
+            .await
+            .map_err(|error| EngineError::Unavailable { reason: error.to_string() })
+    }
+
+    async fn look_now(&self, images: &BTreeSet<String>) -> Result<Observed, EngineError> {
+        let mut apps: BTreeMap<AppName, ObservedApp> = BTreeMap::new();
+        for (app, volume) in self.volumes().await? {
+            apps.entry(app).or_default().volumes.insert(volume);
+        }
+        let networks = self.networks().await?;
+        for app in networks.keys() {
+            apps.entry(app.clone()).or_default().network = Presence::Present;
+        }
+        for summary in self.containers(&[]).await? {
+            let Some((app, service)) = place(&summary) else { continue };
+            let Some(found) = self.inspect(&summary).await? else { continue };
+            let entry = apps.entry(app.clone()).or_default();
+            let image_defaults = self.defaults_of(found.image.as_deref().unwrap_or_default()).await?;
+            let content = read::content(&found, &self.owner, &app, &entry.volumes, networks.get(&app));
+            let state = read::state(found.state.as_ref());
+            let restarts = found.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+            let observed = ObservedService { content, image_defaults, state, restarts };
+            entry
+                .services
+                .entry(service)
+                // Two containers of one service, as after a copy made by hand: both go and one is made anew.
+                .and_modify(|first| first.state = ServiceState::Dead)
+                .or_insert(observed);
+        }
+        let mut present = BTreeSet::new();
+        for image in images {
+            if self.image(image).await?.is_some() {
+                present.insert(image.clone());
+            }
+        }
+        Ok(Observed { apps, images: present })
+    }
+
+    async fn containers(&self, more: &[(&str, &str)]) -> Result<Vec<ContainerSummary>, EngineError> {
+        let filters = [("label".to_owned(), self.owner.filter(more))].into_iter().collect();
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let mut all =
+            self.docker().await?.list_containers(Some(options)).await.map_err(|e| told("list", "containers", e))?;
+        all.truncate(MAX_CONTAINERS);
+        Ok(all)
+    }
+
+    /// The containers of one service: one, or none, or what somebody left.
+    async fn containers_of(&self, app: &AppName, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let all = self.containers(&[(APP, app.as_str()), (SERVICE, service.as_str())]).await?;
+        Ok(all.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
+    /// The description of a container; `None` if it went away meanwhile.
+    async fn inspect(&self, summary: &ContainerSummary) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let id = summary.id.as_deref().unwrap_or_default();
+        let answer = self.docker().await?.inspect_container(id, None::<InspectContainerOptions>).await;
+        found(answer).map_err(|error| told("inspect", id, error))
+    }
+
+    async fn networks(&self) -> Result<BTreeMap<AppName, FoundNetwork>, EngineError> {
+        let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        let all = self.docker().await?.list_networks(Some(options)).await.map_err(|e| told("list", "networks", e))?;
+        let network = |network: bollard::models::Network| {
+            let app = network.labels.as_ref()?.get(APP)?.parse().ok()?;
+            Some((app, FoundNetwork { name: network.name?, id: network.id? }))
+        };
+        Ok(all.into_iter().filter_map(network).collect())
+    }
+
+    async fn volumes(&self) -> Result<Vec<(AppName, VolumeName)>, EngineError> {
+        let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
+        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let all = self.docker().await?.list_volumes(Some(options)).await.map_err(|e| told("list", "volumes", e))?;
+        let volume = |volume: bollard::models::Volume| {
+            Some((volume.labels.get(APP)?.parse().ok()?, volume.labels.get(VOLUME)?.parse().ok()?))
+        };
+        Ok(all.volumes.unwrap_or_default().into_iter().filter_map(volume).collect())
+    }
+
+    /// The image with this reference or id: its id and what it supplies.
+    async fn image(&self, reference: &str) -> Result<Option<ImageDefaults>, EngineError> {
+        let answer = self.docker().await?.inspect_image(reference).await;
+        let image = found(answer).map_err(|error| told("inspect", reference, error))?;
+        Ok(image.map(|image| read::image_defaults(image.config)))
+    }
+
+    /// What a container's image supplies. An image that was removed under its container supplies nothing that is known.
+    async fn defaults_of(&self, id: &str) -> Result<ImageDefaults, EngineError> {
+        let remembered = self.remembered.lock().expect("nobody panics with the lock").get(id).cloned();
+        if let Some(defaults) = remembered {
+            return Ok(defaults);
+        }
+        let Some(defaults) = self.image(id).await? else { return Ok(ImageDefaults::default()) };
+        let mut remembered = self.remembered.lock().expect("nobody panics with the lock");
+        if remembered.len() >= MAX_REMEMBERED_IMAGES {
+            remembered.clear();
+        }
+        remembered.insert(id.to_owned(), defaults.clone());
+        Ok(defaults)
+    }
+
+    async fn pull_now(&self, image: &str) -> Result<(), EngineError> {
+        let failed = |reason: String| EngineError::Pull { image: image.to_owned(), reason };
+        if self.image(image).await?.is_some() {
+            return Ok(());
+        }
+        let (name, tag) = split_reference(image);
+        let options = CreateImageOptionsBuilder::default().from_image(name);
+        let options = match tag {
+            Some(tag) => options.tag(tag),
+            None => options,
+        };
+        let mut progress = std::pin::pin!(self.docker().await?.create_image(Some(options.build()), None, None));
+        while let Some(step) = progress.next().await {
+            let step = step.map_err(|error| failed(error.to_string()))?;
+            tracing::debug!(image, layer = step.id, status = step.status, "pulling");
+        }
+        match self.image(image).await? {
+            Some(_) => Ok(()),
+            None => Err(failed("the engine does not have it after pulling it".to_owned())),
+        }
+    }
+
+    async fn create_network_now(&self, app: &AppName) -> Result<(), EngineError> {
+        if self.networks().await?.contains_key(app) {
+            return Ok(());
+        }
+        let name = self.owner.network(app);
+        let filters = [("name".to_owned(), vec![name.clone()])].into_iter().collect();
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        let docker = self.docker().await?;
+        let same = docker.list_networks(Some(options)).await.map_err(|error| told("list", "networks", error))?;
+        // The filter also finds longer names.
+        if same.iter().any(|network| network.name.as_ref() == Some(&name)) {
+            return Err(EngineError::NotOwned { kind: "network", name });
+        }
+        let mut labels = self.owner.labels();
+        labels.insert(APP.to_owned(), app.to_string());
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels.into_iter().collect()),
+            ..Default::default()
+        };
+        docker.create_network(request).await.map(drop).map_err(|error| told("create", &name, error))
+    }
+
+    async fn create_volume_now(&self, app: &AppName, volume: &VolumeName) -> Result<(), EngineError> {
+        let name = self.owner.volume(app, volume);
+        let docker = self.docker().await?;
+        let mut labels = self.owner.labels();
+        labels.extend([(APP.to_owned(), app.to_string()), (VOLUME.to_owned(), volume.to_string())]);
+        let existing = found(docker.inspect_volume(&name).await).map_err(|error| told("inspect", &name, error))?;
+        if let Some(existing) = existing {
+            let ours = labels.iter().all(|(label, value)| existing.labels.get(label) == Some(value));
+            return if ours { Ok(()) } else { Err(EngineError::NotOwned { kind: "volume", name }) };
+        }
+        let request = VolumeCreateRequest {
+            name: Some(name.clone()),
+            labels: Some(labels.into_iter().collect()),
+            ..Default::default()
+        };
+        docker.create_volume(request).await.map(drop).map_err(|error| told("create", &name, error))
+    }
+
+    async fn create_service_now(
+        &self,
+        app: &AppName,
+        service: &ServiceName,
+        spec: &ServiceSpec,
+    ) -> Result<(), EngineError> {
+        let subject = format!("{app}/{service}");
+        let failed = |reason: String| EngineError::Failed { attempted: "create", subject: subject.clone(), reason };
+        let defaults =
+            self.image(&spec.image).await?.ok_or_else(|| failed(format!("image {} is not there", spec.image)))?;
+        let name = self.owner.container(app, service);
+        let body = self.body(app, service, canonical(spec, &defaults));
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let docker = self.docker().await?;
+        match docker.create_container(Some(options), body).await {
+            Ok(_) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 409, message }) => {
+                // A request that was cut off may still have been carried out; the next look tells whether it is right.
+                let ours = self.containers_of(app, service).await?;
+                if ours.is_empty() {
+                    tracing::warn!(name, message, "the name is taken");
+                    return Err(EngineError::NotOwned { kind: "container", name });
+                }
+                Ok(())
+            }
+            Err(error) => Err(told("create", &subject, error)),
+        }
+    }
+
+    /// The request for a container. Everything is said, nothing is left to the image: what is read back is then what was
+    /// said.
+    fn body(&self, app: &AppName, service: &ServiceName, content: CanonicalService) -> ContainerCreateBody {
+        let CanonicalService {
+            image,
+            entrypoint,
+            command,
+            environment,
+            labels,
+            user,
+            working_dir,
+            restart,
+            ports,
+            mounts,
+            network,
+        } = content;
+        let mut labels = labels;
+        labels.extend(self.owner.labels());
+        labels.extend([(APP.to_owned(), app.to_string()), (SERVICE.to_owned(), service.to_string())]);
+        let network_name = self.owner.network(app);
+        let endpoint = EndpointSettings { aliases: Some(vec![service.to_string()]), ..Default::default() };
+        let networking = (network == Network::App).then(|| NetworkingConfig {
+            endpoints_config: Some([(network_name.clone(), endpoint)].into_iter().collect()),
+        });
+        let mounts = mounts.into_iter().map(|(path, mount)| Mount {
+            target: Some(path),
+            source: Some(self.owner.volume(app, &mount.volume)),
+            typ: Some(MountType::VOLUME),
+            read_only: Some(mount.access == Access::ReadOnly),
+            ..Default::default()
+        });
+        let host = HostConfig {
+            network_mode: Some(match network {
+                Network::App => network_name,
+                Network::Host => "host".to_owned(),
+                Network::None => "none".to_owned(),
+            }),
+            restart_policy: Some(restart_policy(restart)),
+            port_bindings: Some(port_bindings(&ports).into_iter().collect()),
+            mounts: Some(mounts.collect()),
+            ..Default::default()
+        };
+        ContainerCreateBody {
+            image: Some(image),
+            // One empty text is how the API says "none": an empty list would be filled in from the image.
+            entrypoint: Some(if entrypoint.is_empty() { vec![String::new()] } else { entrypoint }),
+            cmd: Some(command),
+            env: Some(environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            labels: Some(labels.into_iter().collect()),
+            user: Some(user),
+            working_dir: Some(working_dir),
+            exposed_ports: Some(ports.iter().map(port_key).collect()),
+            host_config: Some(host),
+            networking_config: networking,
+            ..Default::default()
+        }
+    }
+
+    async fn start_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+        let subject = format!("{app}/{service}");
+        let docker = self.docker().await?;
+        let ids = self.containers_of(app, service).await?;
+        let Some(id) = ids.first() else {
+            let reason = "no such container".to_owned();
+            return Err(EngineError::Failed { attempted: "start", subject, reason });
+        };
+        let state = docker.inspect_container(id, None::<InspectContainerOptions>).await;
+        let state = state.map_err(|error| told("inspect", &subject, error))?.state;
+        if read::state(state.as_ref()) == ServiceState::Paused {
+            return docker.unpause_container(id).await.map_err(|error| told("unpause", &subject, error));
+        }
+        match docker.start_container(id, None::<StartContainerOptions>).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+            Err(error) => Err(told("start", &subject, error)),
+        }
+    }
+
+    async fn remove_service_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+        let subject = format!("{app}/{service}");
+        let docker = self.docker().await?;
+        for id in self.containers_of(app, service).await? {
+            let stop = StopContainerOptionsBuilder::default().t(STOP_TIMEOUT_SECS).build();
+            match docker.stop_container(&id, Some(stop)).await {
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => {}
+                // Removing it by force is left.
+                Err(error) => tracing::debug!(service = subject, error = %error, "could not be stopped in good order"),
+            }
+            // `v` removes volumes without a name, which nobody could ever find again; named ones stay.
+            let remove = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            match docker.remove_container(&id, Some(remove)).await {
+                // 409: a removal is under way already; the next look tells.
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+                Err(error) => return Err(told("remove", &subject, error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_network_now(&self, app: &AppName) -> Result<(), EngineError> {
+        let Some(network) = self.networks().await?.remove(app) else { return Ok(()) };
+        match self.docker().await?.remove_network(&network.id).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(told("remove", &network.name, error)),
+        }
+    }
+}
+
+/// App and service of a container, from its labels.
+fn place(summary: &ContainerSummary) -> Option<(AppName, ServiceName)> {
+    let labels = summary.labels.as_ref()?;
+    Some((labels.get(APP)?.parse().ok()?, labels.get(SERVICE)?.parse().ok()?))
+}
+
+/// `None` for what the engine does not have.
+fn found<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the engine said, or that it said nothing.
+fn told(attempted: &'static str, subject: &str, error: Error) -> EngineError {
+    match error {
+        Error::DockerResponseServerError { message, .. } => {
+            EngineError::Failed { attempted, subject: subject.to_owned(), reason: message }
+        }
+        Error::DockerStreamError { error } => {
+            EngineError::Failed { attempted, subject: subject.to_owned(), reason: error }
+        }
+        Error::JsonDataError { message, .. } => {
+            EngineError::Failed { attempted, subject: subject.to_owned(), reason: message }
+        }
+        other => EngineError::Unavailable { reason: other.to_string() },
+    }
+}
+
+/// Name and tag as the API wants them: a digest belongs to the name, and without a tag the engine would pull every tag.
+fn split_reference(image: &str) -> (&str, Option<&str>) {
+    if image.contains('@') {
+        return (image, None);
+    }
+    // A colon before the last slash belongs to the registry's port.
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        Some(_) | None => (image, Some("latest")),
+    }
+}
+
+fn restart_policy(restart: Restart) -> RestartPolicy {
+    let (name, most) = match restart {
+        Restart::Always => (RestartPolicyNameEnum::ALWAYS, None),
+        Restart::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
+        Restart::OnFailure(most) => (RestartPolicyNameEnum::ON_FAILURE, Some(i64::from(most))),
+        Restart::No => (RestartPolicyNameEnum::NO, None),
+    };
+    RestartPolicy { name: Some(name), maximum_retry_count: most }
+}
+
+fn port_bindings(ports: &BTreeSet<Port>) -> BTreeMap<String, Option<Vec<PortBinding>>> {
+    let mut bindings: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
+    for port in ports {
+        let binding = PortBinding {
+            host_ip: port.host_ip.map(|ip| ip.to_string()),
+            host_port: port.published.map(|published| published.to_string()),
+        };
+        bindings.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
+    }
+    bindings
+}
+
+fn port_key(port: &Port) -> String {
+    match port.transport {
+        Transport::Tcp => format!("{}/tcp", port.target),
+        Transport::Udp => format!("{}/udp", port.target),
+    }
+}
+
+impl Engine for DockerEngine {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn look<'a>(&'a self, images: &'a BTreeSet<String>) -> Answer<'a, Observed, EngineError> {
+        Box::pin(self.look_now(images))
+    }
+
+    fn pull<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {
+        Box::pin(self.pull_now(image))
+    }
+
+    fn create_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.create_network_now(app))
+    }
+
+    fn create_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.create_volume_now(app, volume))
+    }
+
+    fn create_service<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError> {
+        Box::pin(self.create_service_now(app, service, spec))
+    }
+
+    fn start<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.start_now(app, service))
+    }
+
+    fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.remove_service_now(app, service))
+    }
+
+    fn remove_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.remove_network_now(app))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_reference;
+
+    fn check(image: &str, name: &str, tag: Option<&str>) {
+        assert_eq!(split_reference(image), (name, tag));
+    }
+
+    #[test]
+    fn references_are_split_as_the_api_wants_them() {
+        check("busybox", "busybox", Some("latest"));
+        check("busybox:1.36", "busybox", Some("1.36"));
+        check("registry:5000/team/app", "registry:5000/team/app", Some("latest"));
+        check("registry:5000/team/app:2", "registry:5000/team/app", Some("2"));
+        check("registry:5000/app@sha256:00", "registry:5000/app@sha256:00", None);
+        check("registry:5000/app:1@sha256:00", "registry:5000/app:1@sha256:00", None);
+    }
+}

@@ -1,0 +1,103 @@
+//! The ledger's file. A damaged one stops the agent before it does anything: what runs keeps running.
+
+use super::files::{StateDirectory, read_bounded, write_durably};
+use crate::domain::device::ledger::{Ledger, LedgerError, MAX_LEDGER_BYTES};
+use std::io;
+use std::path::PathBuf;
+
+/// The file of one agent's ledger.
+#[derive(Debug)]
+pub struct LedgerFile {
+    path: PathBuf,
+}
+
+/// Why a ledger's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerFileError {
+    /// It cannot be read.
+    #[error("could not read the ledger {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not a ledger, or not a whole one.
+    #[error(
+        "the ledger {path} cannot be used; nothing was changed and everything keeps running. \
+         Restore it, or move it away to have the device take its assignment anew"
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: LedgerError,
+    },
+}
+
+impl LedgerFile {
+    /// The ledger in a state directory.
+    pub fn of(directory: &StateDirectory) -> Self {
+        Self { path: directory.file("ledger") }
+    }
+
+    /// Reads it; an empty ledger if there is none yet.
+    pub fn read(&self) -> Result<Ledger, LedgerFileError> {
+        let path = || self.path.clone();
+        let bytes = read_bounded(&self.path, MAX_LEDGER_BYTES)
+            .map_err(|source| LedgerFileError::Unreadable { path: path(), source })?;
+        let Some(bytes) = bytes else { return Ok(Ledger::default()) };
+        std::str::from_utf8(&bytes)
+            .map_err(|_| LedgerError::Damaged)
+            .and_then(Ledger::parse)
+            .map_err(|source| LedgerFileError::Unusable { path: path(), source })
+    }
+
+    /// Writes it durably. After an error the previous one stands.
+    pub fn write(&self, ledger: &Ledger) -> io::Result<()> {
+        write_durably(&self.path, ledger.to_text().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(content: &[u8], expected: &str) {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = StateDirectory::open(place.path()).expect("not in use");
+        std::fs::write(directory.file("ledger"), content).expect("written");
+        let error = LedgerFile::of(&directory).read().expect_err("not a ledger");
+        let source = std::error::Error::source(&error).expect("a reason").to_string();
+        assert_eq!(source, expected);
+        let kept = std::fs::read(directory.file("ledger")).expect("still there");
+        assert_eq!(kept, content, "a damaged ledger is left for people to look at");
+    }
+
+    #[test]
+    fn a_ledger_is_read_as_it_was_written() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = StateDirectory::open(place.path()).expect("not in use");
+        let file = LedgerFile::of(&directory);
+        assert_eq!(file.read().expect("none yet"), Ledger::default());
+        let ledger = Ledger { starts: 7, ..Ledger::default() };
+        file.write(&ledger).expect("written");
+        assert_eq!(file.read().expect("a ledger"), ledger);
+    }
+
+    #[test]
+    fn a_damaged_ledger_stops_the_agent_and_is_not_touched() {
+        let whole = Ledger { starts: 7, ..Ledger::default() }.to_text();
+        let damaged = "its content does not have the digest that its first line states: it was cut short or changed";
+        check(b"", "it does not begin with a ledger's first line");
+        check(b"\xff\xfe", damaged);
+        check(&whole.as_bytes()[..whole.len() - 4], damaged);
+        check(whole.replace("\"starts\":7", "\"starts\":1").as_bytes(), damaged);
+        check(
+            whole.replace("bellwether-ledger 1", "bellwether-ledger 9").as_bytes(),
+            "it has schema version 9; this agent knows versions up to 1",
+        );
+    }
+}

@@ -1,0 +1,282 @@
+//! The agent's side of the device plane.
+
+use super::identity::{Enrollment, Identity};
+use super::trust;
+use crate::clock;
+use crate::domain::device::action::Failure;
+use crate::domain::device::machine::Event;
+use crate::domain::enrollment::JoinToken;
+use crate::domain::reported::Report;
+use crate::domain::time::Timestamp;
+use crate::protocol::v1::envelope::{self, MAX_ENVELOPE_BYTES, Trust};
+use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody};
+use reqwest::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long a connection may take. Long enough for a satellite link, short enough to go on with the work.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an answer may take beyond the time that the controller was asked to hold it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest error or answer other than an envelope that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// Before this moment (2026-01-01) the device's clock cannot be right: a board without a battery wakes up in 1970.
+const EARLIEST_PLAUSIBLE: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// A connection to the controller.
+#[derive(Clone, Debug)]
+pub struct Link {
+    client: Client,
+    server: String,
+    bearer: HeaderValue,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The address, the key or the trust cannot be used.
+    #[error("the link to {server} cannot be set up")]
+    Setup {
+        /// The controller's address.
+        server: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer.
+    #[error("the controller cannot be reached: {reason}")]
+    Unreachable {
+        /// What failed, innermost last.
+        reason: String,
+    },
+    /// An answer that says no.
+    #[error("the controller answered {status}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        message: String,
+        /// `Retry-After`, in seconds.
+        retry_after_secs: Option<u64>,
+    },
+    /// An answer that cannot be read.
+    #[error("the controller's answer cannot be used: {reason}")]
+    BadAnswer {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<LinkError> for Event {
+    /// A poll that came to nothing.
+    fn from(error: LinkError) -> Self {
+        let (failure, retry_after_secs) = error.told();
+        Self::LinkFailed { failure, retry_after_secs }
+    }
+}
+
+impl LinkError {
+    fn told(&self) -> (Failure, Option<u64>) {
+        let (reason, retry_after_secs) = match self {
+            Self::Setup { .. } => ("LinkNotSetUp", None),
+            Self::Unreachable { .. } => ("Unreachable", None),
+            Self::Refused { status: 401, retry_after_secs, .. } => ("NotEnrolled", *retry_after_secs),
+            Self::Refused { status: 403, retry_after_secs, .. } => ("NotApproved", *retry_after_secs),
+            Self::Refused { retry_after_secs, .. } => ("ControllerRefused", *retry_after_secs),
+            Self::BadAnswer { .. } => ("BadAnswer", None),
+        };
+        (Failure { reason, message: self.to_string() }, retry_after_secs)
+    }
+
+    /// When the controller wants to be asked again, if it said so.
+    pub fn retry_after_secs(&self) -> Option<u64> {
+        self.told().1
+    }
+
+    /// Whether asking again can help.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Setup { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 400 | 401 | 403 | 404),
+            Self::Unreachable { .. } | Self::BadAnswer { .. } => false,
+        }
+    }
+}
+
+impl Link {
+    /// The link of a device that belongs to a fleet.
+    pub fn of(identity: &Identity) -> Result<Self, LinkError> {
+        let config = trust::by_authorities(&identity.authorities()).map_err(|error| setup(identity, error))?;
+        Self::with(identity, config)
+    }
+
+    fn with(identity: &Identity, config: ClientConfig) -> Result<Self, LinkError> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(config)
+            .connect_timeout(CONNECT_TIMEOUT)
+            // The device plane never redirects; following one would hand the device's key to somebody else.
+            .redirect(reqwest::redirect::Policy::none())
+            .https_only(true)
+            .no_proxy()
+            .user_agent(concat!("bellwether-agent/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| setup(identity, error))?;
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {}", identity.key())).map_err(|error| setup(identity, error))?;
+        bearer.set_sensitive(true);
+        Ok(Self { client, server: identity.server.trim_end_matches('/').to_owned(), bearer })
+    }
+
+    /// Asks for news.
+    pub async fn poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Event {
+        self.try_poll(trust, etag, wait_secs).await.unwrap_or_else(Event::from)
+    }
+
+    async fn try_poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Result<Event, LinkError> {
+        let mut request = self
+            .client
+            .get(format!("{}/v1/assignment?wait={wait_secs}", self.server))
+            .header(AUTHORIZATION, &self.bearer)
+            .timeout(Duration::from_secs(wait_secs) + ANSWER_TIMEOUT);
+        if let Some(etag) = etag {
+            request = request.header(IF_NONE_MATCH, format!("\"{etag}\""));
+        }
+        let answer = request.send().await.map_err(unreachable_because)?;
+        match answer.status() {
+            StatusCode::NOT_MODIFIED => Ok(Event::NotModified),
+            StatusCode::NO_CONTENT => Ok(Event::NothingAssigned),
+            StatusCode::OK => {
+                let tag = answer.headers().get(ETAG).cloned();
+                let bytes = body(answer, MAX_ENVELOPE_BYTES).await?;
+                let now = clock::now();
+                let clock = (now >= EARLIEST_PLAUSIBLE).then_some(now);
+                tracing::debug!(etag = ?tag, bytes = bytes.len(), "an assignment was offered");
+                Ok(match envelope::offer(&bytes, trust, clock) {
+                    Ok(held) => Event::Offered(Box::new(held)),
+                    Err(refusal) => Event::Refused(refusal),
+                })
+            }
+            _ => Err(refused(answer).await),
+        }
+    }
+
+    /// Sends a report.
+    pub async fn report(&self, report: &Report) -> Event {
+        match self.try_report(report).await {
+            Ok(()) => Event::ReportAnswered,
+            Err(error) => {
+                let (failure, retry_after_secs) = error.told();
+                Event::ReportFailed { failure, retry_after_secs }
+            }
+        }
+    }
+
+    async fn try_report(&self, report: &Report) -> Result<(), LinkError> {
+        let request = self
+            .client
+            .post(format!("{}/v1/report", self.server))
+            .header(AUTHORIZATION, &self.bearer)
+            .timeout(ANSWER_TIMEOUT)
+            .json(report);
+        let answer = request.send().await.map_err(unreachable_because)?;
+        match answer.status() {
+            // Recorded or stale: either way the controller knows at least as much.
+            StatusCode::OK => body(answer, MAX_ANSWER_BYTES).await.map(drop),
+            _ => Err(refused(answer).await),
+        }
+    }
+}
+
+/// Asks to belong to the fleet; pins the authority and what the controller answers in the identity, which the caller writes.
+pub async fn enroll(
+    identity: &mut Identity,
+    token: Option<&JoinToken>,
+    attributes: &BTreeMap<String, String>,
+) -> Result<(), LinkError> {
+    let (config, met) = config_to_enroll(identity, token)?;
+    let link = Link::with(identity, config)?;
+    let request = EnrollRequest {
+        device: identity.device.clone(),
+        key: identity.key().to_owned(),
+        token: token.map(JoinToken::credential),
+        attributes: attributes.clone(),
+    };
+    let request = link.client.post(format!("{}/v1/enroll", link.server)).timeout(ANSWER_TIMEOUT).json(&request);
+    let answer = request.send().await.map_err(unreachable_because)?;
+    if answer.status() != StatusCode::OK {
+        return Err(refused(answer).await);
+    }
+    let bytes = body(answer, MAX_ANSWER_BYTES).await?;
+    let answer: EnrollAnswer =
+        serde_json::from_slice(&bytes).map_err(|error| LinkError::BadAnswer { reason: error.to_string() })?;
+    if let Some(authority) = met.get() {
+        identity.pin(std::slice::from_ref(authority));
+    }
+    let EnrollAnswer { status, fleet, public_key } = answer;
+    identity.enrollment = Some(Enrollment { status, fleet, public_key });
+    Ok(())
+}
+
+/// Authorities that are pinned already go before a token's fingerprint.
+#[allow(clippy::type_complexity, reason = "a pair that only its one caller takes apart")]
+fn config_to_enroll(
+    identity: &Identity,
+    token: Option<&JoinToken>,
+) -> Result<(ClientConfig, Arc<OnceLock<CertificateDer<'static>>>), LinkError> {
+    let authorities = identity.authorities();
+    match token {
+        Some(token) if authorities.is_empty() => {
+            trust::by_fingerprint(token.ca).map_err(|error| setup(identity, error))
+        }
+        Some(_) | None => {
+            let config = trust::by_authorities(&authorities).map_err(|error| setup(identity, error))?;
+            Ok((config, Arc::new(OnceLock::new())))
+        }
+    }
+}
+
+fn setup(identity: &Identity, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LinkError {
+    LinkError::Setup { server: identity.server.clone(), source: source.into() }
+}
+
+/// The reasons of a failed request, from the outside in, without its address.
+fn unreachable_because(error: reqwest::Error) -> LinkError {
+    let error = error.without_url();
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        reason = format!("{reason}: {inner}");
+        source = inner.source();
+    }
+    LinkError::Unreachable { reason }
+}
+
+async fn refused(answer: Response) -> LinkError {
+    let status = answer.status().as_u16();
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let message = match body(answer, MAX_ANSWER_BYTES).await {
+        Ok(bytes) => match serde_json::from_slice::<ErrorBody>(&bytes) {
+            Ok(ErrorBody { message, hint: Some(hint), .. }) => format!("{message} ({hint})"),
+            Ok(ErrorBody { message, hint: None, .. }) => message,
+            Err(_) => "without a reason".to_owned(),
+        },
+        Err(_) => "without a reason".to_owned(),
+    };
+    LinkError::Refused { status, message, retry_after_secs: retry_after }
+}
+
+/// An answer's body, if it is not longer than it may be.
+async fn body(mut answer: Response, longest: usize) -> Result<Vec<u8>, LinkError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(unreachable_because)? {
+        if bytes.len() + chunk.len() > longest {
+            return Err(LinkError::BadAnswer { reason: format!("longer than {longest} bytes") });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

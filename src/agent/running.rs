@@ -1,0 +1,263 @@
+//! The loop: performs the machine's effects and brings it the answers. It contains no choices.
+
+use super::enrolling::chain;
+use super::ledger::LedgerFile;
+use super::link::Link;
+use crate::clock;
+use crate::domain::device::action::{Action, Failure};
+use crate::domain::device::ledger::Ledger;
+use crate::domain::device::machine::{Effect, Event, Look, Machine, Timer};
+use crate::domain::reported::Phase;
+use crate::ports::engine::{Engine, perform};
+use crate::ports::os::Os;
+use crate::protocol::v1::envelope::Trust;
+use sd_notify::NotifyState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a look may take; an engine that says nothing for so long does not answer.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long an action may take, stopping a stubborn container included.
+const ACTION_LIMIT: Duration = Duration::from_secs(180);
+/// How long bringing an image may take. Large images over thin links take long, and starting over would take longer.
+const PULL_LIMIT: Duration = Duration::from_secs(4 * 3600);
+/// How long a stop waits for the action under way. A crash at any point is recovered, so nothing is lost by going.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Everything outside the machine.
+pub(super) struct Parts {
+    pub(super) link: Link,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) os: Arc<dyn Os>,
+    pub(super) file: LedgerFile,
+    pub(super) trust: Arc<Trust>,
+}
+
+type Lane = Pin<Box<dyn Future<Output = Event> + Send>>;
+
+/// What is under way.
+#[derive(Default)]
+struct Lanes {
+    work: Option<Lane>,
+    poll: Option<Lane>,
+    report: Option<Lane>,
+    timers: BTreeMap<Timer, Instant>,
+}
+
+/// Whether the machine wants to go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Going {
+    On,
+    Exit,
+}
+
+/// Runs a started machine until it exits.
+pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: impl Future<Output = ()>) {
+    let (mut machine, effects) = started;
+    let mut lanes = Lanes::default();
+    let mut queue = perform_all(effects, &mut lanes, &parts);
+    let mut stop = std::pin::pin!(stop);
+    let mut deadline: Option<Instant> = None;
+    notify(&[NotifyState::Ready]);
+    // Half of the allowed time, and only while this loop turns.
+    let feeding = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    let mut feed_at = feeding.map(|every| Instant::now() + every);
+    loop {
+        while let Some(event) = queue.pop() {
+            log_event(&event);
+            let before = machine.phase();
+            let (next, effects) = machine.step(event, clock::now());
+            machine = next;
+            log_phase(before, &machine);
+            if going(&effects) == Going::Exit {
+                return;
+            }
+            queue.extend(perform_all(effects, &mut lanes, &parts));
+        }
+        let event = tokio::select! {
+            () = &mut stop, if deadline.is_none() => {
+                notify(&[NotifyState::Stopping]);
+                tracing::info!("asked to stop");
+                deadline = Some(Instant::now() + STOP_LIMIT);
+                Event::StopRequested
+            }
+            () = at(deadline) => return,
+            event = next_of(&mut lanes.work) => event,
+            event = next_of(&mut lanes.poll) => event,
+            event = next_of(&mut lanes.report) => event,
+            timer = next_timer(&lanes.timers) => {
+                lanes.timers.remove(&timer);
+                Event::TimerDue(timer)
+            }
+            () = at(feed_at) => {
+                notify(&[NotifyState::Watchdog]);
+                feed_at = feeding.map(|every| Instant::now() + every);
+                continue;
+            }
+        };
+        queue.push(event);
+    }
+}
+
+/// Starts every effect, in order. Writing the ledger happens here and now, and its answer is returned.
+fn perform_all(effects: Vec<Effect>, lanes: &mut Lanes, parts: &Parts) -> Vec<Event> {
+    let mut answers = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Persist(ledger) => answers.push(persist(&ledger, &parts.file)),
+            Effect::Look { images } => lanes.work = Some(look(parts, images)),
+            Effect::Act(action) => lanes.work = Some(act(parts, action)),
+            Effect::Report(report) => {
+                let link = parts.link.clone();
+                tracing::debug!(seq = report.seq, phase = ?report.phase, found = report.found.len(), "reporting");
+                lanes.report = Some(Box::pin(async move { link.report(&report).await }));
+            }
+            Effect::Poll { etag, wait_secs } => {
+                let (link, trust) = (parts.link.clone(), Arc::clone(&parts.trust));
+                lanes.poll = Some(Box::pin(async move { link.poll(&trust, etag.as_deref(), wait_secs).await }));
+            }
+            Effect::Wake { timer, after_millis } => {
+                let after = Duration::from_millis(u64::try_from(after_millis).unwrap_or(0));
+                lanes.timers.insert(timer, Instant::now() + after);
+            }
+            Effect::Exit => {}
+        }
+    }
+    answers
+}
+
+fn going(effects: &[Effect]) -> Going {
+    if effects.contains(&Effect::Exit) { Going::Exit } else { Going::On }
+}
+
+fn persist(ledger: &Ledger, file: &LedgerFile) -> Event {
+    match file.write(ledger) {
+        Ok(()) => {
+            tracing::debug!(mark = ?ledger.mark(), applied = ?ledger.applied, "the ledger was written");
+            Event::Persisted
+        }
+        Err(error) => Event::PersistFailed(Failure { reason: "LedgerNotWritten", message: chain(&error) }),
+    }
+}
+
+fn look(parts: &Parts, images: BTreeSet<String>) -> Lane {
+    let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
+    Box::pin(async move {
+        let apps = async { engine.look(&images).await.map_err(|error| error.failure()) };
+        let apps = tokio::time::timeout(LOOK_LIMIT, apps).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
+        let os = async { os.look().await.map_err(|error| error.failure()) };
+        let os = tokio::time::timeout(LOOK_LIMIT, os).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
+        Event::Looked(Box::new(Look { apps, os }))
+    })
+}
+
+fn act(parts: &Parts, action: Action) -> Lane {
+    let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
+    tracing::info!(%action, "acting");
+    let limit = match action {
+        Action::Pull { .. } | Action::InstallOs { .. } => PULL_LIMIT,
+        Action::CreateNetwork { .. }
+        | Action::CreateVolume { .. }
+        | Action::RemoveService { .. }
+        | Action::CreateService { .. }
+        | Action::StartService { .. }
+        | Action::RemoveNetwork { .. } => ACTION_LIMIT,
+    };
+    Box::pin(async move {
+        let performed = async {
+            match (&action, perform(engine.as_ref(), &action)) {
+                (_, Some(answer)) => answer.await.map_err(|error| error.failure()),
+                (Action::InstallOs { os: wanted }, None) => os.install(wanted).await.map_err(|error| error.failure()),
+                (_, None) => Ok(()),
+            }
+        };
+        match tokio::time::timeout(limit, performed).await {
+            Ok(Ok(())) => Event::Done,
+            Ok(Err(failure)) => Event::Failed(failure),
+            Err(_) => Event::Failed(timed_out(limit)),
+        }
+    })
+}
+
+fn timed_out(limit: Duration) -> Failure {
+    Failure { reason: "TimedOut", message: format!("no answer within {} seconds", limit.as_secs()) }
+}
+
+/// The next event of a lane; never, if nothing is under way.
+async fn next_of(lane: &mut Option<Lane>) -> Event {
+    match lane {
+        Some(future) => {
+            let event = future.await;
+            *lane = None;
+            event
+        }
+        None => pending().await,
+    }
+}
+
+async fn next_timer(timers: &BTreeMap<Timer, Instant>) -> Timer {
+    match timers.iter().min_by_key(|(_, at)| **at) {
+        Some((timer, at)) => {
+            tokio::time::sleep_until(*at).await;
+            *timer
+        }
+        None => pending().await,
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(error = %error, "the service manager could not be told");
+    }
+}
+
+fn log_event(event: &Event) {
+    match event {
+        Event::Offered(held) => {
+            tracing::info!(generation = %held.mark.order, digest = ?held.mark.digest, commit = held.commit.short(), "offered");
+        }
+        Event::Refused(refusal) => {
+            tracing::warn!(reason = refusal.reason, message = refusal.message, "an offer was not believed");
+        }
+        Event::LinkFailed { failure, .. } => tracing::warn!(%failure, "the poll came to nothing"),
+        Event::ReportFailed { failure, .. } => tracing::warn!(%failure, "the report came to nothing"),
+        Event::Failed(failure) => tracing::warn!(%failure, "the action failed"),
+        Event::PersistFailed(failure) => tracing::error!(%failure, "the ledger could not be written"),
+        Event::Looked(look) => {
+            if let Err(failure) = &look.apps {
+                tracing::warn!(%failure, "the container engine could not be looked at");
+            }
+            if let Err(failure) = &look.os {
+                tracing::warn!(%failure, "the OS updater could not be looked at");
+            }
+        }
+        Event::NotModified
+        | Event::NothingAssigned
+        | Event::Done
+        | Event::Persisted
+        | Event::ReportAnswered
+        | Event::TimerDue(_)
+        | Event::StopRequested => {}
+    }
+}
+
+fn log_phase(before: Phase, machine: &Machine) {
+    let now = machine.phase();
+    if now != before {
+        let mark = machine.ledger().mark();
+        let generation = mark.map_or_else(|| "none".to_owned(), |mark| mark.order.to_string());
+        tracing::info!(from = ?before, to = ?now, generation, "the phase changed");
+    }
+}
