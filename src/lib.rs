@@ -33,6 +33,8 @@ pub mod server;
 
 #[cfg(feature = "controller")]
 pub mod store;
+#[cfg(any(feature = "controller", feature = "agent"))]
+pub mod trust;
 
 #[cfg(feature = "agent")]
 pub mod agent;
