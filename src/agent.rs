@@ -17,7 +17,6 @@ pub mod ledger;
 pub mod link;
 pub mod os;
 pub mod settings;
-pub mod trust;
 
 mod enrolling;
 mod running;

@@ -5,9 +5,9 @@ use super::files::{StateDirectory, read_bounded};
 use super::identity::Identity;
 use super::link::enroll;
 use super::settings::{JoinSettings, Settings};
-use super::trust::{MAX_CA_FILE_BYTES, parse_pem};
 use crate::domain::device::backoff::{Backoff, Draws};
 use crate::domain::ids::DeviceId;
+use crate::trust::{MAX_CA_FILE_BYTES, parse_pem};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

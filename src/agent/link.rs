@@ -1,7 +1,6 @@
 //! The agent's side of the device plane.
 
 use super::identity::{Enrollment, Identity};
-use super::trust;
 use crate::clock;
 use crate::domain::device::action::Failure;
 use crate::domain::device::machine::Event;
@@ -10,6 +9,7 @@ use crate::domain::reported::Report;
 use crate::domain::time::Timestamp;
 use crate::protocol::v1::envelope::{self, MAX_ENVELOPE_BYTES, Trust};
 use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody};
+use crate::trust;
 use reqwest::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use rustls::ClientConfig;
