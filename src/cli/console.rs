@@ -1,0 +1,106 @@
+//! Where commands write: data to stdout, everything else to stderr, colours only where they are wanted.
+
+use super::fault::render_error;
+use super::{Color, Global, Output};
+use crate::cli::fault::usage;
+use anstream::ColorChoice;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
+use std::process::ExitCode;
+
+/// What became of a command, as its exit code tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0: done, and nothing to say by the exit code.
+    Fine,
+    /// 1: it did not work.
+    Failed,
+    /// 2: the command line asks for something that there is not.
+    Usage,
+    /// 3: `--exit-code` was asked for, and there are changes or drift.
+    Changes,
+    /// 4: `--exit-code` was asked for, and something is unknown.
+    Unknown,
+}
+
+impl Outcome {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Changes => 3,
+            Self::Unknown => 4,
+        }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(outcome.code())
+    }
+}
+
+/// The flags of all commands, and the two streams.
+#[derive(Debug)]
+pub struct Console {
+    /// The flags.
+    pub global: Global,
+}
+
+impl Console {
+    /// Takes the flags; from here on the streams follow `--color`.
+    pub fn new(global: Global) -> Self {
+        match global.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::AlwaysAnsi,
+            Color::Never => ColorChoice::Never,
+        }
+        .write_global();
+        Self { global }
+    }
+
+    /// The form of the answer, if the command can give it.
+    pub fn output(&self, possible: &[Output]) -> anyhow::Result<Output> {
+        let output = self.global.output.unwrap_or_default();
+        if possible.contains(&output) {
+            return Ok(output);
+        }
+        let names: Vec<String> = possible.iter().map(|one| one.name()).collect();
+        Err(usage(format!("this command cannot answer as {}; it can as {}", output.name(), names.join(", "))))
+    }
+
+    /// Columns of the terminal; `None` if stdout is none, so that nothing is wrapped or cut.
+    pub fn width(&self) -> Option<u16> {
+        comfy_table::Table::new().width()
+    }
+
+    /// Writes data to stdout, styles included where they are wanted.
+    pub fn print(&self, data: impl Display) -> anyhow::Result<()> {
+        let mut stdout = anstream::stdout().lock();
+        match write!(stdout, "{data}").and_then(|()| stdout.flush()) {
+            // Whoever reads has read enough. The exit code still says what was found.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|error| anyhow::Error::new(error).context("cannot write the answer to stdout")),
+        }
+    }
+
+    /// Writes a line about what happens to stderr.
+    pub fn note(&self, line: impl Display) {
+        // Nobody can be told that stderr does not work.
+        let _ = writeln!(anstream::stderr().lock(), "{line}");
+    }
+
+    /// Writes an error to stderr, its whole chain once and its hint.
+    pub fn error(&self, error: &anyhow::Error) {
+        let _ = write!(anstream::stderr().lock(), "{}", render_error(error));
+    }
+}
+
+impl Output {
+    fn name(self) -> String {
+        use clap::ValueEnum as _;
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
