@@ -110,6 +110,7 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         world: running.world.clone(),
         published: running.published,
         counters: running.counters.clone(),
+        address: Some(address),
         key: keys.signing,
         ca_fingerprint: keys.ca_fingerprint,
         operators,

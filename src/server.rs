@@ -46,6 +46,8 @@ pub struct Server {
     pub published: Arc<Published>,
     /// For metrics.
     pub counters: Arc<Counters>,
+    /// The network address that it listens on, if any.
+    pub address: Option<SocketAddr>,
     /// Signs assignments.
     pub key: SigningKey,
     /// SHA-256 of the certificate that new devices shall trust.

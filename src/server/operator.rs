@@ -53,6 +53,7 @@ pub async fn status(State(server): State<Shared>, _: Operator) -> Result<Json<St
     Ok(Json(StatusAnswer {
         fleet: server.options.fleet.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: server.address,
         status,
         repo: RepoAnswer {
             last_contact: repo.last_contact,

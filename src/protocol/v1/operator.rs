@@ -25,6 +25,7 @@ use crate::domain::overview::status::Status;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// How many events one request answers at most.
 pub const MAX_EVENTS_ANSWER: usize = 1000;
@@ -36,6 +37,8 @@ pub struct StatusAnswer {
     pub fleet: FleetName,
     /// Version of the controller.
     pub version: String,
+    /// Where devices reach it: the address that it listens on.
+    pub address: Option<SocketAddr>,
     /// The fleet.
     #[serde(flatten)]
     pub status: Status,

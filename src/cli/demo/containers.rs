@@ -1,0 +1,185 @@
+//! The demo on a real container engine: tiny images made on the spot, a container changed by hand, and everything removed.
+
+use super::repo::Edit;
+use anyhow::{Context as _, bail};
+use bollard::Docker;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Where the example's images come from; nobody serves them.
+const EXAMPLE_REGISTRY: &str = "registry.example.com/";
+/// What the demo's own images are called.
+const DEMO_IMAGES: &str = "bellwether-demo/";
+/// Seconds that one request to the engine may take.
+const TIMEOUT_SECS: u64 = 60;
+
+/// A container engine that the demo may use.
+pub struct Containers {
+    docker: Docker,
+    images: BTreeSet<String>,
+}
+
+impl Containers {
+    /// Connects to the engine and makes sure that it answers.
+    pub async fn connect(socket: &Path) -> anyhow::Result<Self> {
+        let attempted = || format!("cannot reach a container engine at {}", socket.display());
+        let path = socket.to_str().with_context(attempted)?;
+        let docker = Docker::connect_with_unix(path, TIMEOUT_SECS, bollard::API_DEFAULT_VERSION)
+            .with_context(attempted)?
+            .negotiate_version()
+            .await
+            .with_context(attempted)?;
+        docker.ping().await.with_context(attempted)?;
+        Ok(Self { docker, images: BTreeSet::new() })
+    }
+
+    /// Refuses to go on if the engine has containers of devices with these names: they are somebody's.
+    pub async fn refuse_foreign(&self, devices: &[String]) -> anyhow::Result<()> {
+        for device in devices {
+            let theirs = self.containers_of(device).await?;
+            if !theirs.is_empty() {
+                bail!("the engine has containers of a device called {device} already, which the demo must not touch");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an image for each one that the files name, and returns the files with these images in them.
+    pub async fn with_images(&mut self, files: &[Edit]) -> anyhow::Result<Vec<Edit>> {
+        let mut own = Vec::new();
+        for (path, text) in files {
+            let mut changed = text.clone();
+            for reference in text.split_whitespace().filter(|word| word.starts_with(EXAMPLE_REGISTRY)) {
+                let image = demo_image(reference).with_context(|| format!("{reference} in {path}"))?;
+                self.make_image(&image).await?;
+                changed = changed.replace(reference, &image);
+            }
+            own.push((path.clone(), changed));
+        }
+        Ok(own)
+    }
+
+    async fn make_image(&mut self, image: &str) -> anyhow::Result<()> {
+        if !self.images.insert(image.to_owned()) {
+            return Ok(());
+        }
+        let (name, tag) = image.rsplit_once(':').context("a demo image has a tag")?;
+        let options = CreateImageOptionsBuilder::default()
+            .from_src("-")
+            .repo(name)
+            .tag(tag)
+            // It waits for ever and has no handlers, so that stopping it need not wait for anything.
+            .changes(vec!["ENTRYPOINT [\"/wait\"]".to_owned(), "STOPSIGNAL SIGKILL".to_owned()])
+            .build();
+        let archive = bollard::body_full(archive("wait", WAIT_PROGRAM?).into());
+        let mut progress = self.docker.create_image(Some(options), Some(archive), None);
+        while let Some(step) = progress.next().await {
+            step.with_context(|| format!("cannot make the image {image}"))?;
+        }
+        Ok(())
+    }
+
+    async fn containers_of(&self, device: &str) -> anyhow::Result<Vec<String>> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&label_filter(device)).build();
+        let all = self.docker.list_containers(Some(options)).await.context("cannot list containers")?;
+        Ok(all.into_iter().filter_map(|one| one.id).collect())
+    }
+
+    /// Removes a container of a service by hand, as a person with `docker rm -f` would.
+    pub async fn remove_by_hand(&self, device: &str, service: &str) -> anyhow::Result<()> {
+        let mut filters = label_filter(device);
+        filters.entry("label".to_owned()).or_default().push(format!("bellwether.service={service}"));
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let all = self.docker.list_containers(Some(options)).await.context("cannot list containers")?;
+        let id = all.into_iter().find_map(|one| one.id).context("the container to remove is not there")?;
+        let force = RemoveContainerOptionsBuilder::default().force(true).build();
+        self.docker.remove_container(&id, Some(force)).await.context("cannot remove the container")
+    }
+
+    /// Removes everything that the demo's devices left in the engine, and the demo's images.
+    pub async fn clean_up(&self, devices: &[String]) -> anyhow::Result<()> {
+        for device in devices {
+            for id in self.containers_of(device).await? {
+                let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+                self.docker.remove_container(&id, Some(force)).await.context("cannot remove a container")?;
+            }
+            let filters = label_filter(device);
+            let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+            for network in self.docker.list_networks(Some(options)).await.context("cannot list networks")? {
+                if let Some(id) = network.id {
+                    self.docker.remove_network(&id).await.context("cannot remove a network")?;
+                }
+            }
+            let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+            let volumes = self.docker.list_volumes(Some(options)).await.context("cannot list volumes")?;
+            for volume in volumes.volumes.unwrap_or_default() {
+                let force = RemoveVolumeOptionsBuilder::default().force(true).build();
+                self.docker.remove_volume(&volume.name, Some(force)).await.context("cannot remove a volume")?;
+            }
+        }
+        for image in &self.images {
+            let force = RemoveImageOptionsBuilder::default().force(true).build();
+            self.docker.remove_image(image, Some(force), None).await.context("cannot remove an image")?;
+        }
+        Ok(())
+    }
+}
+
+fn label_filter(device: &str) -> std::collections::HashMap<String, Vec<String>> {
+    let labels = vec![format!("bellwether.device={device}")];
+    BTreeMap::from([("label".to_owned(), labels)]).into_iter().collect()
+}
+
+/// `registry.example.com/name@sha256:abc…` becomes `bellwether-demo/name:abc…`, cut to twelve digits.
+fn demo_image(reference: &str) -> Option<String> {
+    let (name, digest) = reference.strip_prefix(EXAMPLE_REGISTRY)?.split_once("@sha256:")?;
+    Some(format!("{DEMO_IMAGES}{name}:{}", digest.get(..12)?))
+}
+
+/// A whole program that waits for ever: an ELF header, a program header, and `pause()` in a loop.
+#[cfg(target_arch = "x86_64")]
+const WAIT_PROGRAM: Result<&[u8], NoProgram> = Ok(&[
+    0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, // 64 bits, little endian
+    2, 0, 0x3e, 0, 1, 0, 0, 0, 0x78, 0, 0x40, 0, 0, 0, 0, 0, // executable, x86-64, entry 0x400078
+    0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // program headers at 64
+    0, 0, 0, 0, 0x40, 0, 0x38, 0, 1, 0, 0, 0, 0, 0, 0, 0, // one of 56 bytes
+    1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // load, read and execute, from the file's start
+    0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, // at 0x400000
+    0x81, 0, 0, 0, 0, 0, 0, 0, 0x81, 0, 0, 0, 0, 0, 0, 0, // 129 bytes
+    0, 0x10, 0, 0, 0, 0, 0, 0, // aligned to a page
+    0xb8, 0x22, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7, // mov eax, 34; syscall; jmp back
+]);
+#[cfg(not(target_arch = "x86_64"))]
+const WAIT_PROGRAM: Result<&[u8], NoProgram> = Err(NoProgram);
+
+/// The demo has no program for this kind of processor.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the demo can make images for x86-64 only; run it with the simulated engine")]
+struct NoProgram;
+
+/// A tar archive with one executable file.
+fn archive(name: &str, content: &[u8]) -> Vec<u8> {
+    const BLOCK: usize = 512;
+    let mut header = [0u8; BLOCK];
+    let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
+    put(0, name.as_bytes());
+    put(100, b"0000755\0");
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    put(124, format!("{:011o}\0", content.len()).as_bytes());
+    put(136, b"00000000000\0");
+    put(148, b"        ");
+    put(156, b"0");
+    put(257, b"ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut archive = header.to_vec();
+    archive.extend_from_slice(content);
+    archive.resize(archive.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
+    archive
+}
