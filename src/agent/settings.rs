@@ -13,8 +13,6 @@ use std::str::FromStr;
 pub const DEFAULT_FILE: &str = "/etc/bellwether/agent.json";
 /// How the names of environment variables begin.
 pub const ENVIRONMENT_PREFIX: &str = "BELLWETHER_AGENT_";
-/// The longest configuration file that is read, in bytes.
-pub(crate) const MAX_FILE_BYTES: usize = 64 << 10;
 /// How many attributes a device may state: facts for people and filters, not a database.
 pub const MAX_ATTRIBUTES: usize = 64;
 /// The longest name or value of an attribute, in bytes.

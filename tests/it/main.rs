@@ -4,6 +4,7 @@
 //! test that must stop or crash an engine starts one for itself with [`harness::engine::Engine::start`].
 
 mod documents;
+mod engine;
 mod harness;
 
 mod real_parts;
