@@ -8,6 +8,9 @@ pub mod owner;
 pub mod published;
 pub mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use crate::domain::fleet::FleetState;
 use crate::domain::ids::{FleetName, StageName};
 use crate::domain::plan::pass::{PassInput, StageView};

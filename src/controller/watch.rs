@@ -70,23 +70,12 @@ pub fn start(
     owner: Handle,
 ) -> std::io::Result<Running> {
     let (sender, receiver) = sync_channel(QUEUE);
-    let watcher = Watcher {
-        options,
-        repo,
-        world,
-        owner,
-        meanings: BTreeMap::new(),
-        resolvers: BTreeMap::new(),
-        heads: BTreeMap::new(),
-        status: RepoStatus::default(),
-        bases: BTreeMap::new(),
-        first: true,
-    };
+    let watcher = Watcher::new(options, repo, world, owner);
     let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&receiver))?;
     Ok(Running { waker: Waker(sender), thread })
 }
 
-struct Watcher {
+pub(super) struct Watcher {
     options: Arc<Options>,
     repo: Box<dyn Repo>,
     world: SharedWorld,
@@ -104,6 +93,21 @@ struct Watcher {
 }
 
 impl Watcher {
+    pub(super) fn new(options: Arc<Options>, repo: Box<dyn Repo>, world: SharedWorld, owner: Handle) -> Self {
+        Self {
+            options,
+            repo,
+            world,
+            owner,
+            meanings: BTreeMap::new(),
+            resolvers: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            status: RepoStatus::default(),
+            bases: BTreeMap::new(),
+            first: true,
+        }
+    }
+
     fn run(mut self, requests: &Receiver<Request>) {
         let interval = Duration::from_secs(self.options.poll_secs.max(1));
         loop {
@@ -134,7 +138,7 @@ impl Watcher {
     }
 
     /// One look. `Err` means that the owner is gone.
-    fn look(&mut self) -> Result<(), CommandError> {
+    pub(super) fn look(&mut self) -> Result<(), CommandError> {
         let mut status = self.status.clone();
         // What could not be read is read again; and what was read against a commit that no longer counts.
         let mut read = self.first || !status.unreadable.is_empty() || self.bases != self.accepted();
