@@ -12,6 +12,7 @@ mod tree;
 mod world;
 
 pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};
+pub use findings::finding_in;
 pub use resolve::Resolver;
 
 use super::finding::{Affects, Finding, Severity};

@@ -96,11 +96,17 @@ pub fn place(file: &str, span: Span) -> Place {
 }
 
 fn finding(draft: Draft, affects: Affects, snapshot: &Snapshot) -> Finding {
-    let Draft { file, span, severity, code, message, hint } = draft;
-    let excerpt = match snapshot.entries.get(&*file) {
-        Some(Entry::File { bytes, .. }) => excerpt(bytes, span),
+    let bytes = match snapshot.entries.get(&*draft.file) {
+        Some(Entry::File { bytes, .. }) => Some(&**bytes),
         Some(Entry::Refused(_)) | None => None,
     };
+    finding_in(bytes, draft, affects)
+}
+
+/// A draft as a finding, with its source line where the file's bytes are known.
+pub fn finding_in(bytes: Option<&[u8]>, draft: Draft, affects: Affects) -> Finding {
+    let Draft { file, span, severity, code, message, hint } = draft;
+    let excerpt = bytes.and_then(|bytes| excerpt(bytes, span));
     Finding { place: place(&file, span), severity, code: code.name.to_owned(), message, hint, excerpt, affects }
 }
 

@@ -1,0 +1,151 @@
+//! The file `bellwether.yml`.
+
+use super::fragment::{Fragment, Given, OperatorGiven, Place, Setting, StageGiven};
+use crate::domain::manifest::problems::Problems;
+use crate::domain::manifest::read::{Extensions, Keys, fields, list, missing, text};
+use crate::domain::manifest::yaml::{self, Kind, Node, Span, YamlError};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How many stages there can be. Each is a branch that somebody merges into by hand.
+pub(super) const MAX_STAGES: usize = 64;
+
+const ROOT: Keys = Keys {
+    what: "the configuration",
+    known: &[
+        "fleet",
+        "repo",
+        "stages",
+        "data_dir",
+        "listen",
+        "names",
+        "tls",
+        "socket",
+        "operators",
+        "poll_secs",
+        "offline_after_secs",
+        "log",
+    ],
+    later: &["database", "forge", "metrics"],
+    extensions: Extensions::Ignored,
+};
+const TLS: Keys = Keys { what: "`tls`", known: &["cert", "key"], later: &[], extensions: Extensions::Unknown };
+const LOG: Keys = Keys { what: "`log`", known: &["format", "level"], later: &[], extensions: Extensions::Unknown };
+const STAGE: Keys = Keys {
+    what: "a stage",
+    known: &["name", "max_unstaged", "deletion_budget"],
+    later: &["promotion", "signers"],
+    extensions: Extensions::Unknown,
+};
+const OPERATOR: Keys = Keys {
+    what: "an operator",
+    known: &["name", "key_sha256"],
+    later: &["role", "expires"],
+    extensions: Extensions::Unknown,
+};
+
+/// Reads the file's bytes. What is wrong inside goes to `problems`, whose file is the path that people know it by; an error means
+/// that nothing of it could be read.
+pub(super) fn read(bytes: &[u8], folder: &Arc<Path>, problems: &mut Problems) -> Result<Fragment, YamlError> {
+    let mut reading = Reading { folder: folder.clone(), fragment: Fragment::default(), problems };
+    // A file with comments only says nothing.
+    if let Some(root) = yaml::parse(bytes)? {
+        reading.root(&root);
+    }
+    Ok(reading.fragment)
+}
+
+struct Reading<'a> {
+    folder: Arc<Path>,
+    fragment: Fragment,
+    problems: &'a mut Problems,
+}
+
+impl Reading<'_> {
+    fn root(&mut self, root: &Node) {
+        for field in fields(root, &ROOT, self.problems).unwrap_or_default() {
+            let value = &field.value;
+            match &*field.key.text {
+                "stages" => self.stages(value),
+                "names" => self.names(value),
+                "operators" => self.operators(value),
+                "tls" => self.section(value, &TLS, "tls"),
+                "log" => self.section(value, &LOG, "log"),
+                key => self.scalar(value, key),
+            }
+        }
+    }
+
+    fn section(&mut self, node: &Node, keys: &Keys, section: &str) {
+        for field in fields(node, keys, self.problems).unwrap_or_default() {
+            self.scalar(&field.value, &format!("{section}.{}", field.key.text));
+        }
+    }
+
+    fn scalar(&mut self, node: &Node, key: &str) {
+        if let Some(given) = self.text(node, &format!("`{key}`")) {
+            self.fragment.texts.insert(Setting::of(key).key, given);
+        }
+    }
+
+    fn text(&mut self, node: &Node, what: &str) -> Option<Given> {
+        let value = text(node, what, self.problems)?.to_owned();
+        Some(Given { value, place: self.place(node.span) })
+    }
+
+    fn place(&self, span: Span) -> Place {
+        Place { source: self.problems.file().clone(), span, folder: self.folder.clone() }
+    }
+
+    fn stages(&mut self, node: &Node) {
+        let Some(items) = list(node, "`stages`", self.problems) else { return };
+        let stages = items.iter().filter_map(|item| self.stage(item)).collect();
+        self.fragment.stages = Some(Given { value: stages, place: self.place(node.span) });
+    }
+
+    /// A name, or a mapping with a name.
+    fn stage(&mut self, node: &Node) -> Option<StageGiven> {
+        if !matches!(node.kind, Kind::Map(_)) {
+            let name = self.text(node, "a stage")?;
+            return Some(StageGiven { name, max_unstaged: None, deletion_budget: None });
+        }
+        fields(node, &STAGE, self.problems)?;
+        let field = |this: &mut Self, key: &str| {
+            let Kind::Map(map) = &node.kind else { return None };
+            this.text(map.value(key)?, &format!("`{key}`"))
+        };
+        let (max_unstaged, deletion_budget) = (field(self, "max_unstaged"), field(self, "deletion_budget"));
+        let name = self.required(node, "a stage", "name")?;
+        Some(StageGiven { name, max_unstaged, deletion_budget })
+    }
+
+    fn names(&mut self, node: &Node) {
+        let Some(items) = list(node, "`names`", self.problems) else { return };
+        let names = items.iter().filter_map(|item| self.text(item, "a name")).collect();
+        self.fragment.names = Some(Given { value: names, place: self.place(node.span) });
+    }
+
+    fn operators(&mut self, node: &Node) {
+        let Some(items) = list(node, "`operators`", self.problems) else { return };
+        let operators = items.iter().filter_map(|item| self.operator(item)).collect();
+        self.fragment.operators = Some(Given { value: operators, place: self.place(node.span) });
+    }
+
+    fn operator(&mut self, node: &Node) -> Option<OperatorGiven> {
+        fields(node, &OPERATOR, self.problems)?;
+        let name = self.required(node, "an operator", "name");
+        let key_sha256 = self.required(node, "an operator", "key_sha256");
+        Some(OperatorGiven { name: name?, key_sha256: key_sha256? })
+    }
+
+    fn required(&mut self, node: &Node, what: &str, key: &str) -> Option<Given> {
+        let Kind::Map(map) = &node.kind else { return None };
+        match map.value(key) {
+            Some(value) => self.text(value, &format!("`{key}`")),
+            None => {
+                missing(node.span, what, key, self.problems);
+                None
+            }
+        }
+    }
+}

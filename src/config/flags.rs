@@ -1,0 +1,100 @@
+//! The flags of `bellwether serve`.
+
+use super::fragment::{Fragment, Given, Place, Setting};
+use crate::domain::manifest::yaml::Span;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Settings on the command line. Each wins over its environment variable (`--poll-secs`, `BELLWETHER_POLL_SECS`), which wins over
+/// the file. They are read as text here and checked with the rest, so that all problems are told together.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct ServeFlags {
+    /// Configuration file [env: BELLWETHER_CONFIG] [default: ./bellwether.yml, then /etc/bellwether/bellwether.yml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Name of the fleet
+    #[arg(long, value_name = "NAME")]
+    pub fleet: Option<String>,
+    /// Path or file:// address of the fleet repo
+    #[arg(long, value_name = "ADDRESS")]
+    pub repo: Option<String>,
+    /// A stage's branch, with the default limits; once for each, least gated first
+    #[arg(long = "stage", value_name = "BRANCH")]
+    pub stages: Vec<String>,
+    /// Folder for keys, store and mirror [default: bellwether-data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// Address and port for devices, and for operators with keys [default: 0.0.0.0:8443]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// A DNS name or address under which the controller is reached, for its certificate; once for each
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Unix socket for operators on this machine [default: bellwether.sock in the data folder]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<String>,
+    /// Certificate with its chain, in PEM, instead of the controller's own
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// Seconds between two looks at the fleet repo [default: 15]
+    #[arg(long, value_name = "SECS")]
+    pub poll_secs: Option<String>,
+    /// Seconds of silence after which a device counts as offline [default: 300]
+    #[arg(long, value_name = "SECS")]
+    pub offline_after_secs: Option<String>,
+    /// Form of log lines: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// How much is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl ServeFlags {
+    /// What the flags say.
+    pub(super) fn fragment(&self, folder: &Arc<Path>) -> Fragment {
+        let Self {
+            config: _,
+            fleet,
+            repo,
+            stages,
+            data_dir,
+            listen,
+            names,
+            socket,
+            tls_cert,
+            tls_key,
+            poll_secs,
+            offline_after_secs,
+            log_format,
+            log_level,
+        } = self;
+        let place = |flag: &str| Place { source: Arc::from(flag), span: Span::default(), folder: folder.clone() };
+        let mut fragment = Fragment::default();
+        for (key, text) in [
+            ("fleet", fleet),
+            ("repo", repo),
+            ("data_dir", data_dir),
+            ("listen", listen),
+            ("socket", socket),
+            ("tls.cert", tls_cert),
+            ("tls.key", tls_key),
+            ("poll_secs", poll_secs),
+            ("offline_after_secs", offline_after_secs),
+            ("log.format", log_format),
+            ("log.level", log_level),
+        ] {
+            if let Some(text) = text {
+                let setting = Setting::of(key);
+                fragment.texts.insert(setting.key, Given { value: text.clone(), place: place(&setting.flag()) });
+            }
+        }
+        let list = |flag, words: &Vec<String>| (!words.is_empty()).then(|| (place(flag), words.clone()));
+        fragment.set_lists(list("--stage", stages), list("--name", names));
+        fragment
+    }
+}

@@ -1,0 +1,185 @@
+//! What one source says, as text with its place.
+
+use crate::domain::manifest::yaml::Span;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How the names of environment variables begin.
+const PREFIX: &str = "BELLWETHER_";
+
+/// A setting that is one text. Lists of stages, names and operators are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key in the file; `tls.cert` is `cert` inside `tls`.
+    pub key: &'static str,
+    /// What it is, for people.
+    pub about: &'static str,
+    /// What it is when nobody says; `None` where somebody must, or where it depends on others.
+    pub default: Option<&'static str>,
+}
+
+const fn setting(key: &'static str, about: &'static str, default: Option<&'static str>) -> Setting {
+    Setting { key, about, default }
+}
+
+/// Every setting that is one text. Flags and environment variables have the same names: `poll_secs` is `--poll-secs` and
+/// `BELLWETHER_POLL_SECS`, `tls.cert` is `--tls-cert` and `BELLWETHER_TLS_CERT`.
+pub const KEYS: &[Setting] = &[
+    setting("fleet", "name of the fleet", None),
+    setting("repo", "path or file:// address of the fleet repo", None),
+    setting("data_dir", "folder for keys, store and mirror", Some(super::DEFAULT_DATA_DIR)),
+    setting("listen", "address and port for devices and operators with keys", Some("0.0.0.0:8443")),
+    setting("socket", "Unix socket for operators on this machine; bellwether.sock in data_dir", None),
+    setting("tls.cert", "certificate with its chain, in PEM, instead of the controller's own", None),
+    setting("tls.key", "its private key, in PEM", None),
+    setting("poll_secs", "seconds between two looks at the fleet repo", Some("15")),
+    setting("offline_after_secs", "seconds of silence after which a device counts as offline", Some("300")),
+    setting("log.format", "text or json", Some("text")),
+    setting("log.level", "error, warn, info, debug or trace", Some("info")),
+];
+
+impl Setting {
+    /// The setting with this key. Panics for a key that is not in [`KEYS`]: keys are constants of this module.
+    pub(super) fn of(key: &str) -> &'static Self {
+        KEYS.iter().find(|setting| setting.key == key).expect("settings are asked for by keys of the list")
+    }
+
+    /// The name of its environment variable.
+    pub fn variable(&self) -> String {
+        variable(self.key)
+    }
+
+    /// Its flag, with the dashes.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.key.replace(['_', '.'], "-"))
+    }
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// A value as somebody gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given<T = String> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file's path, the variable or the flag.
+    pub(super) source: Arc<str>,
+    /// Where in the file; zero for the others.
+    pub(super) span: Span,
+    /// What relative paths are relative to.
+    pub(super) folder: Arc<Path>,
+}
+
+/// What one source says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fragment {
+    pub(super) texts: BTreeMap<&'static str, Given>,
+    pub(super) stages: Option<Given<Vec<StageGiven>>>,
+    pub(super) names: Option<Given<Vec<Given>>>,
+    pub(super) operators: Option<Given<Vec<OperatorGiven>>>,
+}
+
+/// One stage as somebody gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageGiven {
+    pub(super) name: Given,
+    pub(super) max_unstaged: Option<Given>,
+    pub(super) deletion_budget: Option<Given>,
+}
+
+/// One operator as somebody gave them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorGiven {
+    pub(super) name: Given,
+    pub(super) key_sha256: Given,
+}
+
+impl Fragment {
+    /// Lays a later fragment over this one.
+    pub(super) fn overlaid_with(mut self, later: Self) -> Self {
+        let Self { texts, stages, names, operators } = later;
+        self.texts.extend(texts);
+        Self {
+            texts: self.texts,
+            stages: stages.or(self.stages),
+            names: names.or(self.names),
+            operators: operators.or(self.operators),
+        }
+    }
+
+    /// Stages and names from the words of one source.
+    pub(super) fn set_lists(&mut self, stages: Option<(Place, Vec<String>)>, names: Option<(Place, Vec<String>)>) {
+        let given = |place: &Place, value| Given { value, place: place.clone() };
+        self.stages = stages.map(|(place, words)| {
+            let stage = |word| StageGiven { name: given(&place, word), max_unstaged: None, deletion_budget: None };
+            Given { value: words.into_iter().map(stage).collect(), place: place.clone() }
+        });
+        self.names = names.map(|(place, words)| {
+            let words = words.into_iter().map(|word| given(&place, word)).collect();
+            Given { value: words, place: place.clone() }
+        });
+    }
+}
+
+/// The environment variables that begin with `BELLWETHER_`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Those of this process.
+    #[allow(clippy::disallowed_methods, reason = "this is the fence's gate: the environment is read once, at start")]
+    pub fn of_process() -> Self {
+        // Names and values that are not UTF-8 are none of ours.
+        let text =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::of(text)
+    }
+
+    /// Those among these.
+    pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect())
+    }
+
+    /// The value of a variable; an empty one counts as not set, as usual.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// What the environment says. Lists are separated by commas.
+    pub(super) fn fragment(&self, folder: &Arc<Path>) -> Fragment {
+        let place = |name: &str| Place { source: Arc::from(name), span: Span::default(), folder: folder.clone() };
+        let mut fragment = Fragment::default();
+        for setting in KEYS {
+            let name = setting.variable();
+            if let Some(value) = self.value(&name) {
+                fragment.texts.insert(setting.key, Given { value: value.to_owned(), place: place(&name) });
+            }
+        }
+        let list = |name: &str| {
+            let words = self.value(name)?.split(',').map(|word| word.trim().to_owned()).collect();
+            Some((place(name), words))
+        };
+        fragment.set_lists(list(&variable("stages")), list(&variable("names")));
+        fragment
+    }
+
+    /// Names that are spelled almost like one of ours, and the one that was probably meant. Others are left alone: they may be
+    /// another program's, or the agent's.
+    pub(super) fn misspelled(&self) -> Vec<(&str, String)> {
+        let mut known: Vec<String> = KEYS.iter().map(Setting::variable).collect();
+        known.extend(["stages", "names", "config", "server", "key_file", "ca_file", "ca_fingerprint"].map(variable));
+        let near = |name: &String| {
+            crate::domain::manifest::near::nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
+        };
+        let unknown = self.0.keys().filter(|name| !known.contains(name));
+        unknown.filter_map(|name| Some((name.as_str(), near(name)?))).collect()
+    }
+}

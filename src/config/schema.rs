@@ -1,0 +1,93 @@
+//! The JSON Schema of `bellwether.yml`, for editors. The reader in [`super::file`] is what decides.
+
+use serde_json::{Value, json};
+
+/// The schema.
+pub fn schema() -> Value {
+    let limit = |about: &str| {
+        json!({
+            "description": about,
+            "anyOf": [
+                { "type": "integer", "minimum": 0, "maximum": 1_000_000 },
+                { "type": "string", "pattern": r"^[0-9]{1,4}(\.[0-9]{1,2})?%$" },
+            ],
+        })
+    };
+    let stage_name = json!({ "type": "string", "minLength": 1, "maxLength": 128 });
+    let stage = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name"],
+        "properties": {
+            "name": stage_name,
+            "max_unstaged": limit("How many devices may get other content at once without a rollout."),
+            "deletion_budget": limit("How many devices may become unmanaged since the last approval."),
+        },
+    });
+    let operator = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name", "key_sha256"],
+        "properties": {
+            "name": { "type": "string", "minLength": 1, "maxLength": 128, "description": "Recorded with every act." },
+            "key_sha256": {
+                "type": "string",
+                "pattern": "^(sha256:)?[0-9a-f]{64}$",
+                "description": "SHA-256 of the operator's key; the key itself is never written down here.",
+            },
+        },
+    });
+    let text = |key: &str| json!({ "type": "string", "description": describe(key) });
+    let seconds = |key: &str| json!({ "type": "integer", "minimum": 1, "description": describe(key) });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Bellwether's controller",
+        "type": "object",
+        "additionalProperties": false,
+        "patternProperties": { "^x-": {} },
+        "properties": {
+            "fleet": text("fleet"),
+            "repo": text("repo"),
+            "stages": {
+                "description": "Branches that devices follow, least gated first.",
+                "type": "array",
+                "minItems": 1,
+                "maxItems": super::file::MAX_STAGES,
+                "items": { "anyOf": [stage_name, stage] },
+            },
+            "data_dir": text("data_dir"),
+            "listen": text("listen"),
+            "names": {
+                "description": "DNS names and addresses for the controller's own certificate.",
+                "type": "array",
+                "items": { "type": "string" },
+            },
+            "tls": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["cert", "key"],
+                "properties": { "cert": text("tls.cert"), "key": text("tls.key") },
+            },
+            "socket": text("socket"),
+            "operators": { "type": "array", "items": operator },
+            "poll_secs": seconds("poll_secs"),
+            "offline_after_secs": seconds("offline_after_secs"),
+            "log": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "format": { "enum": ["text", "json"], "description": describe("log.format") },
+                    "level": { "enum": ["error", "warn", "info", "debug", "trace"], "description": describe("log.level") },
+                },
+            },
+        },
+    })
+}
+
+fn describe(key: &str) -> String {
+    let setting = super::Setting::of(key);
+    match setting.default {
+        Some(default) => format!("{} (default: {default})", setting.about),
+        None => setting.about.to_owned(),
+    }
+}
