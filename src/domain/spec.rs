@@ -331,3 +331,6 @@ impl<'de> Deserialize<'de> for SealedSpec {
         Self::open(&payload).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,12 +138,15 @@ fn config(layers: &Layers<'_>) -> DeviceConfig {
     config
 }
 
+/// What was looked up, or why it cannot be had.
+type Found<T> = Result<Arc<T>, Box<Draft>>;
+
 /// What a device's wishes point at in one commit. Equal picks, by identity, give the same spec.
 #[derive(Clone, Debug)]
 pub struct Picked {
-    releases: Vec<(AppName, Result<Arc<Release>, Draft>)>,
-    os: Option<Result<Arc<OsEntry>, Draft>>,
-    device_type: Result<(), Draft>,
+    releases: Vec<(AppName, Found<Release>)>,
+    os: Option<Found<OsEntry>>,
+    device_type: Result<(), Box<Draft>>,
 }
 
 impl Picked {
@@ -181,7 +184,7 @@ impl Picked {
     fn errors(&self) -> Vec<Draft> {
         let releases = self.releases.iter().filter_map(|(_, release)| release.as_ref().err());
         let os = self.os.iter().filter_map(|os| os.as_ref().err());
-        releases.chain(os).chain(self.device_type.as_ref().err()).cloned().collect()
+        releases.chain(os).chain(self.device_type.as_ref().err()).map(|draft| Draft::clone(draft)).collect()
     }
 
     /// The releases that were found.
@@ -190,7 +193,7 @@ impl Picked {
     }
 }
 
-fn same_result<T>(ours: &Result<Arc<T>, Draft>, theirs: &Result<Arc<T>, Draft>) -> bool {
+fn same_result<T>(ours: &Found<T>, theirs: &Found<T>) -> bool {
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => Arc::ptr_eq(ours, theirs),
         (Err(ours), Err(theirs)) => ours == theirs,

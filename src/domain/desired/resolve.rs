@@ -39,9 +39,12 @@ pub struct Resolver {
     inventories: Memo<(Content, KeyRules), Inventory>,
     releases: Memo<(AppName, Version, [Content; 3], KeyRules), Release>,
     images: Memo<(Arc<str>, Content), OsImage>,
-    stacks: Memo<(Vec<Arc<str>>, Vec<Vec<usize>>), Stack>,
+    stacks: Memo<StackKey, Stack>,
     devices: BTreeMap<DeviceId, Vec<Slot>>,
 }
+
+/// The names of the groups and, for each layer, the addresses of what is in it.
+type StackKey = (Vec<Arc<str>>, Vec<Vec<usize>>);
 
 /// One outcome of a device, and what it came from.
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Resolver {
         let Some(source) = source else { return Arc::default() };
         self.fleet_files.value(self.turn, source.content(), || match source.bytes() {
             Ok(bytes) => FleetFile::read(source.path, bytes),
-            Err(draft) => FleetFile { findings: vec![draft], ..FleetFile::default() },
+            Err(draft) => FleetFile { findings: vec![*draft], ..FleetFile::default() },
         })
     }
 
@@ -148,7 +151,7 @@ impl Resolver {
         let inline = &mut self.inline;
         self.inventories.value(turn, (source.content(), rules.clone()), || match source.bytes() {
             Ok(bytes) => Inventory::read(bytes, &mut |node| inline_vars(inline, turn, source.path, bytes, node, rules)),
-            Err(draft) => Inventory { findings: vec![draft], ..Inventory::default() },
+            Err(draft) => Inventory { findings: vec![*draft], ..Inventory::default() },
         })
     }
 
@@ -162,7 +165,7 @@ impl Resolver {
             let image =
                 self.images.value(self.turn, (source.path.clone(), source.content()), || match source.bytes() {
                     Ok(bytes) => OsImage::read(source.path, name, bytes),
-                    Err(draft) => OsImage::unreadable(draft),
+                    Err(draft) => OsImage::unreadable(*draft),
                 });
             images.insert((*name).to_owned(), image);
         }
@@ -236,7 +239,7 @@ impl Resolver {
                 self.vars.value(self.turn, (source.path.clone(), source.content(), rules.clone()), || {
                     match source.bytes() {
                         Ok(bytes) => Vars::read(source.path, bytes, rules),
-                        Err(draft) => Vars::unreadable(draft),
+                        Err(draft) => Vars::unreadable(*draft),
                     }
                 })
             })
@@ -341,7 +344,7 @@ fn release_bytes<'a>(
     folder: &ReleaseFolder<'a>,
     source: Option<Source<'a>>,
     name: &str,
-) -> Result<&'a [u8], Draft> {
+) -> Result<&'a [u8], Box<Draft>> {
     if let Some(source) = source {
         return source.bytes();
     }
@@ -350,7 +353,7 @@ fn release_bytes<'a>(
         folder.bytes()?;
     }
     let path: Arc<str> = format!("releases/{app}/{version}/{name}").into();
-    Err(Draft::error(&path, Span::default(), codes::MISSING_FILE, format!("the release has no {name}")))
+    Err(Box::new(Draft::error(&path, Span::default(), codes::MISSING_FILE, format!("the release has no {name}"))))
 }
 
 /// Inline variables of the inventory. They are kept by place and text, so that a change of one line elsewhere on the same length

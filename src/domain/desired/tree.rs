@@ -38,10 +38,10 @@ impl<'a> Source<'a> {
     }
 
     /// The bytes, or why there are none.
-    pub fn bytes(&self) -> Result<&'a [u8], Draft> {
+    pub fn bytes(&self) -> Result<&'a [u8], Box<Draft>> {
         match self.entry {
             Entry::File { bytes, .. } => Ok(bytes),
-            Entry::Refused(refused) => Err(refused_draft(self.path, *refused)),
+            Entry::Refused(refused) => Err(Box::new(refused_draft(self.path, *refused))),
         }
     }
 }
@@ -129,7 +129,7 @@ impl<'a> Tree<'a> {
             // A folder that is something else must not look like an empty folder.
             "group_vars" | "host_vars" | "releases" | "os" => self.structure.push(match source.bytes() {
                 Ok(_) => Draft::error(source.path, Span::default(), codes::NOT_REGULAR, "this must be a folder"),
-                Err(draft) => draft,
+                Err(draft) => *draft,
             }),
             _ => {}
         }
@@ -143,6 +143,9 @@ impl<'a> Tree<'a> {
         };
         let names = (AppName::new(app), Version::new(version));
         let (Ok(app), Ok(version)) = names else {
+            if let Err(draft) = source.bytes() {
+                return self.loose.push(*draft);
+            }
             let message = format!("`{}` does not name an app and a version", show(rest));
             return self.loose.push(Draft::error(source.path, Span::default(), codes::BAD_NAME, message));
         };
@@ -186,13 +189,13 @@ impl<'a> Tree<'a> {
         let draft = match source.bytes() {
             Ok(_) => Draft::warning(source.path, Span::default(), codes::UNEXPECTED_FILE, "nothing reads this file")
                 .maybe_hint(hint.map(str::to_owned)),
-            Err(draft) => draft,
+            Err(draft) => *draft,
         };
         self.loose.push(draft);
     }
 
     fn refused(&mut self, source: Source<'a>) {
-        self.loose.extend(source.bytes().err());
+        self.loose.extend(source.bytes().err().map(|draft| *draft));
     }
 }
 
@@ -214,7 +217,7 @@ fn by_name<'a>(paths: Vec<(&'a str, Source<'a>)>, loose: &mut Vec<Draft>) -> Var
             None => (rest, None),
         };
         if first.is_empty() || ignored(first) || inside.is_some_and(|inside| !counts(inside)) {
-            loose.extend(source.bytes().err());
+            loose.extend(source.bytes().err().map(|draft| *draft));
             continue;
         }
         let (name, rank) = match inside {

@@ -60,11 +60,12 @@ impl World {
     }
 
     /// The release that a pin means.
-    pub fn pick(&self, app: &AppName, pin: &Asked<Pin>) -> Result<Arc<Release>, Draft> {
+    pub fn pick(&self, app: &AppName, pin: &Asked<Pin>) -> Result<Arc<Release>, Box<Draft>> {
         let Some(releases) = self.releases.get(app) else {
             let near = nearest(app.as_str(), self.releases.keys().map(AppName::as_str));
             let hint = near.map(|near| format!("did you mean `{near}`?"));
-            return Err(pin.error(codes::UNKNOWN_APP, format!("no app is called `{app}`")).maybe_hint(hint));
+            let draft = pin.error(codes::UNKNOWN_APP, format!("no app is called `{app}`"));
+            return Err(Box::new(draft.maybe_hint(hint)));
         };
         let newest_final = |fits: &dyn Fn(&Release) -> bool| {
             releases
@@ -80,10 +81,11 @@ impl World {
             Pin::Range { range, .. } => newest_final(&|release| range.matches(&release.precedence)),
             Pin::Exact(version) => releases.iter().find(|release| release.version == *version).cloned(),
         };
-        let Some(release) = found else { return Err(self.no_release(app, releases, pin)) };
+        let Some(release) = found else { return Err(Box::new(self.no_release(app, releases, pin))) };
         if release.broken {
             let message = format!("release {} of `{app}` has errors", release.version);
-            return Err(pin.error(codes::RELEASE_BROKEN, message).hint("`bellwether check` lists them"));
+            let draft = pin.error(codes::RELEASE_BROKEN, message);
+            return Err(Box::new(draft.hint("`bellwether check` lists them")));
         }
         Ok(release)
     }
@@ -99,42 +101,46 @@ impl World {
     }
 
     /// Whether a release runs on a device of this type.
-    pub fn runs_on(&self, release: &Release, pin: &Asked<Pin>, device_type: Option<&DeviceType>) -> Result<(), Draft> {
+    pub fn runs_on(
+        &self,
+        release: &Release,
+        pin: &Asked<Pin>,
+        device_type: Option<&DeviceType>,
+    ) -> Result<(), Box<Draft>> {
         if release.device_types.is_empty() || device_type.is_some_and(|own| release.device_types.contains(own)) {
             return Ok(());
         }
         let wanted: Vec<&str> = release.device_types.iter().map(DeviceType::as_str).collect();
         let own = device_type.map_or("without `device_type`".to_owned(), |own| format!("of type `{own}`"));
         let message = format!("release {} of `{}` does not run on devices {own}", release.version, release.app);
-        Err(pin.error(codes::NOT_FOR_DEVICE_TYPE, message).hint(format!("it runs on {}", wanted.join(", "))))
+        Err(Box::new(pin.error(codes::NOT_FOR_DEVICE_TYPE, message).hint(format!("it runs on {}", wanted.join(", ")))))
     }
 
     /// The image that a name means for a device type.
-    pub fn image(&self, name: &Asked<String>, device_type: Option<&DeviceType>) -> Result<Arc<OsEntry>, Draft> {
+    pub fn image(&self, name: &Asked<String>, device_type: Option<&DeviceType>) -> Result<Arc<OsEntry>, Box<Draft>> {
         let error = |message: String| name.error(codes::MISSING_OS_IMAGE, message);
         let Some(image) = self.os.get(&name.value) else {
             let near = nearest(&name.value, self.os.keys().map(String::as_str));
             let hint =
                 near.map_or_else(|| "images are `os/<name>.yml`".to_owned(), |near| format!("did you mean `{near}`?"));
-            return Err(error(format!("the OS catalog has no image `{}`", show(&name.value))).hint(hint));
+            return Err(Box::new(error(format!("the OS catalog has no image `{}`", show(&name.value))).hint(hint)));
         };
         if image.broken {
-            return Err(
-                error(format!("the image `{}` has errors", show(&name.value))).hint("`bellwether check` lists them")
-            );
+            let draft = error(format!("the image `{}` has errors", show(&name.value)));
+            return Err(Box::new(draft.hint("`bellwether check` lists them")));
         }
         let Some(own) = device_type else {
-            return Err(error("a device with `os` needs a `device_type`".to_owned()));
+            return Err(Box::new(error("a device with `os` needs a `device_type`".to_owned())));
         };
         image.entries.get(own).cloned().ok_or_else(|| {
             let types: Vec<&str> = image.entries.keys().map(DeviceType::as_str).collect();
-            error(format!("the image `{}` is not built for `{own}`", show(&name.value)))
-                .hint(format!("it is built for {}", types.join(", ")))
+            let draft = error(format!("the image `{}` is not built for `{own}`", show(&name.value)));
+            Box::new(draft.hint(format!("it is built for {}", types.join(", "))))
         })
     }
 
     /// Whether anything knows this device type. A repo that names no device types at all has nothing to compare with.
-    pub fn knows(&self, device_type: &Asked<DeviceType>) -> Result<(), Draft> {
+    pub fn knows(&self, device_type: &Asked<DeviceType>) -> Result<(), Box<Draft>> {
         if self.device_types.is_empty() || self.device_types.contains(&device_type.value) {
             return Ok(());
         }
@@ -144,7 +150,7 @@ impl World {
             |near| format!("did you mean `{near}`?"),
         );
         let message = format!("neither an OS image nor a release names the device type `{}`", device_type.value);
-        Err(device_type.error(codes::UNKNOWN_DEVICE_TYPE, message).hint(hint))
+        Err(Box::new(device_type.error(codes::UNKNOWN_DEVICE_TYPE, message).hint(hint)))
     }
 
     /// Whether some release has this service.

@@ -5,8 +5,6 @@
 
 mod graph;
 mod range;
-#[cfg(test)]
-mod tests;
 
 use super::problems::{Draft, Problems, show};
 use super::read;

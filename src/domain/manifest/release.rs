@@ -69,9 +69,9 @@ pub enum Reversibility {
 /// The two files of a release; `Err` is a file that is missing or could not be read.
 pub struct ReleaseFiles<'a> {
     /// `release.yml`.
-    pub release: Result<&'a [u8], Draft>,
+    pub release: Result<&'a [u8], Box<Draft>>,
     /// `compose.yml`.
-    pub compose: Result<&'a [u8], Draft>,
+    pub compose: Result<&'a [u8], Box<Draft>>,
 }
 
 impl Release {
@@ -109,7 +109,7 @@ impl Release {
             Ok(Ok(Some(node))) => release.fill(&node, &mut problems),
             Ok(Ok(None)) => read::missing(Span::default(), "the release", "version", &mut problems),
             Ok(Err(error)) => problems.yaml(error),
-            Err(draft) => problems.add(draft),
+            Err(draft) => problems.add(*draft),
         }
         let mut compose_problems = Problems::new(&compose_file);
         match files.compose.clone() {
@@ -117,7 +117,7 @@ impl Release {
                 let compose = compose::read(bytes, strictness, &mut compose_problems);
                 (release.services, release.volumes) = (compose.services, compose.volumes);
             }
-            Err(draft) => compose_problems.add(draft),
+            Err(draft) => compose_problems.add(*draft),
         }
         release.broken = problems.errors() + compose_problems.errors() > 0;
         release.findings = problems.finish();

@@ -3,8 +3,6 @@
 //! Some top-level keys have a meaning to Bellwether. They take the text as written, and their mappings merge per key. All others
 //! are free variables, which belong to Ansible and to people.
 
-#[cfg(test)]
-mod tests;
 mod typed;
 
 use super::problems::{Draft, Problems};

@@ -18,9 +18,9 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Node>, YamlError> {
     };
     let options = granit_parser::options! {
         emit_comments: false,
-        // One more than ours, so that our own message is the one that people see.
-        flow_nesting_limit: MAX_DEPTH + 1,
-        block_nesting_limit: MAX_DEPTH + 1,
+        // The scanner looks ahead of the parser, so it needs the same bound.
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
     };
     let mut builder = Builder { skipped, ..Builder::default() };
     for event in Parser::new_from_str_with_options(text, options) {
@@ -108,8 +108,7 @@ impl Builder {
 
     fn push(&mut self, collection: Open, span: Span) -> Result<(), YamlError> {
         if self.open.len() >= MAX_DEPTH {
-            let message = format!("the document is nested deeper than {MAX_DEPTH} levels");
-            return Err(error(codes::TOO_DEEP, span, &message));
+            return Err(too_deep(span));
         }
         self.open.push(collection);
         Ok(())
@@ -230,6 +229,9 @@ impl Builder {
 
     fn syntax(&self, text: &str, problem: &granit_parser::ScanError) -> YamlError {
         let span = self.between(problem.marker(), problem.marker());
+        if *problem.kind() == granit_parser::ErrorKind::RecursionLimitExceeded {
+            return too_deep(span);
+        }
         let tab = text
             .lines()
             .nth(span.line.saturating_sub(1) as usize)
@@ -241,6 +243,10 @@ impl Builder {
             hint: tab.then_some("YAML is indented with spaces, never with tabs"),
         }
     }
+}
+
+fn too_deep(span: Span) -> YamlError {
+    error(codes::TOO_DEEP, span, &format!("the document is nested deeper than {MAX_DEPTH} levels"))
 }
 
 fn bad_merge(span: Span) -> YamlError {
