@@ -1,0 +1,194 @@
+//! Schemas are fresh, the example follows them, and they agree with what reads the files.
+
+use super::{files, schemas};
+use crate::domain::desired::Resolver;
+use crate::domain::finding::Severity;
+use crate::domain::manifest::yaml::{Kind, Node, Style, parse};
+use crate::domain::snapshot::Snapshot;
+use serde_json::Value;
+use std::path::Path;
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+#[test]
+fn the_schemas_in_the_tree_are_fresh() {
+    for (path, text) in files(&folder()) {
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == text, "{} is stale: `just schemas` writes it again", path.display());
+    }
+}
+
+#[test]
+#[ignore = "writes schemas/"]
+fn write_schemas() {
+    for (path, text) in files(&folder()) {
+        std::fs::write(path, text).expect("schemas/ can be written to");
+    }
+}
+
+/// A document as an editor's YAML server sees it: types of YAML 1.2.
+fn json(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Map(map) => map.entries.iter().map(|field| (field.key.text.to_string(), json(&field.value))).collect(),
+        Kind::List(items) => items.iter().map(json).collect(),
+        Kind::Scalar(scalar) if scalar.style != Style::Plain || node.tag.is_some() => Value::from(&*scalar.text),
+        Kind::Scalar(_) if node.is_null() => Value::Null,
+        Kind::Scalar(scalar) => match &*scalar.text {
+            "true" | "True" | "TRUE" => Value::Bool(true),
+            "false" | "False" | "FALSE" => Value::Bool(false),
+            text => text
+                .parse::<i64>()
+                .map(Value::from)
+                .or_else(|_| text.parse::<f64>().map(Value::from))
+                .unwrap_or_else(|_| Value::from(text)),
+        },
+    }
+}
+
+fn schema_for(path: &str) -> Option<&'static str> {
+    match path {
+        "fleet.yml" => Some("fleet"),
+        "inventory.yml" => Some("inventory"),
+        _ if path.ends_with("/release.yml") => Some("release"),
+        _ if path.ends_with("/compose.yml") => Some("compose"),
+        _ if path.starts_with("os/") => Some("os"),
+        _ if path.starts_with("group_vars/") || path.starts_with("host_vars/") => Some("vars"),
+        _ => None,
+    }
+}
+
+/// What the schema has against a document; empty if nothing.
+fn refused_by_schema(name: &str, text: &str) -> String {
+    let schema = schemas().into_iter().find(|(known, _)| *known == name).expect("a schema of this name").1;
+    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
+    let document = parse(text.as_bytes()).expect("YAML").map_or(Value::Null, |node| json(&node));
+    validator.iter_errors(&document).map(|error| format!("{}: {error}\n", error.instance_path())).collect()
+}
+
+#[test]
+fn the_example_follows_its_schemas() {
+    for (path, text) in crate::example::FILES {
+        let Some(name) = schema_for(path) else { continue };
+        assert_eq!(refused_by_schema(name, text), "", "{path}");
+        let up = "../".repeat(path.matches('/').count() + 1);
+        let first = text.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("# yaml-language-server: $schema={up}schemas/{name}.json"), "{path}");
+    }
+}
+
+/// The path at which a document of a kind stands in the sample below.
+fn path_for(name: &str) -> &'static str {
+    match name {
+        "fleet" => "fleet.yml",
+        "inventory" => "inventory.yml",
+        "vars" => "host_vars/a.yml",
+        "release" => "releases/app/1.0.0/release.yml",
+        "compose" => "releases/app/1.0.0/compose.yml",
+        _ => "os/image.yml",
+    }
+}
+
+/// Whether reading the document finds an error in it.
+fn refused_by_reader(name: &str, text: &str) -> bool {
+    let path = path_for(name);
+    let mut files = vec![
+        ("inventory.yml", "all: {hosts: {a: }}\n"),
+        ("releases/app/1.0.0/release.yml", "version: 1.0.0\n"),
+        ("releases/app/1.0.0/compose.yml", "services: {web: {image: 'web:1'}}\n"),
+        ("os/image.yml", "pi: {version: 1}\n"),
+    ];
+    files.retain(|(other, _)| *other != path);
+    files.push((path, text));
+    let snapshot = Snapshot::of_files(files.into_iter().map(|(path, text)| (path, text.as_bytes())));
+    let desired = Resolver::default().resolve(&snapshot);
+    desired.findings.iter().any(|finding| finding.severity == Severity::Error && finding.place.file == path)
+}
+
+const GOOD: &[(&str, &str)] = &[
+    ("fleet", "name: x\nx-note: {a: 1}\nlimits: {max_unstaged: 3}\nstrict: false\nkey_prefix: bw_\n"),
+    ("fleet", "defaults: {branch: main, variables: {A: 1}}\napps: {app: {description: An app}}\n"),
+    ("inventory", "all: {vars: {motd: [1]}, children: {g: {hosts: {a: {x: 1}, b: }}, h: }}\nroot: {hosts: c}\n"),
+    ("vars", "branch: main\ndevice_type: pi\npins: {app: latest}\nvariables: {A: 1, B: null, C: true}\n"),
+    ("vars", "subscribed_branch: {from: device, allowed: [main]}\nmotd: {a: [1]}\n"),
+    (
+        "vars",
+        "services: {web: {variables: {A: x}}, app/web: null}\nconfig: {poll_interval_secs: 5, x-a: b}\nos: null\n",
+    ),
+    (
+        "vars",
+        "hold: {reason: tour, until: 2026-12-01T00:00:00Z}\ntags: {a: 1.10}\nlabels: {site: null}\npins: {app: ^1.0}\n",
+    ),
+    (
+        "release",
+        "version: 1.0.0\ndraft: true\nnotes: x\ntags: {a: b}\nrequires: {device_types: [pi]}\nirreversible: true\n",
+    ),
+    ("release", "version: 1.0.0\ninvalidated: {reason: bad}\n"),
+    ("compose", "services: {web: {image: 'web:1', ports: ['80:80', 81, {target: 5}], restart: on-failure:3}}\n"),
+    ("compose", "services: {web: {image: 'web:1', volumes: ['d:/d:ro', {source: d, target: /e}]}}\nvolumes: {d: }\n"),
+    (
+        "compose",
+        "services: {web: {image: 'web:1', environment: [A=1], command: run, depends_on: [db]}, db: {image: 'db:1'}}\n",
+    ),
+    ("compose", "services: {web: {image: 'web:1', network_mode: host, labels: [a=b], x-y: 1, privileged: false}}\n"),
+    ("os", "pi: {version: 1.10, url: 'https://example.com/x'}\nx-note: {version: 1}\n"),
+];
+
+const BAD: &[(&str, &str)] = &[
+    ("fleet", "nmae: x\n"),
+    ("fleet", "name: two words\n"),
+    ("fleet", "strict: maybe\n"),
+    ("fleet", "limits: {max_unstaged: -1}\n"),
+    ("fleet", "defaults: {motd: x}\n"),
+    ("fleet", "rollout: {}\n"),
+    ("inventory", "- a\n"),
+    ("inventory", "all: {hosts: [a]}\n"),
+    ("inventory", "all: {children: 5}\n"),
+    ("vars", "branch: [main]\n"),
+    ("vars", "branch: {from: nowhere, allowed: [main]}\n"),
+    ("vars", "branch: {from: device, allowed: []}\n"),
+    ("vars", "branch: main\nsubscribed_branch: main\n"),
+    ("vars", "device_type: two words\n"),
+    ("vars", "pins: [app]\n"),
+    ("vars", "pins: {app: newest}\n"),
+    ("vars", "variables: {A: [1]}\n"),
+    ("vars", "variables: {1A: x}\n"),
+    ("vars", "variables: {BELLWETHER_A: x}\n"),
+    ("vars", "services: {web: {image: x}}\n"),
+    ("vars", "config: {colour: red}\n"),
+    ("vars", "config: {poll_interval_secs: 0}\n"),
+    ("vars", "config: {persistent_logging: 'yes'}\n"),
+    ("vars", "hold: {until: 2026-12-01T00:00:00Z}\n"),
+    ("vars", "hold: {reason: x, until: tomorrow}\n"),
+    ("vars", "tags: {a: {b: c}}\n"),
+    ("release", "draft: true\n"),
+    ("release", "version: banana\n"),
+    ("release", "version: 1.0.0\ninvalidated: {}\n"),
+    ("release", "version: 1.0.0\nrequires: {moon: full}\n"),
+    ("compose", "services: {}\n"),
+    ("compose", "services: {web: {command: x}}\n"),
+    ("compose", "services: {web: {image: 'web:1', healthcheck: {}}}\n"),
+    ("compose", "services: {web: {image: 'web:1', privileged: true}}\n"),
+    ("compose", "services: {web: {image: 'web:1', volumes: ['/etc:/etc']}}\n"),
+    ("compose", "services: {web: {image: 'web:1', ports: ['80-90:80-90']}}\n"),
+    ("compose", "services: {web: {image: 'web:1', restart: sometimes}}\n"),
+    ("compose", "services: {web: {image: 'web:1', network_mode: bridge}}\n"),
+    ("compose", "services: {web: {image: 'Not An Image'}}\n"),
+    ("os", "pi: {url: 'https://example.com/x'}\n"),
+    ("os", "pi: {version: 1, digest: abc}\n"),
+    ("os", "pi: {version: 1, url: 'ftp://x'}\n"),
+    ("os", "pi: 5\n"),
+];
+
+#[test]
+fn schema_and_reader_agree() {
+    for (name, text) in GOOD {
+        assert_eq!(refused_by_schema(name, text), "", "the schema of {name} refuses\n{text}");
+        assert!(!refused_by_reader(name, text), "the reader of {name} refuses\n{text}");
+    }
+    for (name, text) in BAD {
+        assert!(!refused_by_schema(name, text).is_empty(), "the schema of {name} takes\n{text}");
+        assert!(refused_by_reader(name, text), "the reader of {name} takes\n{text}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Kinds of text. Typed keys take a scalar as it is written, so an editor must accept what YAML reads as a number or a boolean.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+macro_rules! text {
+    ($($name:ident $about:literal $schema:tt)*) => {$(
+        #[doc = $about]
+        #[derive(Default)]
+        pub(super) struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+text! {
+    Text "Text as written." { "type": ["string", "number", "boolean"] }
+    Word "Letters, digits, `_`, `.` and `-`." {
+        "type": ["string", "number", "boolean"], "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$", "maxLength": 128
+    }
+    Stage "A branch of this repo." {
+        "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_./-]*$", "maxLength": 128
+    }
+    Variable "The name of a variable." {
+        "type": "string", "pattern": "^(?!BELLWETHER_)[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 256
+    }
+    Service "A service, or `app/service`." {
+        "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?$"
+    }
+    Semver "A semantic version." {
+        "type": "string",
+        "pattern": "^[0-9]+\\.[0-9]+\\.[0-9]+(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?$"
+    }
+    Pin "`latest`, a version, or a range." {
+        "type": "string",
+        "pattern": "^(latest|[0-9]+\\.[0-9]+\\.[0-9]+([-+][0-9A-Za-z.+-]+)?|[\\^~><=*].*|.*\\.[*x])$"
+    }
+    Moment "A point in time, such as 2026-12-01T18:00:00Z." { "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]" }
+    WebAddress "A web address." { "type": "string", "pattern": "^https?://[^\\s]+$" }
+    Sha256 "`sha256:` and 64 hexadecimal digits." { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }
+    Prefix "What variables begin with." { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 32 }
+    Truth "true or false." { "type": "boolean" }
+    Refused "Only false." { "const": false }
+    ImageName "The reference of an image, best by digest." {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9._/:-]*(@sha256:[0-9a-f]{64})?$"
+    }
+    AbsolutePath "A path that begins with a slash." { "type": "string", "pattern": "^/" }
+    Nothing "Nothing: an empty value." { "type": "null" }
+}
+
+/// A mapping whose keys are of one kind and whose values are of another.
+pub(super) struct Mapping<K, V>(PhantomData<(K, V)>);
+
+impl<K, V> Default for Mapping<K, V> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<K: JsonSchema, V: JsonSchema> JsonSchema for Mapping<K, V> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}To{}", K::schema_name(), V::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let keys = generator.subschema_for::<K>();
+        let values = generator.subschema_for::<V>();
+        json_schema!({ "type": "object", "propertyNames": keys, "additionalProperties": values })
+    }
+}

@@ -1,0 +1,175 @@
+//! `fleet.yml`, `inventory.yml` and files of variables.
+
+use super::text::{Mapping, Moment, Pin, Prefix, Service, Stage, Text, Truth, Variable, Word};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Variables of a group or a device. Some keys have a meaning to Bellwether; all others are free.
+#[derive(Default, JsonSchema)]
+#[schemars(title = "Variables of a group or a device", extend("not" = {"required": ["branch", "subscribed_branch"]}))]
+pub(super) struct Vars {
+    /// The branch that the device follows.
+    branch: Option<Branch>,
+    /// Another name of `branch`.
+    subscribed_branch: Option<Branch>,
+    /// The kind of hardware, as the OS catalog and releases name it.
+    device_type: Option<Word>,
+    /// Which release of each app the device runs.
+    pins: Option<Mapping<Word, Option<Pin>>>,
+    /// Environment of all services of the device. `null` removes a variable.
+    variables: Option<Mapping<Variable, Option<Text>>>,
+    /// Environment of one service: `service`, or `app/service` where two apps share a name.
+    services: Option<Mapping<Service, Option<ServiceVars>>>,
+    /// Settings of the host and the agent.
+    config: Option<Config>,
+    /// The image of the OS catalog; the entry for the device's type is chosen. `null` leaves the OS alone.
+    os: Option<Text>,
+    /// Free metadata for people, filters and selectors.
+    tags: Option<BTreeMap<String, Option<Text>>>,
+    /// What disruption budgets and site groups go by.
+    labels: Option<BTreeMap<String, Option<Text>>>,
+    /// Assign nothing new.
+    hold: Option<Hold>,
+}
+
+/// Which branch a device follows.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Branch {
+    /// This one.
+    Named(Stage),
+    /// The one that the device chooses.
+    FromDevice(FromDevice),
+}
+
+/// The device chooses its branch.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct FromDevice {
+    /// Always `device`.
+    #[schemars(extend("const" = "device"))]
+    from: String,
+    /// The branches that it may choose.
+    #[schemars(length(min = 1))]
+    allowed: Vec<Stage>,
+}
+
+/// What is for one service alone.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ServiceVars {
+    /// Its environment.
+    variables: Option<Mapping<Variable, Option<Text>>>,
+}
+
+/// Settings of the host and the agent. Keys that begin with `x-` are handed on.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("patternProperties" = {"^x-": {"type": ["string", "number", "boolean", "null"]}}))]
+struct Config {
+    /// Seconds between polls when the agent does not long-poll.
+    #[schemars(range(min = 1, max = 86400))]
+    poll_interval_secs: Option<u32>,
+    /// Whether the host keeps its logs over a reboot.
+    persistent_logging: Option<Truth>,
+}
+
+/// A pause.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Hold {
+    /// Why.
+    reason: Text,
+    /// Until when; without it, until the line goes.
+    until: Option<Moment>,
+}
+
+/// Typed keys below every group: those of variables, and no others.
+#[derive(Default)]
+struct Defaults;
+
+impl JsonSchema for Defaults {
+    fn schema_name() -> Cow<'static, str> {
+        "Defaults".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Vars::json_schema(generator);
+        schema.insert("title".to_owned(), Value::from("Defaults"));
+        schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+        schema
+    }
+}
+
+/// What holds for the whole fleet.
+#[derive(JsonSchema)]
+#[schemars(title = "fleet.yml", deny_unknown_fields, extend("patternProperties" = {"^x-": true}))]
+pub(super) struct Fleet {
+    /// The fleet's name.
+    #[schemars(default)]
+    name: Word,
+    /// The apps. Without this, every folder of `releases/` is an app.
+    #[schemars(default)]
+    apps: Mapping<Word, Option<App>>,
+    /// What holds unless a group or a device says otherwise.
+    #[schemars(default)]
+    defaults: Defaults,
+    /// What typed keys begin with, where a repo uses their names for something else.
+    #[schemars(default)]
+    key_prefix: Prefix,
+    /// Refuse what is otherwise a warning: keys without a meaning, images by tag.
+    #[schemars(default)]
+    strict: Truth,
+    /// Limits. They can only be tighter than the controller's own.
+    #[schemars(default)]
+    limits: Limits,
+}
+
+/// An app.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("patternProperties" = {"^x-": true}))]
+struct App {
+    /// What it is for.
+    #[schemars(default)]
+    description: Text,
+}
+
+/// Limits of one commit.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Limits {
+    /// How many devices may get other content at once without a rollout.
+    #[schemars(default, range(min = 0, max = 1_000_000_000))]
+    max_unstaged: u32,
+}
+
+/// Hosts and groups, in Ansible's YAML inventory format.
+#[derive(JsonSchema)]
+#[schemars(title = "inventory.yml", extend("minProperties" = 1))]
+pub(super) struct Inventory {
+    /// Groups by name; `all` contains every other.
+    #[schemars(flatten)]
+    groups: BTreeMap<String, Option<Group>>,
+}
+
+/// A group of hosts.
+#[derive(Default, JsonSchema)]
+struct Group {
+    /// Variables of every host in it.
+    vars: Option<Vars>,
+    /// Groups that it contains.
+    children: Option<BTreeMap<String, Option<Group>>>,
+    /// Hosts that it contains, each with its own variables.
+    hosts: Option<Hosts>,
+}
+
+/// Hosts of a group.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Hosts {
+    /// By name.
+    Named(BTreeMap<String, Option<Vars>>),
+    /// Only one.
+    One(String),
+}
