@@ -6,6 +6,7 @@ pub mod client;
 pub mod console;
 pub mod demo;
 pub mod fault;
+pub mod interrupt;
 pub mod serve;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

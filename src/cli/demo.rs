@@ -11,6 +11,7 @@ mod watch;
 
 use super::client::Client;
 use super::console::{Console, Outcome};
+use super::interrupt::asked_to_stop;
 use crate::domain::fleet::TokenBound;
 use crate::domain::ids::{AppName, DeviceId, ServiceName, VariableName};
 use crate::example;
@@ -69,8 +70,9 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 
 async fn perform(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let folder = tempfile::Builder::new().prefix("bellwether-demo-").tempdir().context("cannot make a folder")?;
-    let mut demo = Demo::new(args, folder.path())?;
     let terminal = std::io::stdout().is_terminal();
+    let ending = if terminal && !args.exit { Ending::WhenAsked } else { Ending::AtOnce };
+    let mut demo = Demo::new(args, folder.path(), ending)?;
     let audience = if terminal { Audience::Person } else { Audience::Program };
     let mut teller = Teller { console, audience, scene: 0 };
     let told = tokio::select! {
@@ -78,39 +80,36 @@ async fn perform(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         () = asked_to_stop() => Ok(Outcome::Failed),
     };
     let told = match told {
-        Ok(Outcome::Fine) if terminal && !args.exit => {
+        Ok(Outcome::Fine) if ending == Ending::WhenAsked => {
             teller.line("\n   It all stays up until Ctrl-C.")?;
             asked_to_stop().await;
             Ok(Outcome::Fine)
         }
         other => other,
     };
-    demo.clean_up(console).await?;
-    // Dropped with an error for whoever reads it, rather than silently.
-    folder.close().context("cannot remove the demo's folder")?;
-    told
+    let cleaned = demo.clean_up(console).await;
+    // Closed, and not only dropped, so that what cannot be removed is told.
+    let removed = folder.close().context("cannot remove the demo's folder");
+    // What went wrong first is what the person wants to know.
+    let told = told?;
+    cleaned.and(removed)?;
+    Ok(told)
 }
 
-/// Ctrl-C, or a polite request by a program.
-async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-    else {
-        // Without signals there is nothing to wait for; the demo then ends only by itself.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-    }
+/// When the demo stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// As soon as the story is told.
+    AtOnce,
+    /// At Ctrl-C.
+    WhenAsked,
 }
 
 /// Everything that the demo started, and must stop.
 struct Demo<'a> {
     args: &'a Args,
     folder: &'a Path,
+    ending: Ending,
     agent: PathBuf,
     socket: PathBuf,
     client: Client,
@@ -121,12 +120,13 @@ struct Demo<'a> {
 }
 
 impl<'a> Demo<'a> {
-    fn new(args: &'a Args, folder: &'a Path) -> anyhow::Result<Self> {
+    fn new(args: &'a Args, folder: &'a Path, ending: Ending) -> anyhow::Result<Self> {
         let socket = folder.join("controller.sock");
         let desired = crate::domain::desired::Resolver::default().resolve(&example::snapshot());
         Ok(Self {
             args,
             folder,
+            ending,
             agent: agent_program()?,
             client: Client::unix(&socket)?,
             socket,
@@ -350,6 +350,10 @@ impl<'a> Demo<'a> {
         let totals = report.totals;
         ensure!(totals.drifted == 0 && totals.unknown == 0, "the drift report is not clean");
         teller.good("everything converged")?;
+        if self.ending == Ending::AtOnce {
+            let hint = "at a terminal and without `--exit` it stays up, for `bellwether status`, `why` and `drift`";
+            return teller.console.print(format!("\nThe controller ran at {address}; {hint}.\n"));
+        }
         teller.console.print(format!(
             "\nThe controller runs at {address}. While it does, try in another terminal:\n\n  \
              export BELLWETHER_SERVER=unix:{socket}\n  \

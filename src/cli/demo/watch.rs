@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Time between two looks at the controller.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Time between two looks while something is mended, which may take no longer than a few writes to disk.
+const CLOSE_LOOK: Duration = Duration::from_millis(4);
+
 /// The fleet as it was at one moment.
 pub type Rows = BTreeMap<DeviceId, DeviceRow>;
 
@@ -119,11 +122,16 @@ impl Watch<'_> {
             if !found.is_empty() && verdict == Some(Verdict::InSync) && is_settled(&detail.row) {
                 return Ok(found);
             }
-            self.pause(deadline, &format!("{device} has not been mended")).await?;
+            let missing = format!("{device} has not been mended");
+            self.pause_for(if seen { LOOK } else { CLOSE_LOOK }, deadline, &missing).await?;
         }
     }
 
     async fn pause(&mut self, deadline: Deadline, missing: &str) -> anyhow::Result<()> {
+        self.pause_for(LOOK, deadline, missing).await
+    }
+
+    async fn pause_for(&mut self, time: Duration, deadline: Deadline, missing: &str) -> anyhow::Result<()> {
         for part in self.parts.iter_mut() {
             if let Some(why) = part.ended() {
                 bail!("{why}");
@@ -134,7 +142,7 @@ impl Watch<'_> {
                 self.parts.iter().map(|part| format!("  log of {}:\n{}", part.name(), part.log_tail())).collect();
             bail!("gave up after {} s: {missing}\n{logs}", self.patience.as_secs());
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(time).await;
         Ok(())
     }
 }
