@@ -65,7 +65,7 @@ impl Check<'_> {
     /// Every setting is looked at before one that is missing ends it, so that all problems are found.
     fn settings(&mut self) -> Option<Settings> {
         let fleet = self.required("fleet", name::<FleetName>);
-        let repo = self.required("repo", |text| address(text)).map(|(url, place)| url.relative_to(&place.folder));
+        let repo = self.required("repo", address).map(|(url, place)| url.relative_to(&place.folder));
         let stages = self.stages();
         let data_dir = self.path("data_dir");
         let listen = self.text("listen", listen);

@@ -144,11 +144,16 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// A tree that was read before.
+    fn reopen(&self, tree: Oid) -> Result<Tree<'a>, ReadError> {
+        self.repo.find_tree(tree).map_err(|source| ReadError::Tree { path: self.path.clone(), source })
+    }
+
     fn open(&mut self, tree: Oid) -> Result<Tree<'a>, ReadError> {
         self.folders += 1;
         self.check_bounds()?;
         let failed = |source| ReadError::Tree { path: self.path.clone(), source };
-        let tree = self.repo.find_tree(tree).map_err(failed)?;
+        let tree = self.reopen(tree)?;
         // Two trees are compared side by side, which needs Git's order. Git itself refuses a tree that is not in it.
         let in_order = tree.iter().zip(tree.iter().skip(1)).all(|(a, b)| git_order(&a, &b) == Ordering::Less);
         if in_order { Ok(tree) } else { Err(failed(git2::Error::from_str("its entries are not in order"))) }
@@ -166,12 +171,7 @@ impl<'a> Reading<'a> {
 
     /// Changes what differs between two trees of the folder that is being read, which lies `depth` deep.
     fn compare(&mut self, old: Oid, new: Oid, depth: usize) -> Result<(), ReadError> {
-        let (removed, changed, added) = {
-            let old = self.open(old)?;
-            let old: Vec<Child> = old.iter().map(Child::of).collect();
-            let new = self.open(new)?;
-            differences(&old, new.iter().map(Child::of))
-        };
+        let (removed, changed, added) = differences(&self.reopen(old)?, &self.open(new)?);
         for child in removed {
             self.remove(&child);
         }
@@ -337,33 +337,33 @@ impl Kind {
 
 /// Git's order of a tree's entries: by name, a folder's name ending in `/`.
 fn git_order(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> Ordering {
-    name_order((a.name_bytes(), Kind::of(a)), (b.name_bytes(), Kind::of(b)))
-}
-
-fn name_order(a: (&[u8], Kind), b: (&[u8], Kind)) -> Ordering {
-    fn ending(kind: Kind) -> &'static [u8] {
-        if kind == Kind::Folder { b"/" } else { b"" }
-    }
-    a.0.iter().chain(ending(a.1)).cmp(b.0.iter().chain(ending(b.1)))
+    let (a_name, b_name) = (a.name_bytes(), b.name_bytes());
+    let common = a_name.len().min(b_name.len());
+    // What stands after the part that both have: the next byte, the slash of a folder, or nothing.
+    let next = |name: &[u8], entry| {
+        name.get(common).copied().or_else(|| (Kind::of(entry) == Kind::Folder).then_some(b'/'))
+    };
+    let rest = || next(a_name, a).cmp(&next(b_name, b)).then(a_name.len().cmp(&b_name.len()));
+    a_name[..common].cmp(&b_name[..common]).then_with(rest)
 }
 
 type Differences = (Vec<Child>, Vec<(Child, Child)>, Vec<Child>);
 
-/// What was removed, changed and added between two lists in Git's order.
-fn differences(old: &[Child], new: impl Iterator<Item = Child>) -> Differences {
+/// What was removed, changed and added between two trees, both in Git's order. Entries that are the same are passed over
+/// without being copied: there are thousands of them and a few others.
+fn differences(old: &Tree<'_>, new: &Tree<'_>) -> Differences {
     let (mut removed, mut changed, mut added) = (Vec::new(), Vec::new(), Vec::new());
     let mut old = old.iter().peekable();
-    for new in new {
-        let order = |old: &Child| name_order((&old.name, old.kind), (&new.name, new.kind));
-        while let Some(gone) = old.next_if(|old| order(old) == Ordering::Less) {
-            removed.push(gone.clone());
+    for new in new.iter() {
+        while let Some(gone) = old.next_if(|old| git_order(old, &new) == Ordering::Less) {
+            removed.push(Child::of(gone));
         }
-        match old.next_if(|old| order(old) == Ordering::Equal) {
-            Some(same) if *same == new => {}
-            Some(other) => changed.push((other.clone(), new)),
-            None => added.push(new),
+        match old.next_if(|old| git_order(old, &new) == Ordering::Equal) {
+            Some(same) if same.id() == new.id() && Kind::of(&same) == Kind::of(&new) => {}
+            Some(other) => changed.push((Child::of(other), Child::of(new))),
+            None => added.push(Child::of(new)),
         }
     }
-    removed.extend(old.cloned());
+    removed.extend(old.map(Child::of));
     (removed, changed, added)
 }
