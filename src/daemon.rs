@@ -8,7 +8,7 @@ use crate::controller::{Options, SharedWorld, watch};
 use crate::domain::digest::Digest;
 use crate::domain::ids::Actor;
 use crate::git::{GitMirror, MirrorError, RemoteUrl};
-use crate::ports::store::StoreError;
+use crate::ports::store::{Store as _, StoreError};
 use crate::server::keys::{Keys, KeysError};
 use crate::server::{ServeError, Server, bind, serve_socket, serve_tls};
 use crate::store::SqliteStore;
@@ -54,6 +54,12 @@ pub enum DaemonError {
     /// Its keys could not be opened.
     #[error("could not open the controller's keys")]
     Keys(#[from] KeysError),
+    /// Its store knows devices, and the key that they believe is gone.
+    #[error("the store knows devices, and the key that they believe is not in {folder}")]
+    KeysLost {
+        /// Where it should be.
+        folder: PathBuf,
+    },
     /// Its store could not be opened.
     #[error("could not open the controller's store")]
     Store(#[from] StoreError),
@@ -93,8 +99,12 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
     let Inputs { options, data_dir, repo, listen, socket, certificate, operators } = inputs;
     std::fs::create_dir_all(&data_dir).map_err(|source| DaemonError::DataDir { path: data_dir.clone(), source })?;
     // The store's lock comes first: it makes sure that nobody else uses this folder.
-    let store = SqliteStore::open(&data_dir.join("bellwether.db"))?;
-    let keys = Keys::open(&data_dir.join("keys"), &certificate, clock::now())?;
+    let mut store = SqliteStore::open(&data_dir.join("bellwether.db"))?;
+    let keys_folder = data_dir.join("keys");
+    if !Keys::exist(&keys_folder)? && !store.load()?.devices.is_empty() {
+        return Err(DaemonError::KeysLost { folder: keys_folder });
+    }
+    let keys = Keys::open(&keys_folder, &certificate, clock::now())?;
     let mirror = GitMirror::open(&data_dir.join("mirror.git"), repo)?;
     let listener = bind(listen)?;
     let address = listener.local_addr().map_err(ServeError::Serve)?;
@@ -162,3 +172,6 @@ impl Daemon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

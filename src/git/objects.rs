@@ -340,9 +340,8 @@ fn git_order(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> Ordering {
     let (a_name, b_name) = (a.name_bytes(), b.name_bytes());
     let common = a_name.len().min(b_name.len());
     // What stands after the part that both have: the next byte, the slash of a folder, or nothing.
-    let next = |name: &[u8], entry| {
-        name.get(common).copied().or_else(|| (Kind::of(entry) == Kind::Folder).then_some(b'/'))
-    };
+    let next =
+        |name: &[u8], entry| name.get(common).copied().or_else(|| (Kind::of(entry) == Kind::Folder).then_some(b'/'));
     let rest = || next(a_name, a).cmp(&next(b_name, b)).then(a_name.len().cmp(&b_name.len()));
     a_name[..common].cmp(&b_name[..common]).then_with(rest)
 }

@@ -37,8 +37,6 @@ const EARLIEST_CLOCK: Timestamp = Timestamp::from_millis(1_735_689_600_000);
 pub struct Keys {
     /// Signs assignments.
     pub signing: SigningKey,
-    /// Whether the signing key is new. A controller that knows devices already must not go on with a new one.
-    pub origin: Origin,
     /// What the server speaks: HTTP/2 and HTTP/1.1.
     pub tls: Arc<rustls::ServerConfig>,
     /// SHA-256 of the certificate that devices pin, in DER.
@@ -47,15 +45,6 @@ pub struct Keys {
     pub ca_pem: String,
     /// Until when the server's certificate is good; `None` where somebody else renews it.
     pub expires: Option<Timestamp>,
-}
-
-/// Where the signing key came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// It was there.
-    Read,
-    /// It was made just now.
-    Made,
 }
 
 /// Why there are no keys.
@@ -144,11 +133,17 @@ impl KeysError {
 }
 
 impl Keys {
+    /// Whether the fleet's key was made already. A controller that knows devices and finds none must not make another: no device
+    /// would believe it.
+    pub fn exist(folder: &Path) -> Result<bool, KeysError> {
+        files::read(&Paths::of(folder).fleet).map(|key| key.is_some())
+    }
+
     /// Reads the keys in this folder, or makes them.
     pub fn open(folder: &Path, source: &CertificateSource, now: Timestamp) -> Result<Self, KeysError> {
         files::private_folder(folder)?;
         let paths = Paths::of(folder);
-        let (signing, origin) = fleet_key(&paths, now)?;
+        let signing = fleet_key(&paths, now)?;
         let shown = match source {
             CertificateSource::SelfMade { names } => self_made(&paths, &make::all_names(names)?, now)?,
             CertificateSource::Files { certificate, key } => read::files(certificate, key)?,
@@ -156,7 +151,6 @@ impl Keys {
         let Shown { chain, key, ca, expires } = shown;
         Ok(Self {
             signing,
-            origin,
             tls: Arc::new(server_config(chain, key)?),
             ca_fingerprint: Digest::of(&ca),
             ca_pem: files::pem("CERTIFICATE", &ca),
@@ -191,9 +185,9 @@ impl Paths {
     }
 }
 
-fn fleet_key(paths: &Paths, now: Timestamp) -> Result<(SigningKey, Origin), KeysError> {
+fn fleet_key(paths: &Paths, now: Timestamp) -> Result<SigningKey, KeysError> {
     if let Some(key) = read::fleet_key(&paths.fleet)? {
-        return Ok((key, Origin::Read));
+        return Ok(key);
     }
     // Later files are made after it, so if one is there it was there too.
     if files::read(&paths.ca)?.is_some() {
@@ -201,7 +195,7 @@ fn fleet_key(paths: &Paths, now: Timestamp) -> Result<(SigningKey, Origin), Keys
     }
     let key = make::fleet_key(now)?;
     files::write_new(&paths.fleet, format!("{}\n", crate::domain::digest::hex(key.as_bytes())).as_bytes())?;
-    Ok((key, Origin::Made))
+    Ok(key)
 }
 
 fn self_made(paths: &Paths, names: &[String], now: Timestamp) -> Result<Shown, KeysError> {
