@@ -7,7 +7,7 @@ use crate::domain::fleet::{
 };
 use crate::domain::ids::{Actor, DeviceId};
 use crate::domain::time::Timestamp;
-use crate::protocol::v1::messages::{EnrollRequest, EnrollStatus};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +15,38 @@ use std::sync::Arc;
 const MAX_ATTRIBUTES: usize = 64;
 /// The longest name and value of such an attribute, in bytes.
 const MAX_ATTRIBUTE_BYTES: usize = 1024;
+
+/// A device asks to belong to the fleet. Asking again with the same key is harmless and tells how the request stands.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EnrollRequest {
+    /// The name that the device wants: one that the token is bound to, or that an operator will approve.
+    pub device: DeviceId,
+    /// The device's own key, 64 hexadecimal digits of 32 random bytes. Only its SHA-256 is stored.
+    pub key: String,
+    /// An enrollment token; without one the device waits for approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Facts that the device states of itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+// The key and the token are secrets.
+impl std::fmt::Debug for EnrollRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrollRequest").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// How an enrollment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnrollStatus {
+    /// The device belongs to the fleet.
+    Enrolled,
+    /// A person must approve it first; ask again later.
+    Pending,
+}
 
 /// Why a device is not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! What is let in, recorded and refused.
 
-use super::enroll::{EnrollError, admits, enroll, key_hash};
+use super::enroll::{EnrollError, EnrollRequest, EnrollStatus, admits, enroll, key_hash};
 use super::operator::{
     ActError, Acting, MAX_TOKEN_SECS, NewToken, approve_commit, approve_device, hold, new_token, reject_device, resume,
 };
@@ -14,7 +14,6 @@ use crate::domain::fleet::{
 use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
 use crate::domain::reported::{Phase, Report};
 use crate::domain::time::Timestamp;
-use crate::protocol::v1::messages::{EnrollRequest, EnrollStatus};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 

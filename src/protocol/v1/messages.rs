@@ -9,44 +9,12 @@
 //! The last two carry `Authorization: Bearer <device key>`. 401 means that the key is not known, 403 that the device still
 //! waits for approval; an agent keeps running what it has in both cases. Errors have a body of [`ErrorBody`].
 
-use crate::domain::ids::{DeviceId, FleetName};
+pub use crate::domain::acts::enroll::{EnrollRequest, EnrollStatus};
+use crate::domain::ids::FleetName;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The longest a poll is held open, in seconds.
 pub const MAX_WAIT_SECS: u64 = 60;
-
-/// A device asks to belong to the fleet. Asking again with the same key is harmless and tells how the request stands.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct EnrollRequest {
-    /// The name that the device wants: one that the token is bound to, or that an operator will approve.
-    pub device: DeviceId,
-    /// The device's own key, 64 hexadecimal digits of 32 random bytes. Only its SHA-256 is stored.
-    pub key: String,
-    /// An enrollment token; without one the device waits for approval.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// Facts that the device states of itself.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<String, String>,
-}
-
-// The key and the token are secrets.
-impl std::fmt::Debug for EnrollRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EnrollRequest").field("device", &self.device).finish_non_exhaustive()
-    }
-}
-
-/// How an enrollment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EnrollStatus {
-    /// The device belongs to the fleet.
-    Enrolled,
-    /// A person must approve it first; ask again later.
-    Pending,
-}
 
 /// The answer to an enrollment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
