@@ -80,12 +80,15 @@ impl Resolver {
             if let Some(problem) = &inputs.problem {
                 gathered.device(problem, device);
             }
+            inputs.inline.iter().chain(&inputs.files).for_each(|vars| unknown_services(vars, &world, &mut gathered));
             let outcome = self.outcome(device, inputs, &world);
             outcome.drafts.iter().for_each(|draft| gathered.device(draft, device));
             devices.push((device.clone(), outcome.device.clone()));
         }
         orphans(&tree, &inventory, &mut gathered);
-        self.unknown_services(&world, &stacks, &inventory, &tree, &mut gathered);
+        for vars in stacks.iter().flat_map(|stack| stack.layers.iter().flatten()) {
+            unknown_services(vars, &world, &mut gathered);
+        }
         if gathered.rejects() {
             devices.clear();
         }
@@ -287,31 +290,6 @@ impl Resolver {
         outcome
     }
 
-    /// Keys of `services` that no release has: probably a slip, and they would do nothing.
-    fn unknown_services(
-        &mut self,
-        world: &World,
-        stacks: &[Arc<Stack>],
-        inventory: &Inventory,
-        tree: &Tree<'_>,
-        gathered: &mut Gathered,
-    ) {
-        let mut check = |vars: &Vars| {
-            let Some(services) = &vars.typed.services else { return };
-            for (key, setting) in services.entries.iter().filter(|(key, _)| !world.has_service(key)) {
-                let message = format!("no release has a service `{key}`");
-                let draft = Draft::warning(&vars.file, setting.span, codes::UNKNOWN_SERVICE, message);
-                let hint = world.near_service(key).map(|near| format!("did you mean `{near}`?"));
-                gathered.nothing(draft.maybe_hint(hint));
-            }
-        };
-        stacks.iter().flat_map(|stack| stack.layers.iter().flatten()).for_each(|vars| check(vars));
-        for (device, host) in &inventory.hosts {
-            host.vars.iter().for_each(|vars| check(vars));
-            self.files(device.as_str(), &tree.host_vars, &world.fleet.rules).iter().for_each(|vars| check(vars));
-        }
-    }
-
     fn sweep(&mut self) {
         let turn = self.turn;
         let Self { turn: _, fleet_files, vars, inline, inventories, releases, images, stacks, devices } = self;
@@ -371,6 +349,17 @@ fn inline_vars(
     match text {
         Some(text) if !bytes.contains(&b'&') => kept.value(turn, (node.span, Digest::of(text), rules.clone()), read),
         Some(_) | None => Arc::new(read()),
+    }
+}
+
+/// Keys of `services` that no release has: probably a slip, and they would do nothing.
+fn unknown_services(vars: &Vars, world: &World, gathered: &mut Gathered) {
+    let Some(services) = &vars.typed.services else { return };
+    for (key, setting) in services.entries.iter().filter(|(key, _)| !world.has_service(key)) {
+        let message = format!("no release has a service `{key}`");
+        let draft = Draft::warning(&vars.file, setting.span, codes::UNKNOWN_SERVICE, message);
+        let hint = world.near_service(key).map(|near| format!("did you mean `{near}`?"));
+        gathered.nothing(draft.maybe_hint(hint));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
-use super::vars::{Health, KeyRules, Standing, Strictness, Vars};
+use super::vars::{KeyRules, Standing, Strictness, Vars};
 use super::yaml::{Node, Span, parse};
 use crate::domain::desired::RepoLimits;
 use crate::domain::finding::codes;
@@ -121,12 +121,4 @@ fn limits(node: &Node, problems: &mut Problems) -> Option<RepoLimits> {
         limits.max_unstaged = most.and_then(|most| usize::try_from(most).ok());
     }
     Some(limits)
-}
-
-impl FleetFile {
-    /// Whether what it says can be relied on.
-    pub fn is_sound(&self) -> bool {
-        let defaults_sound = self.defaults.as_ref().is_none_or(|defaults| defaults.health == Health::Sound);
-        defaults_sound && self.findings.iter().all(|draft| draft.severity != crate::domain::finding::Severity::Error)
-    }
 }

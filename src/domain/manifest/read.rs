@@ -236,11 +236,3 @@ pub fn timestamp(node: &Node, what: &str, problems: &mut Problems) -> Option<Tim
         }
     }
 }
-
-/// A list of texts; a single text counts as a list of one.
-pub fn texts(node: &Node, what: &str, problems: &mut Problems) -> Option<Vec<String>> {
-    let errors = problems.errors();
-    let all: Vec<String> =
-        list(node, what, problems)?.iter().filter_map(|item| text(item, what, problems).map(str::to_owned)).collect();
-    (problems.errors() == errors).then_some(all)
-}
