@@ -167,7 +167,7 @@ fn judge_candidates(
                 output.changes.push(event(
                     "Accepted",
                     format!(
-                        "commit {} counts{by}: {} first assignments, {} changes, {} let go, {} unmanaged",
+                        "commit {} counts{by}; its plan: {} first assignments, {} changes, {} let go, {} unmanaged",
                         candidate.head.commit.short(),
                         count(Action::Assign),
                         count(Action::Retarget),
