@@ -21,6 +21,10 @@ pub mod settings;
 mod enrolling;
 mod running;
 
+// Its device plane needs the controller's HTTP library.
+#[cfg(all(test, feature = "controller"))]
+mod tests;
+
 use crate::domain::device::machine::{About, Machine};
 use crate::domain::ids::DeviceId;
 use crate::ports::engine::Engine;
