@@ -22,6 +22,8 @@ mod reporting;
 mod work;
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! What holds from any state: convergence, one create per service and canonical digest, no way back, nothing lost by a kill.
 
-use super::tests::{Bench, app, held, service, web};
+use super::bench::{Bench, app, held, service, web};
 use super::*;
 use crate::domain::device::steps::app_steps;
 use crate::domain::drift::app_differences;

@@ -1,0 +1,227 @@
+//! A fake device around the machine, and a transcript of what it does: what scripts and laws are run on.
+
+use super::*;
+use crate::domain::assignment::Mark;
+use crate::domain::condition::ConditionStatus;
+use crate::domain::generation::{Attempt, Epoch, Generation, Order};
+use crate::domain::ids::{AppName, CommitId, ServiceName, VariableName, Version};
+use crate::domain::spec::{AppSpec, DeviceSpec, SealedSpec, ServiceSpec};
+use crate::ports::engine::fake::{FakeEngine, FakeOs};
+use std::fmt::Write as _;
+
+pub(super) fn app(name: &str) -> AppName {
+    AppName::new(name).expect("an app name")
+}
+
+pub(super) fn service(name: &str) -> ServiceName {
+    ServiceName::new(name).expect("a service name")
+}
+
+pub(super) fn held(generation: u64, spec: DeviceSpec) -> Held {
+    let spec = SealedSpec::seal(spec);
+    let order =
+        Order { epoch: Epoch::FIRST, generation: Generation::new(generation).expect("generations are not zero") };
+    Held {
+        mark: Mark { order, digest: spec.digest },
+        stage: StageName::new("main").expect("a stage name"),
+        commit: CommitId::new(&"a".repeat(40)).expect("a commit id"),
+        attempt: Attempt::FIRST,
+        spec,
+    }
+}
+
+/// One app, `web`, whose service `app` depends on `db`.
+pub(super) fn web(greeting: &str) -> DeviceSpec {
+    let variable = VariableName::new("GREETING").expect("a variable name");
+    let front = ServiceSpec {
+        environment: BTreeMap::from([(variable, greeting.to_owned())]),
+        depends_on: BTreeSet::from([service("db")]),
+        ..ServiceSpec::of_image("example/app:1")
+    };
+    let services = BTreeMap::from([(service("app"), front), (service("db"), ServiceSpec::of_image("example/db:1"))]);
+    let release = Version::new("1.0.0").expect("a version");
+    let web = AppSpec { release, services, volumes: BTreeSet::new() };
+    DeviceSpec { apps: BTreeMap::from([(app("web"), web)]), ..DeviceSpec::default() }
+}
+
+fn about() -> About {
+    About { device: DeviceId::new("kiosk-1").expect("a device name"), branch: None, attributes: BTreeMap::new() }
+}
+
+/// A machine with a device around it. Effects are performed when the script says so; ledger writes at once, as shells do.
+pub(super) struct Bench {
+    pub(super) machine: Machine,
+    pub(super) engine: FakeEngine,
+    pub(super) os: FakeOs,
+    /// The ledger's file.
+    pub(super) disk: Ledger,
+    pub(super) waiting: Vec<Effect>,
+    now: Timestamp,
+    pub(super) transcript: String,
+    /// Answers to actions that come next, before the engine is asked.
+    pub(super) faults: Vec<Failure>,
+    /// Whether the disk can be written.
+    pub(super) disk_works: Result<(), Failure>,
+    pub(super) engine_answers: Result<(), Failure>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self::on(FakeEngine::default(), FakeOs::default(), Ledger::default())
+    }
+
+    /// A start of the agent on a device as it was left.
+    pub(super) fn on(engine: FakeEngine, os: FakeOs, disk: Ledger) -> Self {
+        let now = Timestamp::EPOCH;
+        let start_id = format!("{:032x}", disk.starts + 1);
+        let (machine, effects) = Machine::start(about(), Pace::default(), disk.clone(), start_id, now);
+        let (transcript, disk_works, engine_answers) = (String::new(), Ok(()), Ok(()));
+        let (waiting, faults) = (Vec::new(), Vec::new());
+        let mut bench =
+            Self { machine, engine, os, disk, waiting, now, transcript, faults, disk_works, engine_answers };
+        bench.take(effects);
+        bench
+    }
+
+    pub(super) fn send(&mut self, event: Event) {
+        let (machine, effects) = self.machine.clone().step(event, self.now);
+        self.machine = machine;
+        self.take(effects);
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            let _ = writeln!(self.transcript, "  {}", show(&effect));
+            match effect {
+                Effect::Persist(ledger) => {
+                    let answer = match &self.disk_works {
+                        Ok(()) => {
+                            self.disk = *ledger;
+                            Event::Persisted
+                        }
+                        Err(failure) => Event::PersistFailed(failure.clone()),
+                    };
+                    self.send(answer);
+                }
+                Effect::Wake { timer, .. } => {
+                    self.waiting.retain(|one| !matches!(one, Effect::Wake { timer: other, .. } if *other == timer));
+                    self.waiting.push(effect);
+                }
+                Effect::Look { .. } | Effect::Act(_) | Effect::Report(_) | Effect::Poll { .. } | Effect::Exit => {
+                    self.waiting.push(effect);
+                }
+            }
+        }
+    }
+
+    /// Performs the first waiting look, action or report; `false` if there is none.
+    pub(super) fn perform_one(&mut self) -> bool {
+        let busy = |effect: &Effect| matches!(effect, Effect::Look { .. } | Effect::Act(_) | Effect::Report(_));
+        let Some(place) = self.waiting.iter().position(busy) else { return false };
+        let event = match self.waiting.remove(place) {
+            Effect::Look { images } => Event::Looked(Box::new(Look {
+                apps: self.engine_answers.clone().map(|()| self.engine.look(&images)),
+                os: Ok(Some(self.os.running.clone())),
+            })),
+            Effect::Act(action) => self.act(&action),
+            _ => Event::ReportAnswered,
+        };
+        self.send(event);
+        true
+    }
+
+    fn act(&mut self, action: &Action) -> Event {
+        if !self.faults.is_empty() {
+            return Event::Failed(self.faults.remove(0));
+        }
+        let answer = match action {
+            Action::InstallOs { os } => self.os.install(os).map_err(|error| error.failure()),
+            other => self.engine.perform(other).map_err(|error| error.failure()),
+        };
+        answer.map_or_else(Event::Failed, |()| Event::Done)
+    }
+
+    /// Performs looks, actions and reports until only polls and timers are left.
+    pub(super) fn run(&mut self) {
+        for _ in 0..1000 {
+            if !self.perform_one() {
+                return;
+            }
+        }
+        panic!("the machine does not come to rest:\n{}", self.transcript);
+    }
+
+    /// Lets a timer run out, if it is set.
+    pub(super) fn fire(&mut self, wanted: Timer) -> bool {
+        let set = |effect: &Effect| matches!(effect, Effect::Wake { timer, .. } if *timer == wanted);
+        let Some(place) = self.waiting.iter().position(set) else { return false };
+        if let Effect::Wake { after_millis, .. } = self.waiting.remove(place) {
+            self.now = self.now.plus_millis(after_millis);
+        }
+        self.send(Event::TimerDue(wanted));
+        true
+    }
+
+    pub(super) fn pass(&mut self, millis: i64) {
+        self.now = self.now.plus_millis(millis);
+    }
+
+    /// Answers the poll under way.
+    pub(super) fn offer(&mut self, held: Held) {
+        self.waiting.retain(|effect| !matches!(effect, Effect::Poll { .. }));
+        self.send(Event::Offered(Box::new(held)));
+    }
+
+    pub(super) fn not_modified(&mut self) {
+        self.waiting.retain(|effect| !matches!(effect, Effect::Poll { .. }));
+        self.send(Event::NotModified);
+    }
+
+    pub(super) fn since(&mut self, title: &str) {
+        let _ = writeln!(self.transcript, "{title}");
+    }
+
+    pub(super) fn take_transcript(&mut self) -> String {
+        std::mem::take(&mut self.transcript)
+    }
+}
+
+fn show(effect: &Effect) -> String {
+    match effect {
+        Effect::Persist(ledger) => {
+            let mark = ledger.mark().map_or("nothing".to_owned(), |mark| mark.order.to_string());
+            let applied = if ledger.applied.is_some() && ledger.applied == ledger.mark().map(|mark| mark.digest) {
+                ", reached"
+            } else {
+                ""
+            };
+            let failures: u32 = ledger.failed.iter().map(|one| one.failures).sum();
+            let failed = if failures > 0 { format!(", failed {failures}×") } else { String::new() };
+            format!("persist start {}, {mark}{applied}{failed}", ledger.starts)
+        }
+        Effect::Look { images } => format!("look ({} images)", images.len()),
+        Effect::Act(action) => action.to_string(),
+        Effect::Report(report) => show_report(report),
+        Effect::Poll { etag, wait_secs } => {
+            format!("poll {} for {wait_secs}s", etag.as_ref().map_or("without tag", |tag| &tag[..8]))
+        }
+        Effect::Wake { timer, .. } => format!("wake {timer:?} later"),
+        Effect::Exit => "exit".to_owned(),
+    }
+}
+
+fn show_report(report: &Report) -> String {
+    let mut text = format!("report {}.{} {:?}", report.start, report.seq, report.phase);
+    for found in &report.found {
+        let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".to_owned());
+        let Difference { subject, wanted, found, .. } = &found.difference;
+        let _ = write!(text, "\n      found {subject}: {} instead of {}", side(found), side(wanted));
+    }
+    if let Some(refusal) = &report.refused {
+        let _ = write!(text, "\n      refused {}: {}", refusal.reason, refusal.message);
+    }
+    for one in report.conditions.iter().filter(|one| one.status != ConditionStatus::True) {
+        let _ = write!(text, "\n      {} {:?} {}: {}", one.kind, one.status, one.reason, one.message);
+    }
+    text
+}
