@@ -1,6 +1,7 @@
 //! What people read: status, devices, drift, and the reasons behind them, as data. Server and command line show the same.
 
 pub mod baseline;
+pub mod changes;
 pub mod device;
 pub mod drift;
 pub mod status;

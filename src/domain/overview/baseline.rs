@@ -82,6 +82,21 @@ impl Baseline {
         Self { fleet, stages: vec![policy], records: BTreeMap::from([(stage, record)]), claims, assignments }
     }
 
+    /// What a commit means where nobody knows what devices choose: those that may choose this stage keep their last claim.
+    ///
+    /// Answers with the devices for which that was needed.
+    pub fn keep_choices(stage: &StageName, desired: &Desired) -> (Desired, BTreeSet<DeviceId>) {
+        let mut kept = desired.clone();
+        let mut devices = BTreeSet::new();
+        for (device, listed) in &mut kept.devices {
+            if matches!(&listed.branch, Branch::FromDevice { allowed } if allowed.contains(stage)) {
+                Arc::make_mut(listed).branch = Branch::Unknown;
+                devices.insert(device.clone());
+            }
+        }
+        (kept, devices)
+    }
+
     /// The state that plans are made against.
     pub fn into_state(self) -> FleetState {
         let mut changes: Vec<Change> =
