@@ -1,13 +1,35 @@
 //! The command line. One file per subcommand: its flags, what it asks for, and nothing that decides.
 //!
-//! Data goes to stdout, everything else to stderr. What people read is made by pure functions.
+//! Data goes to stdout, everything else to stderr. What people read is made by the pure functions of [`render`].
 
+pub mod approve;
+pub mod check;
 pub mod client;
+pub mod completions;
 pub mod console;
 pub mod demo;
+pub mod device;
+pub mod devices;
+pub mod diff;
+pub mod drift;
+pub mod enroll;
+pub mod events;
 pub mod fault;
+pub mod hold;
 pub mod interrupt;
+pub mod local;
+pub mod plan;
+pub mod planning;
+pub mod refresh;
+pub mod reject;
+pub mod remote;
+pub mod render;
+pub mod resume;
+pub mod schema;
 pub mod serve;
+pub mod span;
+pub mod status;
+pub mod why;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use console::{Console, Outcome};
@@ -96,6 +118,40 @@ pub enum Command {
     Serve(serve::Args),
     /// Show everything at work, in a minute or two, on this machine and without leaving anything behind
     Demo(demo::Args),
+    /// Find everything that is wrong with a fleet repo
+    Check(check::Args),
+    /// Show what a commit would change on which devices, before it is merged
+    Plan(plan::Args),
+    /// Show the content of devices before and after a commit, line by line
+    Diff(diff::Args),
+    /// Report where devices differ from what they were told; changes nothing
+    Drift(drift::Args),
+    /// Show the fleet on one screen
+    Status(status::Args),
+    /// List devices
+    Devices(devices::Args),
+    /// Show everything about one device
+    Device(device::Args),
+    /// Explain where the values of a device come from, and what it waits for
+    Why(why::Args),
+    /// Let a held commit count, or a pending device join
+    Approve(approve::Args),
+    /// Refuse a device that asks to join
+    Reject(reject::Args),
+    /// Assign nothing new to a device, a stage or the fleet
+    Hold(hold::Args),
+    /// End a hold, or a conflict that a person has looked at
+    Resume(resume::Args),
+    /// Make a token with which devices join, or list those that wait
+    Enroll(enroll::Args),
+    /// List what happened, and who did it
+    Events(events::Args),
+    /// Have the controller look at the fleet repo now
+    Refresh(refresh::Args),
+    /// Print JSON Schemas of every kind of file
+    Schema(schema::Args),
+    /// Print what a shell needs to complete commands and flags
+    Completions(completions::Args),
 }
 
 impl Command {
@@ -103,13 +159,33 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(args, console),
             Self::Demo(args) => demo::run(args, console),
+            Self::Check(args) => check::run(args, console),
+            Self::Plan(args) => plan::run(args, console),
+            Self::Diff(args) => diff::run(args, console),
+            Self::Drift(args) => drift::run(args, console),
+            Self::Status(args) => status::run(args, console),
+            Self::Devices(args) => devices::run(args, console),
+            Self::Device(args) => device::run(args, console),
+            Self::Why(args) => why::run(args, console),
+            Self::Approve(args) => approve::run(args, console),
+            Self::Reject(args) => reject::run(args, console),
+            Self::Hold(args) => hold::run(args, console),
+            Self::Resume(args) => resume::run(args, console),
+            Self::Enroll(args) => enroll::run(args, console),
+            Self::Events(args) => events::run(args, console),
+            Self::Refresh(args) => refresh::run(args, console),
+            Self::Schema(args) => schema::run(args, console),
+            Self::Completions(args) => completions::run(args, console),
         }
     }
 
     /// Whether `--exit-code` asks for 3 and 4. An error then means that nothing could be determined.
     fn tells_by_exit_code(&self) -> bool {
         match self {
-            Self::Serve(_) | Self::Demo(_) => false,
+            Self::Plan(args) => args.exit.exit_code,
+            Self::Diff(args) => args.exit.exit_code,
+            Self::Drift(args) => args.exit.exit_code,
+            _ => false,
         }
     }
 }
@@ -129,7 +205,7 @@ pub fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             console.error(&error);
-            let usage = error.downcast_ref::<Usage>().is_some();
+            let usage = fault::cause::<Usage>(&error).is_some();
             let outcome = match (usage, cli.command.tells_by_exit_code()) {
                 (true, _) => Outcome::Usage,
                 (false, true) => Outcome::Unknown,
@@ -148,5 +224,88 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_for_and_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has no about", command.get_name());
+            if command.get_name() != "serve" {
+                let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(after.contains("Examples:"), "{} has no examples", command.get_name());
+            }
+        }
+    }
+
+    /// What a command line is understood as: `ok`, or the kind of mistake.
+    fn check(line: &str, expected: &str) {
+        let answer = match Cli::try_parse_from(std::iter::once("bellwether").chain(line.split(' '))) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => {
+                assert_eq!(error.exit_code(), 2, "{line}");
+                format!("{:?}", error.kind())
+            }
+        };
+        assert_eq!(answer, expected, "{line}");
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        for line in [
+            "check",
+            "check fleet.git --rev main --format github",
+            "plan --stage canary --repo . --rev HEAD --base main --exit-code -o md",
+            "diff kiosk-1 --stage canary",
+            "diff --stage canary",
+            "drift kiosk-1 kiosk-2 --stage canary --exit-code",
+            "status -o wide",
+            "--server unix:/run/x.sock devices",
+            "devices --server https://fleet.example:8443 --ca-fingerprint ab --key-file k",
+            "device kiosk-1 -o yaml",
+            "why kiosk-1 pins --repo . --rev main",
+            "approve 3f9a1c20be77",
+            "reject kiosk-9",
+            "hold device kiosk-1 --reason broken --for 3h",
+            "hold --reason broken stage production --until 2026-12-01T06:00:00Z",
+            "hold fleet --reason broken",
+            "resume device kiosk-1",
+            "enroll kiosk-1 kiosk-2 --valid 1h",
+            "enroll --selector kiosk-* --uses 50",
+            "enroll --pending",
+            "events kiosk-1 --limit 20",
+            "refresh",
+            "schema",
+            "schema inventory --write schemas",
+            "completions zsh",
+        ] {
+            check(line, "ok");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_and_exit_with_2() {
+        check("promote", "InvalidSubcommand");
+        check("device", "MissingRequiredArgument");
+        check("device two/words", "ValueValidation");
+        check("enroll", "MissingRequiredArgument");
+        check("enroll kiosk-1 --selector kiosk-*", "ArgumentConflict");
+        check("hold fleet --reason x --for 3h --until 2026-12-01T06:00:00Z", "ArgumentConflict");
+        check("hold fleet --reason x --for soon", "ValueValidation");
+        check("events --limit 0", "ValueValidation");
+        check("status -o html", "InvalidValue");
+        check("status --ca-file a --ca-fingerprint b", "ArgumentConflict");
+    }
+
+    #[test]
+    fn an_outcome_is_told_by_its_exit_code_only_if_that_is_asked_for() {
+        use crate::domain::drift::Verdict;
+        use console::ExitArgs;
+        let codes = |exit_code| {
+            [Verdict::InSync, Verdict::Drifted, Verdict::Unknown]
+                .map(|verdict| ExitArgs { exit_code }.outcome(verdict).code())
+        };
+        assert_eq!(codes(false), [0, 0, 0]);
+        assert_eq!(codes(true), [0, 3, 4]);
+        assert_eq!([Outcome::Failed.code(), Outcome::Usage.code()], [1, 2]);
     }
 }

@@ -1,11 +1,15 @@
 //! Where commands write: data to stdout, everything else to stderr, colours only where they are wanted.
 
-use super::fault::render_error;
+use super::fault::{render_error, usage};
+use super::render::{text::plain, yaml::to_yaml};
 use super::{Color, Global, Output};
-use crate::cli::fault::usage;
+use crate::domain::drift::Verdict;
+use crate::protocol::v1::operator::Done;
 use anstream::ColorChoice;
+use anyhow::Context as _;
+use serde::Serialize;
 use std::fmt::Display;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// What became of a command, as its exit code tells it.
@@ -32,6 +36,25 @@ impl Outcome {
             Self::Usage => 2,
             Self::Changes => 3,
             Self::Unknown => 4,
+        }
+    }
+}
+
+/// Whether the exit code tells what was found.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ExitArgs {
+    /// Exit with 3 if anything differs, else with 4 if anything could not be determined
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+impl ExitArgs {
+    /// What a command that found this exits with.
+    pub fn outcome(self, found: Verdict) -> Outcome {
+        match found {
+            Verdict::Drifted if self.exit_code => Outcome::Changes,
+            Verdict::Unknown if self.exit_code => Outcome::Unknown,
+            Verdict::InSync | Verdict::Drifted | Verdict::Unknown => Outcome::Fine,
         }
     }
 }
@@ -76,6 +99,11 @@ impl Console {
         comfy_table::Table::new().width()
     }
 
+    /// Whether a person reads stdout.
+    pub fn is_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
     /// Writes data to stdout, styles included where they are wanted.
     pub fn print(&self, data: impl Display) -> anyhow::Result<()> {
         let mut stdout = anstream::stdout().lock();
@@ -84,6 +112,33 @@ impl Console {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(|error| anyhow::Error::new(error).context("cannot write the answer to stdout")),
         }
+    }
+
+    /// Writes a value for programs.
+    pub fn data(&self, value: &impl Serialize, output: Output) -> anyhow::Result<()> {
+        let value = serde_json::to_value(value).context("cannot write the answer as JSON")?;
+        match output {
+            Output::Yaml => self.print(to_yaml(&value)),
+            Output::Json | Output::Table | Output::Wide | Output::Md => self.print(format!("{value:#}\n")),
+        }
+    }
+
+    /// The form in which an act answers; asked for before it is done.
+    pub fn act_output(&self) -> anyhow::Result<Output> {
+        self.output(&[Output::Table, Output::Json, Output::Yaml])
+    }
+
+    /// Writes what an act did.
+    pub fn done(&self, done: &Done, output: Output) -> anyhow::Result<Outcome> {
+        match output {
+            Output::Json | Output::Yaml => self.data(done, output)?,
+            Output::Table | Output::Wide | Output::Md => {
+                let lines =
+                    done.events.iter().map(|event| format!("{}: {}\n", plain(&event.subject), plain(&event.message)));
+                self.print(lines.collect::<String>())?;
+            }
+        }
+        Ok(Outcome::Fine)
     }
 
     /// Writes a line about what happens to stderr.

@@ -31,8 +31,13 @@ pub trait Hint<T> {
 
 impl<T, E: Into<anyhow::Error>> Hint<T> for Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
-        self.map_err(|error| Hinted { error: error.into(), hint: hint.into() }.into())
+        self.map_err(|error| with_hint(error.into(), hint))
     }
+}
+
+/// An error with advice.
+pub fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error {
+    Hinted { error, hint: hint.into() }.into()
 }
 
 impl fmt::Debug for Hinted {
@@ -51,6 +56,15 @@ impl Error for Hinted {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.chain().nth(1)
     }
+}
+
+/// The error of this kind that is behind an error, under contexts and hints.
+pub fn cause<T: Error + 'static>(error: &anyhow::Error) -> Option<&T> {
+    error.chain().find_map(|cause| {
+        cause
+            .downcast_ref::<T>()
+            .or_else(|| cause.downcast_ref::<Hinted>().and_then(|hinted| self::cause(&hinted.error)))
+    })
 }
 
 /// An error with its chain, each cause once, and its hint.
@@ -103,6 +117,8 @@ mod tests {
     #[test]
     fn a_mistake_in_the_command_line_is_known_under_a_context() {
         let error = usage("no such form").context("cannot list");
-        assert!(error.downcast_ref::<Usage>().is_some());
+        assert!(cause::<Usage>(&error).is_some());
+        let error = Err::<(), _>(error).hint("try another").unwrap_err();
+        assert!(cause::<Usage>(&error).is_some());
     }
 }

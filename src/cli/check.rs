@@ -1,0 +1,99 @@
+//! `bellwether check`: everything that is wrong with a fleet repo, before anybody merges it.
+
+use super::Output;
+use super::console::{Console, Outcome};
+use super::local;
+use super::render::{findings, text::count};
+use crate::domain::desired::{Branch, Desired, Resolver};
+use crate::domain::finding::{Finding, Severity};
+use crate::domain::ids::StageName;
+use clap::ValueEnum;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Flags of `check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exits with 1 if there are errors; warnings alone do not count.
+
+Examples:
+  bellwether check                          the files in this folder, committed or not
+  bellwether check fleet.git --rev main     a commit of a bare repository
+  bellwether check --format github          annotations for a workflow on GitHub")]
+pub struct Args {
+    /// The folder of the fleet repo, or a clone
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub path: PathBuf,
+    /// A commit instead of the files as they are on disk
+    #[arg(long, value_name = "REV")]
+    pub rev: Option<String>,
+    /// How findings are written
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people, with the source line underlined.
+    #[default]
+    Text,
+    /// As workflow commands that GitHub shows beside the lines.
+    Github,
+}
+
+/// The answer for programs.
+#[derive(Debug, Serialize)]
+struct CheckView<'a> {
+    origin: &'a str,
+    devices: usize,
+    stages: BTreeMap<StageName, usize>,
+    findings: &'a [Finding],
+}
+
+/// Runs `check`.
+pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
+    let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let local::Files { snapshot, origin } = local::files(&args.path, args.rev.as_deref())?;
+    let desired = Resolver::default().resolve(&snapshot);
+    let stages = stages(&desired);
+    let devices = desired.devices.len();
+    match (args.format, output) {
+        (Format::Github, _) => console.print(findings::github(&desired.findings, &prefix(args)))?,
+        (Format::Text, Output::Json | Output::Yaml) => {
+            let view = CheckView { origin: &origin, devices, stages: stages.clone(), findings: &desired.findings };
+            console.data(&view, output)?;
+        }
+        (Format::Text, Output::Table | Output::Wide | Output::Md) => {
+            console.print(findings::text(&desired.findings))?;
+        }
+    }
+    let following: Vec<String> = stages.iter().map(|(stage, number)| format!("{stage} {number}")).collect();
+    let following = if following.is_empty() { String::new() } else { format!(" ({})", following.join(", ")) };
+    let summary = findings::summary(&desired.findings);
+    console.note(format!("{}{following}, {summary} in {origin}", count(devices, "device")));
+    let failed = desired.findings.iter().any(|finding| finding.severity == Severity::Error);
+    Ok(if failed { Outcome::Failed } else { Outcome::Fine })
+}
+
+/// How many devices follow each stage.
+fn stages(desired: &Desired) -> BTreeMap<StageName, usize> {
+    let mut stages = BTreeMap::new();
+    for device in desired.devices.values() {
+        if let Branch::Stage(stage) = &device.branch {
+            *stages.entry(stage.clone()).or_default() += 1;
+        }
+    }
+    stages
+}
+
+/// The fleet repo's folder as workflows see it: paths of annotations are from the root of the checkout.
+fn prefix(args: &Args) -> String {
+    let path = args.path.to_string_lossy();
+    let path = path.trim_start_matches("./").trim_end_matches('/');
+    if args.rev.is_some() || matches!(path, "" | ".") || args.path.is_absolute() {
+        return String::new();
+    }
+    format!("{path}/")
+}

@@ -1,0 +1,79 @@
+//! `bellwether drift`: where devices differ from what they were told. It only describes.
+
+use super::console::{Console, ExitArgs, Outcome};
+use super::fault::with_hint;
+use super::{Output, render};
+use crate::clock;
+use crate::domain::drift::Verdict;
+use crate::domain::ids::{DeviceId, StageName};
+use crate::domain::overview::drift::{DriftReport, DriftTotals};
+use crate::domain::plan::ownership::Standing;
+use anyhow::anyhow;
+
+/// Flags of `drift`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Compares what is assigned with what devices report, in content and layer by layer. Reading it changes nothing. What is not \
+known is `unknown`, never `in sync`.
+
+Examples:
+  bellwether drift
+  bellwether drift kiosk-1 kiosk-2
+  bellwether drift --stage production --exit-code    3 if anything drifts, 4 if anything is unknown
+  bellwether drift -o md >> \"$GITHUB_STEP_SUMMARY\"")]
+pub struct Args {
+    /// Devices; all if none is named
+    #[arg(value_name = "DEVICE")]
+    pub devices: Vec<DeviceId>,
+    /// Only devices that this stage owns
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<StageName>,
+    /// What the exit code tells.
+    #[command(flatten)]
+    pub exit: ExitArgs,
+}
+
+/// Runs `drift`.
+pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
+    let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
+    let report: DriftReport = console.global.controller()?.get("/v1/drift", "ask for the drift report")?;
+    if let Some(stranger) = args.devices.iter().find(|device| !report.devices.contains_key(*device)) {
+        return Err(with_hint(anyhow!("device {stranger} is not known"), "`bellwether devices` lists all"));
+    }
+    let report = narrowed(report, args);
+    match output {
+        Output::Table | Output::Wide => console.print(render::drift::text(&report, console.width()))?,
+        Output::Md => console.print(render::drift::markdown(&report, clock::now()))?,
+        Output::Json | Output::Yaml => console.data(&report, output)?,
+    }
+    Ok(args.exit.outcome(verdict(&report.totals)))
+}
+
+/// The report of the devices that were asked for, with their own sums.
+fn narrowed(report: DriftReport, args: &Args) -> DriftReport {
+    let DriftReport { at, totals: _, mut devices } = report;
+    devices.retain(|device, one| {
+        let named = args.devices.is_empty() || args.devices.contains(device);
+        let owned = args.stage.as_ref().is_none_or(|stage| one.standing == Standing::Owned(stage.clone()));
+        named && owned
+    });
+    let mut totals = DriftTotals::default();
+    for one in devices.values() {
+        match one.verdict {
+            Verdict::InSync => totals.in_sync += 1,
+            Verdict::Drifted => totals.drifted += 1,
+            Verdict::Unknown => totals.unknown += 1,
+        }
+    }
+    DriftReport { at, totals, devices }
+}
+
+fn verdict(totals: &DriftTotals) -> Verdict {
+    match (totals.drifted, totals.unknown, totals.in_sync) {
+        (1.., _, _) => Verdict::Drifted,
+        (0, 1.., _) => Verdict::Unknown,
+        // Nothing was compared, so nothing is known.
+        (0, 0, 0) => Verdict::Unknown,
+        (0, 0, 1..) => Verdict::InSync,
+    }
+}

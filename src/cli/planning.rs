@@ -1,0 +1,284 @@
+//! What `plan` and `diff` share: a commit of a clone, planned against what devices were assigned.
+//!
+//! Nothing is decided here; the plan is the controller's own function.
+
+use super::console::Console;
+use super::fault::{Hint as _, usage};
+use super::local::{self, RepoArgs};
+use super::remote::{Named, is_absent};
+use crate::domain::desired::{Desired, Resolver};
+use crate::domain::fleet::FleetState;
+use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
+use crate::domain::overview::baseline::Baseline;
+use crate::domain::plan::gate::{Candidate, Lineage, PlanInput, StagePlan, plan_stage};
+use crate::domain::plan::policy::StagePolicy;
+use crate::domain::spec::SealedSpec;
+use crate::git::GitClone;
+use crate::ports::repo::{Repo as _, RepoError};
+use anyhow::Context as _;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What is planned.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlanArgs {
+    /// The stage whose branch the commit is meant for [default: the branch]
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<StageName>,
+    /// Which clone and commit.
+    #[command(flatten)]
+    pub repo: RepoArgs,
+    /// Compare with this commit instead of asking a controller
+    #[arg(long, value_name = "REV")]
+    pub base: Option<String>,
+}
+
+/// What a plan was made against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Against {
+    /// What a running controller has assigned.
+    Controller {
+        /// Where it is.
+        address: String,
+    },
+    /// What a commit by itself would have assigned.
+    Commit {
+        /// The commit.
+        commit: CommitId,
+        /// Which one that is, for people.
+        named: String,
+    },
+    /// Nothing: the commit is the first.
+    Nothing,
+}
+
+impl std::fmt::Display for Against {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Controller { address } => write!(f, "what the controller at {address} has assigned"),
+            Self::Commit { commit, named } => write!(f, "commit {} ({named})", commit.short()),
+            Self::Nothing => f.write_str("nothing: the commit has no parent"),
+        }
+    }
+}
+
+/// A plan and everything that it was made from.
+pub struct Planned {
+    /// The plan.
+    pub plan: StagePlan,
+    /// The commit.
+    pub commit: CommitId,
+    /// How the commit was named.
+    pub rev: String,
+    /// What it means.
+    pub desired: Arc<Desired>,
+    /// What it was planned against.
+    pub against: Against,
+    /// Claims and assignments before.
+    pub state: FleetState,
+    /// What whoever reads the plan should know of how it was made.
+    pub notes: Vec<String>,
+    /// What could not be determined, so that the plan may be incomplete.
+    pub unknown: Vec<String>,
+}
+
+impl Planned {
+    /// What a device was assigned.
+    pub fn assigned(&self, device: &DeviceId) -> Option<&SealedSpec> {
+        self.state.devices.get(device)?.assignment.as_ref().map(|assignment| &assignment.spec)
+    }
+
+    /// What the commit wants for a device.
+    pub fn wanted(&self, device: &DeviceId) -> Option<&SealedSpec> {
+        self.desired.devices.get(device)?.spec.as_ref()
+    }
+}
+
+/// Claims and assignments, and where they are from.
+struct Base {
+    baseline: Baseline,
+    against: Against,
+    notes: Vec<String>,
+}
+
+/// Plans a commit of a clone for a stage.
+pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
+    let PlanArgs { stage, repo, base } = args;
+    let mut clone = local::open(&repo.repo)?;
+    let stage = local::stage(&clone, stage.as_ref(), &repo.rev)?;
+    let commit = local::commit(&mut clone, &repo.rev)?;
+    let resolved = Resolver::default().resolve(&commit.files);
+
+    let Base { baseline, against, mut notes } =
+        find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console)?;
+    let stages = baseline.stages.clone();
+    let Some(policy) = stages.iter().find(|policy| policy.name == stage) else {
+        let known: Vec<&str> = stages.iter().map(|policy| policy.name.as_str()).collect();
+        return Err(usage(format!("the controller has no stage {stage}; it has {}", known.join(", "))));
+    };
+    let (desired, choosing) = Baseline::keep_choices(&stage, &resolved);
+    if !choosing.is_empty() {
+        let devices = super::render::text::names(&choosing, 5);
+        notes.push(format!("{devices}: chosen by the device itself, so the last known choice counts"));
+    }
+    let mut unknown = Vec::new();
+    let lineage = lineage(&mut clone, &baseline, &stage, &commit, &mut notes, &mut unknown)?;
+    let accepted = others(&mut clone, &baseline, &stage, &mut unknown)?;
+    let base = baseline.records.get(&stage).and_then(|record| record.accepted.clone());
+    let state = baseline.into_state();
+    let candidate = Candidate { head: commit.head.clone(), desired: Arc::new(desired), base, lineage };
+    let plan =
+        plan_stage(&PlanInput { policy, stages: &stages, state: &state, accepted: &accepted, candidate: &candidate });
+    Ok(Planned { plan, commit: commit.head.commit, rev: commit.rev, desired: resolved, against, state, notes, unknown })
+}
+
+fn find_base(
+    clone: &mut GitClone,
+    stage: &StageName,
+    commit: &local::Commit,
+    desired: &Desired,
+    base: Option<&str>,
+    console: &Console,
+) -> anyhow::Result<Base> {
+    if let Some(rev) = base {
+        let id = clone.resolve_rev(rev).hint("`--base` takes whatever Git understands")?;
+        return commit_base(clone, stage, &id, rev, desired);
+    }
+    let controller = console.global.controller()?;
+    match controller.get::<Baseline>("/v1/baseline", "ask the controller what is assigned") {
+        Ok(baseline) => {
+            let against = Against::Controller { address: controller.address().to_owned() };
+            Ok(Base { baseline, against, notes: Vec::new() })
+        }
+        // Nobody asked for a controller, and none is there.
+        Err(error) if console.global.named() == Named::ByDefault && is_absent(&error) => {
+            local_base(clone, stage, commit, desired)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The commit that a plan is made against where no controller can be asked.
+fn local_base(
+    clone: &mut GitClone,
+    stage: &StageName,
+    commit: &local::Commit,
+    desired: &Desired,
+) -> anyhow::Result<Base> {
+    let head = &commit.head.commit;
+    let upstream = format!("origin/{stage}");
+    // Not the name alone: a branch of that name would shadow what was fetched.
+    if let Ok(id) = clone.resolve_rev(&format!("refs/remotes/{upstream}")) {
+        if clone.contains(head, &id)? {
+            return commit_base(clone, stage, &id, &upstream, desired);
+        }
+        if let Some(common) = clone.merge_base(head, &id)? {
+            let named = format!("where {} and {upstream} parted", commit.rev);
+            return commit_base(clone, stage, &common, &named, desired);
+        }
+    }
+    match clone.resolve_rev(&format!("{}^", head.as_str())) {
+        Ok(parent) => commit_base(clone, stage, &parent, &format!("{}^", commit.rev), desired),
+        Err(_) => Ok(Base {
+            baseline: Baseline {
+                fleet: fleet_name(desired),
+                stages: vec![StagePolicy::with_defaults(stage.clone())],
+                records: BTreeMap::new(),
+                claims: BTreeMap::new(),
+                assignments: Vec::new(),
+            },
+            against: Against::Nothing,
+            notes: vec![ALONE.to_owned()],
+        }),
+    }
+}
+
+/// What a plan without a controller leaves out.
+const ALONE: &str = "no controller was asked: limits are the defaults, other stages' claims are left out, and so is what devices really have";
+
+fn fleet_name(desired: &Desired) -> FleetName {
+    desired.fleet.clone().unwrap_or_else(|| FleetName::new("unnamed").expect("a plain word is a name"))
+}
+
+fn commit_base(
+    clone: &mut GitClone,
+    stage: &StageName,
+    id: &CommitId,
+    named: &str,
+    desired: &Desired,
+) -> anyhow::Result<Base> {
+    let base = local::commit_by_id(clone, id, named)?;
+    let before = Resolver::default().resolve(&base.files);
+    let fleet = fleet_name(if before.fleet.is_some() { &before } else { desired });
+    let policy = StagePolicy::with_defaults(stage.clone());
+    Ok(Base {
+        baseline: Baseline::of_commit(fleet, policy, id, &before),
+        against: Against::Commit { commit: id.clone(), named: named.to_owned() },
+        notes: vec![ALONE.to_owned()],
+    })
+}
+
+fn lineage(
+    clone: &mut GitClone,
+    baseline: &Baseline,
+    stage: &StageName,
+    commit: &local::Commit,
+    notes: &mut Vec<String>,
+    unknown: &mut Vec<String>,
+) -> anyhow::Result<Lineage> {
+    let Some(accepted) = baseline.records.get(stage).and_then(|record| record.accepted.as_ref()) else {
+        return Ok(Lineage::Extends);
+    };
+    if is_missing(clone, accepted)? {
+        unknown.push(format!(
+            "whether the commit extends {}, which counts for {stage}: this clone does not have it; fetch first",
+            accepted.short()
+        ));
+        return Ok(Lineage::Extends);
+    }
+    if clone.contains(&commit.head.commit, accepted)? {
+        return Ok(Lineage::Extends);
+    }
+    notes.push(format!(
+        "the commit does not contain {}, which counts for {stage}; what was merged since would be undone. Merge it first",
+        accepted.short()
+    ));
+    Ok(Lineage::Rewrites)
+}
+
+fn is_missing(clone: &mut GitClone, commit: &CommitId) -> anyhow::Result<bool> {
+    match clone.head(commit) {
+        Ok(_) => Ok(false),
+        Err(RepoError::NoCommit(_)) => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot read commit {}", commit.short())),
+    }
+}
+
+/// What the accepted commits of the other stages mean.
+fn others(
+    clone: &mut GitClone,
+    baseline: &Baseline,
+    stage: &StageName,
+    unknown: &mut Vec<String>,
+) -> anyhow::Result<BTreeMap<StageName, Arc<Desired>>> {
+    let mut accepted = BTreeMap::new();
+    let configured: BTreeSet<&StageName> = baseline.stages.iter().map(|policy| &policy.name).collect();
+    for (other, record) in &baseline.records {
+        let Some(commit) = record.accepted.as_ref().filter(|_| other != stage && configured.contains(other)) else {
+            continue;
+        };
+        if is_missing(clone, commit)? {
+            unknown.push(format!(
+                "what stage {other} claims now: this clone does not have its commit {}; its last claims count",
+                commit.short()
+            ));
+            continue;
+        }
+        let files = local::commit_by_id(clone, commit, other.as_str())?.files;
+        let (desired, _) = Baseline::keep_choices(other, &Resolver::default().resolve(&files));
+        accepted.insert(other.clone(), Arc::new(desired));
+    }
+    Ok(accepted)
+}

@@ -1,0 +1,152 @@
+//! Everything about one device.
+
+use super::drift;
+use super::table::{Cell, Table, row};
+use super::text::{Tone, age, age_or_never, names, phase, plain, verdict};
+use crate::domain::condition::ConditionStatus;
+use crate::domain::fleet::IdentityStatus;
+use crate::domain::overview::device::DeviceDetail;
+use crate::domain::plan::waits::Wait;
+use crate::domain::time::Timestamp;
+use std::fmt::Write as _;
+
+/// How many names one line names before it counts the rest.
+const NAMED: usize = 20;
+
+/// A device as a screen of text.
+pub fn text(detail: &DeviceDetail, now: Timestamp, width: Option<u16>) -> String {
+    let mut text = facts(detail, now).text(width);
+    section(&mut text, "waits for", &waits(&detail.waits));
+    let layers = drift::layers(&detail.layers);
+    if !layers.is_empty() {
+        section(&mut text, "drift", &layers.text(width));
+    }
+    let conditions = conditions(detail, now);
+    if !conditions.is_empty() {
+        section(&mut text, "conditions", &conditions.text(width));
+    }
+    let found = found(detail, now);
+    if !found.is_empty() {
+        section(&mut text, "found and mended", &found.text(width));
+    }
+    text
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    if !body.is_empty() {
+        let _ = write!(text, "\n{}\n{body}", Tone::Strong.paint(title));
+    }
+}
+
+/// What a device waits for, most fundamental first.
+pub fn waits(waits: &[Wait]) -> String {
+    let mut text = String::new();
+    for (index, Wait { code, message, hint }) in waits.iter().enumerate() {
+        let _ =
+            writeln!(text, "  {}. {} {}", index + 1, plain(message), Tone::Quiet.paint(format!("[{}]", plain(code))));
+        if let Some(hint) = hint {
+            let _ = writeln!(text, "     {}", Tone::Quiet.paint(plain(hint)));
+        }
+    }
+    text
+}
+
+fn facts(detail: &DeviceDetail, now: Timestamp) -> Table {
+    let row = &detail.row;
+    let mut table = Table::new(&[]);
+    let mut fact = |name: &str, value: Cell| table.fact(name, value);
+    fact("device", Cell::new(row.device.as_str(), Tone::Strong));
+    fact("stage", Cell::from(&row.standing));
+    if detail.claims.len() > 1 {
+        fact("claimed by", Cell::new(names(&detail.claims, NAMED), Tone::Unsure));
+    }
+    if let Some(device_type) = &row.device_type {
+        fact("type", Cell::from(device_type));
+    }
+    match &detail.identity {
+        None => fact("identity", Cell::new("never enrolled", Tone::Unsure)),
+        Some(identity) => {
+            let (word, tone) = match identity.status {
+                IdentityStatus::Enrolled => ("enrolled", Tone::Good),
+                IdentityStatus::Pending => ("pending", Tone::Unsure),
+                IdentityStatus::Rejected => ("rejected", Tone::Bad),
+            };
+            let actor = identity.actor.as_ref().map(|actor| format!(", by {actor}")).unwrap_or_default();
+            fact("identity", Cell::new(format!("{word} {}{actor}", age(now, identity.since)), tone));
+        }
+    }
+    let (state, tone) = phase(row.phase);
+    fact("state", Cell::new(state, tone));
+    let (word, tone) = verdict(row.drift);
+    fact("drift", Cell::new(word, tone));
+    fact("last seen", Cell::from(age_or_never(now, row.last_seen)));
+    match &detail.assignment {
+        None => fact("assigned", Cell::new("nothing", Tone::Quiet)),
+        Some(one) => fact(
+            "assigned",
+            Cell::from(format!(
+                "{} {} by commit {} of {}, {}",
+                one.order,
+                one.digest.short(),
+                one.commit.short(),
+                one.stage,
+                age(now, one.assigned_at)
+            )),
+        ),
+    }
+    if let Some(mark) = &detail.ledger {
+        fact("in its ledger", Cell::from(format!("{} {}", mark.order, mark.digest.short())));
+    }
+    if let Some(applied) = &detail.applied {
+        fact("applied", Cell::from(applied.short()));
+    }
+    for (app, release) in &row.apps {
+        fact("app", Cell::from(format!("{app} {release}")));
+    }
+    if let Some(os) = &row.os {
+        fact("os", Cell::from(os));
+    }
+    if let Some(conflict) = &detail.conflict {
+        let message = format!("{} ({}): {}", conflict.reason, age(now, conflict.since), conflict.message);
+        fact("conflict", Cell::new(message, Tone::Bad));
+    }
+    if !row.groups.is_empty() {
+        fact("groups", Cell::from(names(&row.groups, NAMED)));
+    }
+    for (key, value) in &row.tags {
+        fact("tag", Cell::from(format!("{key}={value}")));
+    }
+    for (key, value) in &detail.attributes {
+        fact("attribute", Cell::from(format!("{key}={value}")));
+    }
+    table
+}
+
+fn conditions(detail: &DeviceDetail, now: Timestamp) -> Table {
+    let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
+    for one in &detail.conditions {
+        let (word, tone) = match one.status {
+            ConditionStatus::True => ("True", Tone::Good),
+            ConditionStatus::False => ("False", Tone::Bad),
+            ConditionStatus::Unknown => ("Unknown", Tone::Unsure),
+        };
+        table.row(row![&one.kind, Cell::new(word, tone), &one.reason, age(now, one.since), &one.message]);
+    }
+    table
+}
+
+fn found(detail: &DeviceDetail, now: Timestamp) -> Table {
+    let mut table = Table::new(&["WHEN", "LAYER", "WHAT", "WANTED", "FOUND"]);
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    for one in detail.found.iter().rev() {
+        let difference = &one.difference;
+        table.row(row![
+            age(now, one.at),
+            difference.layer.name(),
+            &difference.subject,
+            shown(&difference.wanted),
+            shown(&difference.found),
+        ]);
+    }
+    table
+}

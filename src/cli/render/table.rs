@@ -1,0 +1,170 @@
+//! Tables without lines, and the same tables in Markdown.
+
+use super::text::{Tone, plain};
+use comfy_table::{Attribute, Color, ContentArrangement, presets};
+
+/// One cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    /// A text in a tone. What could act on a terminal is made harmless.
+    pub fn new(text: impl AsRef<str>, tone: Tone) -> Self {
+        Self { text: plain(text.as_ref()), tone }
+    }
+}
+
+impl<T: std::fmt::Display> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text.to_string(), Tone::Plain)
+    }
+}
+
+/// Makes a row out of things that are cells or can be shown.
+macro_rules! row {
+    ($($cell:expr),* $(,)?) => { vec![$($crate::cli::render::table::Cell::from($cell)),*] };
+}
+pub(in crate::cli) use row;
+
+/// A table.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    headers: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table with these headings, in capitals.
+    pub fn new(headers: &[&'static str]) -> Self {
+        Self { headers: headers.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        debug_assert_eq!(cells.len(), self.headers.len(), "every row has a cell for each heading");
+        self.rows.push(cells);
+    }
+
+    /// Adds a row of a name and a value, for tables without headings.
+    pub fn fact(&mut self, name: &str, value: Cell) {
+        self.rows.push(vec![Cell::new(name, Tone::Quiet), value]);
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Columns side by side. Where the width is known, long cells are broken into lines; nothing is ever cut.
+    pub fn text(&self, width: Option<u16>) -> String {
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::NOTHING).force_no_tty().enforce_styling().style_text_only();
+        match width {
+            Some(width) => table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        if !self.headers.is_empty() {
+            let bold = |text: &&str| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
+            table.set_header(self.headers.iter().map(bold).collect::<Vec<_>>());
+        }
+        table.add_rows(self.rows.iter().map(|row| row.iter().map(styled).collect::<Vec<_>>()));
+        let last = table.column_count().saturating_sub(1);
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, if index == last { 0 } else { 3 }));
+        }
+        let mut text = String::new();
+        for line in table.lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The same as a table of GitHub's Markdown.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
+        let mut text = line(&mut self.headers.iter().map(|header| capitalised(header)));
+        text.push_str(&line(&mut self.headers.iter().map(|_| "---".to_owned())));
+        for row in &self.rows {
+            text.push_str(&line(&mut row.iter().map(|cell| escaped(&cell.text))));
+        }
+        text
+    }
+}
+
+fn styled(cell: &Cell) -> comfy_table::Cell {
+    let shown = comfy_table::Cell::new(&cell.text);
+    match cell.tone {
+        Tone::Plain => shown,
+        Tone::Good => shown.fg(Color::DarkGreen),
+        Tone::Bad => shown.fg(Color::DarkRed),
+        Tone::Unsure => shown.fg(Color::DarkYellow),
+        Tone::Quiet => shown.add_attribute(Attribute::Dim),
+        Tone::Strong => shown.add_attribute(Attribute::Bold),
+    }
+}
+
+fn capitalised(header: &str) -> String {
+    let lower = header.to_lowercase();
+    let mut letters = lower.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// A text as Markdown shows it unchanged.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in plain(text).chars() {
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '@' | '&') {
+            shown.push('\\');
+        }
+        shown.push(c);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bare;
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["NAME", "STAGE", "WAITS FOR"]);
+        table.row(row!["kiosk-station", Cell::new("production", Tone::Good), "nothing"]);
+        table.row(row!["x", "", "a long reason that has to be broken, because the terminal is narrow"]);
+        table
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        insta::assert_snapshot!(bare(&table().text(None)), @r"
+        NAME            STAGE        WAITS FOR
+        kiosk-station   production   nothing
+        x                            a long reason that has to be broken, because the terminal is narrow
+        ");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_cells_are_broken_and_nothing_is_lost() {
+        insta::assert_snapshot!(bare(&table().text(Some(60))), @"
+        NAME            STAGE        WAITS FOR
+        kiosk-station   production   nothing
+        x                            a long reason that has to be
+                                     broken, because the terminal is
+                                     narrow
+        ");
+    }
+
+    #[test]
+    fn markdown_shows_what_is_there_and_nothing_else() {
+        let mut table = Table::new(&["NAME", "WAITS FOR"]);
+        table.row(row!["a_b|c", "<img> [x](y)\nz"]);
+        insta::assert_snapshot!(table.markdown(), @r"
+        | Name | Waits for |
+        | --- | --- |
+        | a\_b\|c | \<img\> \[x\](y)\\nz |
+        ");
+    }
+}

@@ -1,0 +1,28 @@
+//! `bellwether status`: the fleet on one screen.
+
+use super::console::{Console, Outcome};
+use super::{Output, render};
+use crate::protocol::v1::operator::StatusAnswer;
+
+/// Flags of `status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bellwether status
+  bellwether status -o wide    with the findings of each stage's newest commit")]
+pub struct Args {}
+
+/// Runs `status`.
+pub fn run(_: &Args, console: &Console) -> anyhow::Result<Outcome> {
+    let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml])?;
+    let answer: StatusAnswer = console.global.controller()?.get("/v1/status", "ask for the status")?;
+    match output {
+        Output::Json | Output::Yaml => console.data(&answer, output)?,
+        Output::Table | Output::Md => console.print(render::status::text(&answer, console.width()))?,
+        Output::Wide => {
+            console.print(render::status::text(&answer, console.width()))?;
+            console.print(render::status::findings_of(&answer.status))?;
+        }
+    }
+    Ok(Outcome::Fine)
+}
