@@ -6,5 +6,6 @@
 mod documents;
 mod engine;
 mod harness;
+mod kill;
 
 mod real_parts;

@@ -36,6 +36,23 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Lets at most `patience` pass, or less if `look` sees something sooner; whether it did.
+///
+/// For strokes of fate at moments that nobody chose: what is true afterwards must not depend on how long this took.
+#[allow(clippy::disallowed_methods, reason = "a moment in another process's life can only be waited for with a timer")]
+pub fn within(patience: Duration, mut look: impl FnMut() -> bool) -> bool {
+    /// Short beside anything that a process does with a disk.
+    const LOOK_CLOSELY_EVERY: Duration = Duration::from_micros(500);
+    let start = std::time::Instant::now();
+    while start.elapsed() < patience {
+        if look() {
+            return true;
+        }
+        std::thread::sleep(LOOK_CLOSELY_EVERY);
+    }
+    false
+}
+
 /// Runs a command to its end: its standard output, trimmed, or a message with the command, its status and what it printed.
 pub fn output_of(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("cannot start {command:?}: {error}"))?;
