@@ -115,7 +115,7 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the controller
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Show everything at work, in a minute or two, on this machine and without leaving anything behind
     Demo(demo::Args),
     /// Find everything that is wrong with a fleet repo
