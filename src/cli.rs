@@ -70,16 +70,23 @@ pub struct Global {
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     pub color: Color,
     /// The controller: `https://HOST:PORT`, or `unix:PATH` of its socket [default: the socket in ./bellwether-data]
-    #[arg(long, global = true, value_name = "URL", env = "BELLWETHER_SERVER")]
+    #[arg(long, global = true, value_name = "URL", env = "BELLWETHER_SERVER", hide_env_values = true)]
     pub server: Option<String>,
     /// File with an operator's key, for https
-    #[arg(long, global = true, value_name = "FILE", env = "BELLWETHER_KEY_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "BELLWETHER_KEY_FILE", hide_env_values = true)]
     pub key_file: Option<PathBuf>,
     /// Certificate of the controller's authority (PEM), for https
-    #[arg(long, global = true, value_name = "FILE", env = "BELLWETHER_CA_FILE", conflicts_with = "ca_fingerprint")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "BELLWETHER_CA_FILE",
+        hide_env_values = true,
+        conflicts_with = "ca_fingerprint"
+    )]
     pub ca_file: Option<PathBuf>,
     /// SHA-256 of that certificate instead of the file
-    #[arg(long, global = true, value_name = "HEX", env = "BELLWETHER_CA_FINGERPRINT")]
+    #[arg(long, global = true, value_name = "HEX", env = "BELLWETHER_CA_FINGERPRINT", hide_env_values = true)]
     pub ca_fingerprint: Option<String>,
 }
 

@@ -133,8 +133,9 @@ impl Console {
         match output {
             Output::Json | Output::Yaml => self.data(done, output)?,
             Output::Table | Output::Wide | Output::Md => {
-                let lines =
-                    done.events.iter().map(|event| format!("{}: {}\n", plain(&event.subject), plain(&event.message)));
+                let lines = done.events.iter().map(|event| {
+                    format!("{} {}: {}\n", plain(&event.kind), plain(&event.subject), plain(&event.message))
+                });
                 self.print(lines.collect::<String>())?;
             }
         }

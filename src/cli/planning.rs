@@ -3,7 +3,7 @@
 //! Nothing is decided here; the plan is the controller's own function.
 
 use super::console::Console;
-use super::fault::{Hint as _, usage};
+use super::fault::{Hint as _, usage, with_hint};
 use super::local::{self, RepoArgs};
 use super::remote::{Named, is_absent};
 use crate::domain::desired::{Desired, Resolver};
@@ -111,22 +111,33 @@ pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
     let commit = local::commit(&mut clone, &repo.rev)?;
     let resolved = Resolver::default().resolve(&commit.files);
 
-    let Base { baseline, against, mut notes } =
-        find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console)?;
+    let base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console)?;
+    plan_against(&mut clone, &stage, commit, resolved, base)
+}
+
+fn plan_against(
+    clone: &mut GitClone,
+    stage: &StageName,
+    commit: local::Commit,
+    resolved: Arc<Desired>,
+    base: Base,
+) -> anyhow::Result<Planned> {
+    let Base { baseline, against, mut notes } = base;
     let stages = baseline.stages.clone();
-    let Some(policy) = stages.iter().find(|policy| policy.name == stage) else {
+    let Some(policy) = stages.iter().find(|policy| policy.name == *stage) else {
         let known: Vec<&str> = stages.iter().map(|policy| policy.name.as_str()).collect();
-        return Err(usage(format!("the controller has no stage {stage}; it has {}", known.join(", "))));
+        let error = usage(format!("there is no stage {stage}; there are {}", known.join(", ")));
+        return Err(with_hint(error, "name the stage that the commit is meant for with `--stage`"));
     };
-    let (desired, choosing) = Baseline::keep_choices(&stage, &resolved);
+    let (desired, choosing) = Baseline::keep_choices(stage, &resolved);
     if !choosing.is_empty() {
         let devices = super::render::text::names(&choosing, 5);
         notes.push(format!("{devices}: chosen by the device itself, so the last known choice counts"));
     }
     let mut unknown = Vec::new();
-    let lineage = lineage(&mut clone, &baseline, &stage, &commit, &mut notes, &mut unknown)?;
-    let accepted = others(&mut clone, &baseline, &stage, &mut unknown)?;
-    let base = baseline.records.get(&stage).and_then(|record| record.accepted.clone());
+    let lineage = lineage(clone, &baseline, stage, &commit, &mut notes, &mut unknown)?;
+    let accepted = others(clone, &baseline, stage, &mut unknown)?;
+    let base = baseline.records.get(stage).and_then(|record| record.accepted.clone());
     let state = baseline.into_state();
     let candidate = Candidate { head: commit.head.clone(), desired: Arc::new(desired), base, lineage };
     let plan =
@@ -282,3 +293,6 @@ fn others(
     }
     Ok(accepted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ fn default_socket() -> PathBuf {
 pub struct Controller {
     client: Client,
     runtime: Runtime,
+    trust: Option<Trust>,
 }
 
 /// Whether a controller was named, or is only where one would be.
@@ -39,12 +40,13 @@ impl Global {
 
     /// The controller that the flags name. Nothing is sent yet.
     pub fn controller(&self) -> anyhow::Result<Controller> {
+        let mut trust = None;
         let client = match self.server.as_deref() {
             None => Client::unix(&default_socket()),
             Some(server) => match server.strip_prefix("unix:") {
                 Some(path) => Client::unix(Path::new(path)),
                 None if server.starts_with("https://") => {
-                    Client::https(server, self.key_file.as_deref(), &self.trust()?)
+                    Client::https(server, self.key_file.as_deref(), trust.insert(self.trust()?))
                 }
                 None => return Err(usage(format!("--server {server}: write `https://HOST:PORT` or `unix:PATH`"))),
             },
@@ -54,7 +56,7 @@ impl Global {
             .enable_all()
             .build()
             .context("cannot start the runtime for network requests")?;
-        Ok(Controller { client, runtime })
+        Ok(Controller { client, runtime, trust })
     }
 
     fn trust(&self) -> anyhow::Result<Trust> {
@@ -77,15 +79,29 @@ fn parse_fingerprint(text: &str) -> anyhow::Result<Digest> {
 impl Controller {
     /// Asks for something; `attempted` completes "cannot …".
     pub fn get<T: DeserializeOwned>(&self, path: &str, attempted: &str) -> anyhow::Result<T> {
-        self.runtime.block_on(self.client.get(path)).map_err(hinted).with_context(|| format!("cannot {attempted}"))
+        self.runtime
+            .block_on(self.client.get(path))
+            .map_err(|error| self.hinted(error))
+            .with_context(|| format!("cannot {attempted}"))
     }
 
     /// Asks the controller to do something; `attempted` completes "cannot …".
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, attempted: &str) -> anyhow::Result<T> {
         self.runtime
             .block_on(self.client.post(path, body))
-            .map_err(hinted)
+            .map_err(|error| self.hinted(error))
             .with_context(|| format!("cannot {attempted}"))
+    }
+
+    fn hinted(&self, error: ClientError) -> anyhow::Error {
+        match (&error, &self.trust) {
+            // Most controllers make their own certificate, which no machine trusts by itself.
+            (ClientError::Unreachable { .. }, Some(Trust::System)) => with_hint(
+                error.into(),
+                "if the controller made its own certificate, name it with `--ca-file` or `--ca-fingerprint`",
+            ),
+            _ => hinted(error),
+        }
     }
 
     /// Where it is, for messages.

@@ -2,7 +2,7 @@
 
 use super::findings;
 use super::table::{Table, escaped, row};
-use super::text::{Tone, count, names, plain};
+use super::text::{Tone, count, names, plain, short_digests};
 use crate::cli::plan::PlanView;
 use crate::domain::digest::Digest;
 use crate::domain::overview::changes::{ChangeGroup, FieldChange};
@@ -34,8 +34,8 @@ fn action(action: Action) -> (&'static str, Tone) {
 fn remark(action: Action) -> &'static str {
     match action {
         Action::Assign | Action::Retarget => "",
-        Action::LetGo => "no stage claims them then; they keep what they have",
-        Action::Unmanage => "no stage lists them then; they keep what they have",
+        Action::LetGo => "the stage lets them go and no stage claims them; they keep what they have",
+        Action::Unmanage => "the stage no longer lists them and no stage claims them; they keep what they have",
     }
 }
 
@@ -127,7 +127,7 @@ fn title(group: &ChangeGroup) -> String {
 
 fn fields(group: &ChangeGroup) -> Table {
     let mut table = Table::new(&["FIELD", "FROM", "TO"]);
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "-".to_owned(), short_digests);
     for FieldChange { field, from, to } in &group.fields {
         table.row(row![field, shown(from), shown(to)]);
     }
@@ -261,7 +261,7 @@ mod tests {
         signage   1.5.0   2.0.0
 
         unmanage 1 device: board-1
-        no stage lists them then; they keep what they have
+        the stage no longer lists them and no stage claims them; they keep what they have
 
         excluded
           kiosk-3: its files have findings
@@ -301,7 +301,7 @@ mod tests {
 
         ### Unmanage 1 device: board-1
 
-        No stage lists them then; they keep what they have.
+        The stage no longer lists them and no stage claims them; they keep what they have.
 
 
         ### Excluded

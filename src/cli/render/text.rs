@@ -55,6 +55,24 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
+/// The same text with the digests in it as short as people write them.
+pub fn short_digests(text: &str) -> String {
+    const PREFIX: &str = "sha256:";
+    let mut parts = text.split(PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        shown.push_str(PREFIX);
+        if digits == 64 {
+            shown.push_str(&part[..12]);
+            shown.push_str(&part[64..]);
+        } else {
+            shown.push_str(part);
+        }
+    }
+    shown
+}
+
 /// How long ago something was: `3h 20m ago`; `in 2h` if it is still to come.
 pub fn age(now: Timestamp, then: Timestamp) -> String {
     match now.secs_since(then) {
@@ -129,6 +147,15 @@ mod tests {
     #[test]
     fn a_text_from_elsewhere_cannot_act_on_the_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\nc\u{202e}d é ✔"), r"a\u{1b}[2Jb\nc\u{202e}d é ✔");
+    }
+
+    #[test]
+    fn whole_digests_are_shown_short_and_nothing_else_is() {
+        let digits = "0123456789ab".to_owned() + &"c".repeat(52);
+        assert_eq!(short_digests(&format!("a@sha256:{digits} b")), "a@sha256:0123456789ab b");
+        for text in ["", "sha256:", "sha256:0123é", "a/b:1.2", &format!("sha256:{digits}0")] {
+            assert_eq!(short_digests(text), text);
+        }
     }
 
     #[test]
