@@ -74,6 +74,20 @@ pub enum DaemonError {
     Thread(#[source] std::io::Error),
 }
 
+impl DaemonError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Keys(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::KeysLost { .. } => {
+                Some("restore the keys from a backup; without them devices have to be enrolled again")
+            }
+            Self::DataDir { .. } | Self::Mirror(_) | Self::Serve(_) | Self::Thread(_) => None,
+        }
+    }
+}
+
 /// A controller that runs.
 pub struct Daemon {
     /// The address that it listens on; the port is the real one where 0 was asked for.

@@ -12,6 +12,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::path::PathBuf;
 
 /// The longest identity file that is read, in bytes: a few certificates and names.
 const MAX_IDENTITY_BYTES: usize = 1 << 20;
@@ -62,8 +63,13 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// The file is not an identity.
-    #[error("the device's identity file is not of the expected shape: {reason}")]
+    #[error(
+        "the device's identity {path} cannot be used: {reason}; nothing was changed and everything keeps running. \
+         Restore it, or move it away to have the device enroll anew"
+    )]
     Malformed {
+        /// The file.
+        path: PathBuf,
         /// What the parser said; never a value.
         reason: String,
     },
@@ -98,12 +104,14 @@ impl Identity {
 
     /// Reads the identity of a state directory, if there is one.
     pub fn read(directory: &StateDirectory) -> Result<Option<Self>, IdentityError> {
-        let bytes = read_bounded(&directory.file(FILE), MAX_IDENTITY_BYTES)
+        let path = directory.file(FILE);
+        let bytes = read_bounded(&path, MAX_IDENTITY_BYTES)
             .map_err(|source| IdentityError::File { attempted: "read", source })?;
         let Some(bytes) = bytes else { return Ok(None) };
         // The parser's message may quote what it read, and that may be the key: only the place is told.
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| IdentityError::Malformed {
-            reason: format!("line {}, column {}", error.line(), error.column()),
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            let reason = format!("it is not of the expected shape at line {}, column {}", error.line(), error.column());
+            IdentityError::Malformed { path, reason }
         })
     }
 

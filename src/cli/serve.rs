@@ -1,9 +1,10 @@
 //! `bellwether serve`: runs the controller until it is asked to stop.
 
 use super::console::{Console, Outcome};
+use super::fault::with_hint;
 use crate::config::{self, Environment, LogFormat, LogLevel, LogSettings, ServeFlags, Settings};
 use crate::controller::Options;
-use crate::daemon::{self, Inputs};
+use crate::daemon::{self, DaemonError, Inputs};
 use anyhow::Context as _;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -52,7 +53,7 @@ async fn serve(inputs: Inputs) -> anyhow::Result<Outcome> {
     let stop = super::interrupt::asked_to_stop();
     let stages = inputs.options.stage_names().iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
     let fleet = inputs.options.fleet.clone();
-    let daemon = daemon::start(inputs).await.context("cannot start the controller")?;
+    let daemon = daemon::start(inputs).await.map_err(advised).context("cannot start the controller")?;
     tracing::info!(
         fleet = %fleet,
         address = %daemon.address,
@@ -64,6 +65,14 @@ async fn serve(inputs: Inputs) -> anyhow::Result<Outcome> {
     daemon.run(stop).await.context("the controller stopped")?;
     tracing::info!("stopped");
     Ok(Outcome::Fine)
+}
+
+/// An error with what a person can do about it, where something can be done.
+fn advised(error: DaemonError) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => with_hint(error.into(), hint),
+        None => error.into(),
+    }
 }
 
 /// Log lines go to stderr: text for people and journals, or JSON for collectors.

@@ -9,3 +9,4 @@ mod harness;
 mod kill;
 
 mod real_parts;
+mod refusals;
