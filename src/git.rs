@@ -1,7 +1,7 @@
 //! Git: the mirror of the fleet repo that the controller owns, ordinary clones, and work trees.
 //!
 //! Content is read straight from Git objects, never from a checkout, so nothing in a commit can make anything appear in the
-//! file system. What a commit or a folder means in files is decided in one place each, [`objects`] and [`worktree`], and
+//! file system. What a commit or a folder means in files is decided in one place each, `objects` and [`worktree`], and
 //! both answer with the same [`Snapshot`](crate::domain::snapshot::Snapshot).
 //!
 //! libgit2 waits for ever by default, and its time-outs can only be set by an `unsafe` call. Local remotes do not need them;

@@ -2,13 +2,13 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `GET /v1/status` | [`Status`](crate::domain::overview::status::Status) and how the repo was found: [`StatusAnswer`] |
+//! | `GET /v1/status` | [`Status`] and how the repo was found: [`StatusAnswer`] |
 //! | `GET /v1/devices` | list of [`DeviceRow`](crate::domain::overview::device::DeviceRow) |
-//! | `GET /v1/devices/{device}` | [`DeviceDetail`](crate::domain::overview::device::DeviceDetail) |
+//! | `GET /v1/devices/{device}` | [`DeviceDetail`] |
 //! | `GET /v1/devices/{device}/why` | [`WhyAnswer`] |
 //! | `GET /v1/drift` | [`DriftReport`](crate::domain::overview::drift::DriftReport) |
 //! | `GET /v1/baseline` | [`Baseline`](crate::domain::overview::baseline::Baseline) |
-//! | `GET /v1/events?subject=&limit=` | list of [`Event`](crate::domain::fleet::Event) |
+//! | `GET /v1/events?subject=&limit=` | list of [`Event`] |
 //! | `POST /v1/approvals` with [`ApproveRequest`] | [`Done`] |
 //! | `POST /v1/devices/{device}/approve`, `…/reject` | [`Done`] |
 //! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
