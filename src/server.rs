@@ -8,6 +8,7 @@ pub mod errors;
 pub mod keys;
 pub mod metrics;
 pub mod operator;
+pub mod request;
 
 use crate::controller::owner::{Counters, Handle};
 use crate::controller::published::Published;
@@ -87,6 +88,7 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/epoch", post(operator::epoch))
         .route("/v1/refresh", post(operator::refresh))
         .fallback(errors::no_route)
+        .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(MAX_REPORT_BYTES))
         .layer(CatchPanicLayer::custom(errors::panicked))
         .with_state(server)

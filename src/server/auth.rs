@@ -7,8 +7,8 @@ use crate::domain::acts::enroll::key_hash;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::IdentityStatus;
 use crate::domain::ids::Actor;
+use axum::extract::FromRequestParts;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::serve::IncomingStream;
@@ -73,22 +73,5 @@ impl FromRequestParts<Shared> for Operator {
             Refused::new(StatusCode::UNAUTHORIZED, "unknown-key", "this needs an operator's key")
                 .hint("name it under `operators` in the controller's configuration, or use its Unix socket")
         })
-    }
-}
-
-/// A JSON body; what is wrong with a bad one is said in our own form.
-pub struct Body<T>(pub T);
-
-impl<T: serde::de::DeserializeOwned> axum::extract::FromRequest<Shared> for Body<T> {
-    type Rejection = Refused;
-
-    async fn from_request(request: Request, server: &Shared) -> Result<Self, Refused> {
-        match axum::Json::<T>::from_request(request, server).await {
-            Ok(axum::Json(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                let code = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { "too-large" } else { "malformed" };
-                Err(Refused::new(rejection.status(), code, rejection.body_text()))
-            }
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! The device plane: enroll, fetch the assignment, report.
 
 use super::Shared;
-use super::auth::{Body, Device};
+use super::auth::Device;
 use super::errors::Refused;
+use super::request::{Asked, Body};
 use crate::clock;
 use crate::controller::published::Slot;
 use crate::domain::digest::hex;
@@ -10,7 +11,7 @@ use crate::domain::reported::Report;
 use crate::protocol::v1::envelope::{Statement, sign};
 use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, MAX_WAIT_SECS, ReportAnswer};
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -46,7 +47,7 @@ pub struct Wait {
 pub async fn assignment(
     State(server): State<Shared>,
     Device(slot): Device,
-    Query(Wait { wait }): Query<Wait>,
+    Asked(Wait { wait }): Asked<Wait>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     slot.seen(clock::now());

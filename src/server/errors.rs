@@ -92,6 +92,11 @@ pub async fn no_route() -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "no-route", "there is nothing at this path")
 }
 
+/// The path is right, the method is not.
+pub async fn wrong_method() -> Refused {
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "this path does not take that method")
+}
+
 /// A handler panicked: a bug of ours. The client learns nothing of it but that it happened.
 pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
     tracing::error!("a request handler panicked, please report this");

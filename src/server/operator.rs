@@ -1,7 +1,8 @@
 //! The operators' side: reading what is known, and acting with a name.
 
-use super::auth::{Body, Operator};
+use super::auth::Operator;
 use super::errors::Refused;
+use super::request::{Asked, Body, Named};
 use super::{Server, Shared};
 use crate::clock;
 use crate::controller::owner::Act;
@@ -20,7 +21,7 @@ use crate::protocol::v1::operator::{
     TokenRequest, WhyAnswer,
 };
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use ring::rand::SecureRandom as _;
 use serde::Deserialize;
@@ -72,10 +73,6 @@ pub async fn devices(State(server): State<Shared>, _: Operator) -> Result<Json<V
     Ok(Json(rows.await?))
 }
 
-fn parse_device(text: &str) -> Result<DeviceId, Refused> {
-    DeviceId::new(text).map_err(|error| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", error.to_string()))
-}
-
 fn unknown_device(device: &DeviceId) -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "unknown-device", format!("device {device} is not known"))
         .hint("`bellwether devices` lists all")
@@ -85,19 +82,13 @@ fn unknown_device(device: &DeviceId) -> Refused {
 pub async fn device(
     State(server): State<Shared>,
     _: Operator,
-    Path(device): Path<String>,
+    Named(device): Named,
 ) -> Result<Json<DeviceDetail>, Refused> {
-    let device = parse_device(&device)?;
     overview(&server, |input| device::detail(input, &device)).map(Json).ok_or_else(|| unknown_device(&device))
 }
 
 /// `GET /v1/devices/{device}/why`
-pub async fn why(
-    State(server): State<Shared>,
-    _: Operator,
-    Path(device): Path<String>,
-) -> Result<Json<WhyAnswer>, Refused> {
-    let device = parse_device(&device)?;
+pub async fn why(State(server): State<Shared>, _: Operator, Named(device): Named) -> Result<Json<WhyAnswer>, Refused> {
     let detail = overview(&server, |input| device::detail(input, &device)).ok_or_else(|| unknown_device(&device))?;
     let commit = match &detail.row.standing {
         Standing::Owned(stage) => {
@@ -136,7 +127,7 @@ pub struct EventsQuery {
 pub async fn events(
     State(server): State<Shared>,
     _: Operator,
-    Query(EventsQuery { subject, limit }): Query<EventsQuery>,
+    Asked(EventsQuery { subject, limit }): Asked<EventsQuery>,
 ) -> Result<Json<Vec<Event>>, Refused> {
     let limit = limit.unwrap_or(100).min(MAX_EVENTS_ANSWER);
     Ok(Json(server.owner.events(subject, limit).await?))
@@ -164,9 +155,8 @@ pub async fn approve(
 pub async fn approve_device(
     State(server): State<Shared>,
     Operator(actor): Operator,
-    Path(device): Path<String>,
+    Named(device): Named,
 ) -> Result<Json<Done>, Refused> {
-    let device = parse_device(&device)?;
     act(&server, actor, Box::new(move |state, _, acting| acts::approve_device(state, &device, acting))).await
 }
 
@@ -174,9 +164,8 @@ pub async fn approve_device(
 pub async fn reject_device(
     State(server): State<Shared>,
     Operator(actor): Operator,
-    Path(device): Path<String>,
+    Named(device): Named,
 ) -> Result<Json<Done>, Refused> {
-    let device = parse_device(&device)?;
     act(&server, actor, Box::new(move |state, _, acting| acts::reject_device(state, &device, acting))).await
 }
 
