@@ -274,3 +274,6 @@ pub fn offer(envelope: &[u8], trust: &Trust, clock: Option<Timestamp>) -> Result
     let Statement { stage, commit, attempt, .. } = statement;
     Ok(Held { mark, stage, commit, attempt, spec })
 }
+
+#[cfg(test)]
+mod tests;
