@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "a harness offers a whole vocabulary; not each word is in use at every moment")]
 
 pub mod engine;
+pub mod fleet;
 pub mod git;
 pub mod process;
 pub mod registry;

@@ -3,10 +3,16 @@
 //! One binary, so that one engine serves all tests. Tests run in parallel threads: each uses device names of its own, and a
 //! test that must stop or crash an engine starts one for itself with [`harness::engine::Engine::start`].
 
+mod bad_input;
+mod demo;
 mod documents;
 mod engine;
+mod enrollment;
 mod harness;
+mod hostile_http;
 mod kill;
-
+mod main_job;
+mod ownership;
 mod real_parts;
 mod refusals;
+mod restored;

@@ -4,8 +4,9 @@
 
 use super::process::output_of;
 use super::run::run;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// When a test's first command was given; each further one is a minute later, so that commits have an order in time.
@@ -110,6 +111,18 @@ impl FleetRepo {
     /// As [`FleetRepo::git`], for commands that may fail.
     pub fn try_git(&self, arguments: &[&str]) -> Result<String, String> {
         output_of(self.git_command(&self.work).args(arguments))
+    }
+
+    /// As [`FleetRepo::git`], with bytes for its standard input.
+    #[track_caller]
+    pub fn git_with(&self, arguments: &[&str], input: &[u8]) -> String {
+        let mut command = self.git_command(&self.work);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut git = command.spawn().expect("start git");
+        git.stdin.take().expect("stdin was piped").write_all(input).expect("git reads its input");
+        let output = git.wait_with_output().expect("wait for git");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     #[track_caller]

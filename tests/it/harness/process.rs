@@ -136,10 +136,25 @@ impl Running {
         self.child.wait().expect("reap a process");
     }
 
+    /// Makes it stand still until [`Running::thaw`].
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("send a signal");
+    }
+
     /// Asks it to stop with SIGTERM and waits for its end.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("send SIGTERM");
+        self.signal(Signal::TERM);
         self.status()
     }
 }
