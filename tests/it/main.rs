@@ -13,6 +13,7 @@ mod hostile_http;
 mod kill;
 mod main_job;
 mod ownership;
+mod people;
 mod real_parts;
 mod refusals;
 mod restored;
