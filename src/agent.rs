@@ -87,7 +87,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
     let directory = StateDirectory::open(&settings.state_dir)?;
     // Before anything else: a damaged ledger must stop the agent while everything still runs.
     let file = LedgerFile::of(&directory);
-    let ledger = file.read()?;
+    let mut ledger = file.read()?;
     let attributes = attributes(&settings);
     let identity = tokio::select! {
         identity = enrolling::enrolled(&directory, &settings, &attributes) => identity?,
@@ -102,6 +102,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
         file,
         trust: Arc::new(trust),
     };
+    if let Err(error) = ledger::catch_up_starts(&directory, &mut ledger) {
+        // The ledger counts starts too; this is for a device that loses it.
+        tracing::warn!(error = &error as &dyn std::error::Error, "could not note the number of this start");
+    }
     let start_id = crate::domain::digest::hex(&identity::random::<16>()?);
     let about = About { device, branch: settings.branch.clone(), attributes };
     tracing::info!(device.id = %about.device, start = ledger.starts + 1, engine = parts.engine.name(), "started");

@@ -1,4 +1,6 @@
 //! The ledger's file. A damaged one stops the agent before it does anything: what runs keeps running.
+//!
+//! Beside it is the number of the last start, in a file of its own: people may move a ledger away or restore an older one.
 
 use super::files::{StateDirectory, read_bounded, write_durably};
 use crate::domain::device::ledger::{Ledger, LedgerError, MAX_LEDGER_BYTES};
@@ -61,6 +63,21 @@ impl LedgerFile {
     }
 }
 
+/// The longest number of a start, in bytes, with the end of its line.
+const MAX_STARTS_BYTES: usize = 21;
+
+/// Lets the count of starts go on where the ledger is younger than the device: without this, a device whose ledger was moved
+/// away would report with numbers that the controller has long seen, and be taken for late packets or for a clone of itself.
+///
+/// What cannot be read counts as nothing; the ledger has a count as well.
+pub(super) fn catch_up_starts(directory: &StateDirectory, ledger: &mut Ledger) -> io::Result<()> {
+    let path = directory.file("starts");
+    let kept = read_bounded(&path, MAX_STARTS_BYTES).ok().flatten();
+    let kept: Option<u64> = kept.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim_end().parse().ok());
+    ledger.starts = ledger.starts.max(kept.unwrap_or(0));
+    write_durably(&path, format!("{}\n", ledger.starts.saturating_add(1)).as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +116,24 @@ mod tests {
             whole.replace("bellwether-ledger 1", "bellwether-ledger 9").as_bytes(),
             "it has schema version 9; this agent knows versions up to 1",
         );
+    }
+
+    #[test]
+    fn starts_are_counted_on_without_a_ledger_and_with_an_older_one() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = StateDirectory::open(place.path()).expect("not in use");
+        let before = |starts: u64| {
+            let mut ledger = Ledger { starts, ..Ledger::default() };
+            catch_up_starts(&directory, &mut ledger).expect("written");
+            ledger.starts
+        };
+        assert_eq!(before(0), 0, "the first start");
+        assert_eq!(before(1), 1, "the ledger counts as well");
+        assert_eq!(before(0), 2, "moved away");
+        assert_eq!(before(1), 3, "an older one restored");
+        assert_eq!(before(9), 9, "the ledger knows more");
+        std::fs::write(directory.file("starts"), "\u{fffd} no number, and far too long").expect("written");
+        assert_eq!(before(10), 10);
+        assert_eq!(before(0), 11, "it was made whole again");
     }
 }

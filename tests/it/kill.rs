@@ -53,6 +53,11 @@ fn killed_at_random_moments_a_fleet_converges_and_makes_nothing_twice() {
     }
 }
 
+#[test]
+fn a_device_whose_ledger_was_lost_after_some_starts_is_still_heard() {
+    scenario::lose_a_ledger();
+}
+
 fn run_seed(seed: u64, failed: &AtomicBool) -> Outcome {
     let _repeat = Repeat { seed, failed };
     let outcome = scenario::run(seed);

@@ -219,6 +219,15 @@ impl Fleet {
         self.look();
     }
 
+    /// Kills a device's agent, moves its ledger away, and starts it again.
+    pub fn lose_ledger(&mut self, device: &DeviceId) {
+        self.agents.get_mut(device).expect("an agent runs").kill();
+        let ledger = self.state(device).join("ledger");
+        std::fs::rename(&ledger, ledger.with_extension("lost")).expect("move a ledger away");
+        self.witness.forget_ledger(device);
+        self.start_agent(device);
+    }
+
     /// What a victim has on its disk, as far as it can be seen from times and lengths.
     fn written(&self, victim: &Victim) -> Vec<Option<(u64, SystemTime)>> {
         let of = |folder: &Path, names: &[&str]| -> Vec<_> {

@@ -2,6 +2,7 @@
 
 use super::chance::Chance;
 use super::fleet::{Engine, Fleet, STAGES, Strikes, Victim};
+use crate::harness::process::eventually;
 use bellwether::agent::engine::simulated::SimulatedEngine;
 use bellwether::agent::os::simulated::SimulatedOs;
 use bellwether::domain::desired::{Branch, Desired, Resolver};
@@ -105,6 +106,39 @@ pub fn run(seed: u64) -> Outcome {
         places: fleet.witness.places(),
         creates: devices.iter().flat_map(|device| journal(&fleet, device).into_values()).sum(),
     }
+}
+
+/// A device loses its ledger after a few starts: it must take its assignment anew, follow the next, and be heard, all without
+/// making anything twice.
+pub fn lose_a_ledger() {
+    let files = fleet_files();
+    let release = new_release(&files);
+    let all: Files = files.iter().chain(&release).cloned().collect();
+    let expected = Expected { before: resolve(&files), after: resolve(&all) };
+    let devices: BTreeSet<DeviceId> = expected.before.devices.keys().cloned().collect();
+    let mut fleet = Fleet::new("lost-ledger", &borrowed(&files), devices, Engine::Simulated);
+    fleet.start_controller();
+    fleet.until_ready();
+    fleet.start_agents();
+    settle(&mut fleet, &expected, &BTreeSet::new(), "the fleet converges");
+    let unlucky = device("board-workshop");
+    for start in 2..5 {
+        fleet.kill(&Victim::Agent(unlucky.clone()), &mut Chance::of(0));
+        eventually("the agent has noted its start", || {
+            let ledger = fleet.witness.look_into_ledger(&unlucky, &fleet.state(&unlucky))?;
+            (ledger.starts == start).then_some(())
+        });
+    }
+    // The last start's number is known to the controller once it has reported, which it does about a difference at once.
+    tamper_with(&fleet, &unlucky, "telemetry", "collector");
+    let mended = |fleet: &Fleet| journal(fleet, &unlucky).values().sum::<u64>() == 2;
+    fleet.until_settled("the last start has reported", |fleet, _| mended(fleet));
+    fleet.lose_ledger(&unlucky);
+    promote(&fleet, STAGES[0], &release);
+    fleet.refresh();
+    settle(&mut fleet, &expected, &BTreeSet::from([STAGES[0]]), "the device without a ledger follows main");
+    let made: u64 = journal(&fleet, &unlucky).values().sum();
+    assert_eq!(made, 3, "once for each release and once after it was removed: what ran was known by looking");
 }
 
 /// Strikes so often, and counts the strikes that came before the scene was over.
@@ -232,7 +266,11 @@ fn creates(expected: &Expected, device: &DeviceId) -> BTreeMap<String, u64> {
 
 fn tamper(fleet: &Fleet) {
     let (name, app, service) = TAMPERED;
-    let engine = SimulatedEngine::open(&fleet.state(&device(name)).join("engine")).expect("an engine");
+    tamper_with(fleet, &device(name), app, service);
+}
+
+fn tamper_with(fleet: &Fleet, device: &DeviceId, app: &str, service: &str) {
+    let engine = SimulatedEngine::open(&fleet.state(device).join("engine")).expect("an engine");
     let app = AppName::new(app).expect("an app name");
     let service = ServiceName::new(service).expect("a service name");
     assert!(engine.tamper(&Tamper::Remove { app, service }).expect("the engine's file can be written"));

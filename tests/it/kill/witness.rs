@@ -35,6 +35,11 @@ impl Witness {
         Some(ledger)
     }
 
+    /// A device's ledger is moved away: its next one begins anew.
+    pub fn forget_ledger(&mut self, device: &DeviceId) {
+        self.ledgers.remove(device);
+    }
+
     /// Hears what the controller says that a device was assigned. It knows at least what any ledger held before, because it
     /// writes an assignment down before it gives it to anybody.
     pub fn hear_controller(&mut self, device: &DeviceId, mark: Option<Mark>) {
