@@ -2,14 +2,17 @@
 
 use crate::harness::fleet::{Fleet, On, copy_directory};
 use crate::harness::process::eventually;
+use bellwether::domain::device::ledger::Ledger;
 use bellwether::domain::generation::Order;
 
 fn step(word: &str) -> String {
     format!("pins: {{ web: latest }}\nvariables: {{ STEP: {word} }}\n")
 }
 
+/// The place in a device's ledger, read from its file, which is replaced whole.
 fn ledger(fleet: &Fleet, device: &str) -> Order {
-    fleet.device(device).ledger.expect("the device has reported its ledger").order
+    let text = std::fs::read_to_string(fleet.state_dir(device).join("ledger")).expect("the device has a ledger");
+    Ledger::parse(&text).expect("the ledger is whole").accepted.expect("something was accepted").mark.order
 }
 
 #[test]
@@ -47,7 +50,11 @@ fn a_restored_older_database_converges_without_a_person() {
     fleet.start_controller();
     // Nobody does anything.
     for (device, before) in DEVICES.iter().zip(before) {
+        let mut last = before;
         eventually(&format!("{device} has a newer place"), || {
+            let place = ledger(&fleet, device);
+            assert!(place >= last, "{device} went back from {last} to {place}");
+            last = place;
             let detail = fleet.device(device);
             let assigned = detail.row.assigned?;
             (assigned > before && detail.row.observed == Some(assigned)).then_some(())
@@ -55,11 +62,6 @@ fn a_restored_older_database_converges_without_a_person() {
     }
     fleet.settled_on("main", &DEVICES);
     assert!(fleet.status().status.conflicts.is_empty());
-    for device in DEVICES {
-        // What the agent accepted, in its own words: never back.
-        let log = fleet.agents[device].log();
-        assert!(!log.contains("panicked"), "{log}");
-    }
     // And it goes on as ever.
     fleet.push("main", "four", &[("group_vars/all.yml", &step("four"))]);
     fleet.settled_on("main", &DEVICES);
