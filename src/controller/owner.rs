@@ -319,7 +319,10 @@ impl Owner {
         {
             let mut world = self.world.write();
             world.repo = status;
-            let Some(views) = views else { return };
+            let Some(mut views) = views else { return };
+            for candidate in views.values_mut().filter_map(|view| view.candidate.as_mut()) {
+                candidate.desired = candidate.desired.clone().for_fleet(&self.options.fleet);
+            }
             world.views = views;
         }
         self.run_passes();

@@ -196,6 +196,22 @@ fn a_branch_that_is_gone_and_an_inventory_that_is_gone_change_nothing() {
 }
 
 #[test]
+fn a_commit_of_another_fleet_never_counts() {
+    let (store, remote) = (FakeStore::new(), remote());
+    let mut controller = settled(&store, &remote);
+    let assignments = controller.assignments();
+    remote.change("production", &[("fleet.yml", Some("name: somebody-else\n"))]);
+    controller.look();
+    assert_eq!(controller.assignments(), assignments);
+    let world = controller.running.world.read();
+    let waiting = world.state.stages["production"].waiting.clone().expect("the commit waits");
+    drop(world);
+    let WaitingFor::Repair { message } = waiting.why else { panic!("{waiting:?}") };
+    assert_eq!(message, "fleet.yml: the repo is of the fleet `somebody-else`, the controller of `lindenhof`");
+    controller.stop();
+}
+
+#[test]
 fn a_store_that_fails_loses_nothing_and_assigns_once() {
     for fault in [Fault::NotWritten, Fault::AnswerLost] {
         let (store, remote) = (FakeStore::new(), remote());

@@ -15,7 +15,7 @@ pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};
 pub use findings::finding_in;
 pub use resolve::Resolver;
 
-use super::finding::{Affects, Finding, Severity};
+use super::finding::{Affects, Finding, Place, Severity, codes};
 use super::ids::{DeviceId, FleetName, StageName};
 use super::spec::SealedSpec;
 use super::time::Timestamp;
@@ -39,6 +39,25 @@ impl Desired {
     /// The first finding for which the commit as a whole cannot be accepted.
     pub fn rejection(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.severity == Severity::Error && finding.affects == Affects::Commit)
+    }
+
+    /// The same meaning as a controller of this fleet sees it: a commit of another fleet never counts, because a mistaken
+    /// address would otherwise unmanage or retarget everything.
+    pub fn for_fleet(self: Arc<Self>, fleet: &FleetName) -> Arc<Self> {
+        let Some(other) = self.fleet.as_ref().filter(|named| *named != fleet) else { return self };
+        let finding = Finding {
+            place: Place::file("fleet.yml"),
+            severity: Severity::Error,
+            code: codes::WRONG_FLEET.name.to_owned(),
+            message: format!("the repo is of the fleet `{other}`, the controller of `{fleet}`"),
+            hint: Some("check the controller's `repo` and `fleet`, and `name` in fleet.yml".to_owned()),
+            excerpt: None,
+            affects: Affects::Commit,
+        };
+        let mut own = Self::clone(&self);
+        let at = own.findings.partition_point(|known| *known < finding);
+        own.findings.insert(at, finding);
+        Arc::new(own)
     }
 }
 

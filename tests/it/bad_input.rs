@@ -184,7 +184,7 @@ fn what_concerns_the_whole_commit_waits_for_repair_and_the_commit_before_counts(
     a name that is none: inventory.yml: the inventory lists no devices
     a broken fleet file: fleet.yml:1:7: unclosed bracket '['
     a wrong type in the fleet file: fleet.yml:1:7: `name` must be text, not a mapping
-    another fleet: counts, with
+    another fleet: fleet.yml: the repo is of the fleet `somebody-else`, the controller of `acme`
     ");
     fleet.push("main", "Good again", &[("group_vars/all.yml", &all("second"))]);
     fleet.settled_on("main", &["whole"]);

@@ -80,6 +80,7 @@ codes! {
     UNSUPPORTED_KEY "unsupported-key" "A key is known but does nothing yet, so it is refused rather than dropped." "healthcheck: {test: true}";
     UNSUPPORTED_TAG "unsupported-tag" "A YAML tag has no meaning here." "branch: !secret x";
     VERSION_MISMATCH "version-mismatch" "A release's version is not the name of its folder." "version: 1.0.1 in releases/kiosk/1.0.0/";
+    WRONG_FLEET "wrong-fleet" "`fleet.yml` names another fleet than the controller's; the commit never counts." "name: somebody-else";
     WRONG_TYPE "wrong-type" "A value has the wrong shape." "pins: [kiosk]";
     YAML_SYNTAX "yaml-syntax" "A file cannot be read as YAML." "a: [1, 2";
 }
