@@ -25,8 +25,8 @@ kill runs="10":
     BELLWETHER_KILL_RUNS={{ runs }} cargo test --all-features --test it kill -- --nocapture
 
 # One table of measurements; worth writing down in docs/measurements.md.
-bench:
-    ./scripts/bench
+bench *arguments:
+    ./scripts/bench {{ arguments }}
 
 # Writes the JSON Schemas that editors use.
 schemas:

@@ -1,0 +1,281 @@
+//! Resolving and planning: from the bytes of a commit to what each device is assigned.
+
+use super::process::{self, peak_mib, thread_cpu_secs};
+use super::repo::Remote;
+use super::table::{Row, median, show_figure};
+use super::{Options, fleet};
+use anyhow::{bail, ensure};
+use bellwether::clock;
+use bellwether::domain::desired::{Desired, Resolver};
+use bellwether::domain::digest::Digest;
+use bellwether::domain::finding::Severity;
+use bellwether::domain::fleet::{DeviceRecord, FleetState, Identity, IdentityStatus};
+use bellwether::domain::ids::{CommitId, StageName};
+use bellwether::domain::plan::gate::{Candidate, Lineage};
+use bellwether::domain::plan::pass::{Meaning, PassInput, PassOutput, Scope, StageView, pass};
+use bellwether::domain::plan::policy::StagePolicy;
+use bellwether::domain::snapshot::{Head, Snapshot};
+use bellwether::git::{GitMirror, RemoteUrl};
+use bellwether::ports::repo::{Fetch, Repo as _};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How many fresh processes a cold figure is the median of.
+const COLD_RUNS: usize = 5;
+/// How many commits in a row the figure for one file is the median of.
+const COMMITS: usize = 25;
+
+/// What a child measured.
+#[derive(Serialize, Deserialize)]
+struct Measured {
+    /// Milliseconds from the start to the decision, one for each repetition.
+    wall: Vec<f64>,
+    /// The same in processor time of the one thread that works.
+    cpu: Vec<f64>,
+    /// Of the processor time: resolving, or fetching, reading and resolving.
+    resolve: Vec<f64>,
+    /// The most memory that the child ever had, in MiB.
+    peak: f64,
+}
+
+/// Every row about planning.
+pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let folder = options.folder.as_path();
+    let sizes: &[usize] = if options.quick { &[100] } else { &[1000, 10_000] };
+    let cold_runs = if options.quick { 1 } else { COLD_RUNS };
+    let mut rows = Vec::new();
+    for &devices in sizes {
+        let count = devices.to_string();
+        let run = |case: &str| process::run::<Measured>(&["plan", case, &count]);
+        let reference = median(run("reference")?.cpu);
+        let cold = all_of((0..cold_runs).map(|_| run("cold")))?;
+        rows.push(row(&format!("{count} devices, cold, in memory"), &cold, reference, 1000.0));
+        let one = run("one-file")?;
+        rows.push(row(&format!("{count} devices, commit of one file, in memory"), &one, reference, 100.0));
+
+        let remote = folder.join(format!("remote-{devices}.git"));
+        Remote::make(&remote, devices)?;
+        let through_git = ["plan-git", &remote.display().to_string(), &count];
+        let mut child = process::Running::start(process::On::Any, &through_git)?;
+        let (cold, one): (Measured, Measured) = (child.answer()?, child.answer()?);
+        drop(child);
+        rows.push(row(&format!("{count} devices, cold, through Git"), &cold, reference, 1000.0));
+        rows.push(row(&format!("{count} devices, commit of one file, through Git"), &one, reference, 100.0));
+        std::fs::remove_dir_all(remote)?;
+    }
+    Ok(rows)
+}
+
+fn all_of(runs: impl Iterator<Item = anyhow::Result<Measured>>) -> anyhow::Result<Measured> {
+    let mut all = Measured { wall: Vec::new(), cpu: Vec::new(), resolve: Vec::new(), peak: 0.0 };
+    for run in runs {
+        let Measured { wall, cpu, resolve, peak } = run?;
+        all.wall.extend(wall);
+        all.cpu.extend(cpu);
+        all.resolve.extend(resolve);
+        all.peak = all.peak.max(peak);
+    }
+    Ok(all)
+}
+
+fn row(what: &str, measured: &Measured, reference: f64, aim: f64) -> Row {
+    let (wall, cpu) = (median(measured.wall.clone()), median(measured.cpu.clone()));
+    let resolve = median(measured.resolve.clone());
+    let parts = format!("resolve {}, plan {}", show_figure(resolve, "ms"), show_figure(cpu - resolve, "ms"));
+    let result = format!("{} ({parts}), peak {:.0} MiB", show_figure(wall, "ms"), measured.peak);
+    Row::new(format!("resolve and plan {what}"), result)
+        .against("JSON of the same files parsed", cpu, reference, "ms")
+        .at_most(wall, aim, "ms")
+}
+
+/// A stage's state as the owner and the watcher keep it.
+struct Plane {
+    policies: Vec<StagePolicy>,
+    state: FleetState,
+    views: BTreeMap<StageName, StageView>,
+    devices: usize,
+    commits: u64,
+}
+
+impl Plane {
+    /// All devices are enrolled, and nothing was ever assigned.
+    fn new(devices: usize) -> Self {
+        let enrolled = |number: usize| {
+            let identity = Identity {
+                key_hash: Digest::of(&number.to_be_bytes()),
+                status: IdentityStatus::Enrolled,
+                since: clock::now(),
+                actor: None,
+                attributes: BTreeMap::new(),
+                contender: None,
+            };
+            (fleet::device(number), DeviceRecord { identity: Some(Arc::new(identity)), ..DeviceRecord::default() })
+        };
+        let state = FleetState { devices: (0..devices).map(enrolled).collect(), ..FleetState::default() };
+        Self { policies: fleet::policies(), state, views: BTreeMap::new(), devices, commits: 0 }
+    }
+
+    /// A head of its own for each commit that does not come from Git.
+    fn next_head(&mut self) -> anyhow::Result<Head> {
+        self.commits += 1;
+        let commit = CommitId::new(&Digest::of(&self.commits.to_be_bytes()).hex())?;
+        Ok(Head { tree: commit.clone(), commit })
+    }
+
+    /// What a pass decides about a commit.
+    fn plan(&mut self, head: Head, desired: Arc<Desired>) -> PassOutput {
+        let view = self.views.entry(fleet::stage()).or_default();
+        let base = view.accepted.as_ref().map(|meaning| meaning.commit.clone());
+        view.candidate = Some(Candidate { head, desired, base, lineage: Lineage::Extends });
+        let Self { policies, state, views, .. } = self;
+        pass(&PassInput { now: clock::now(), stages: policies, state, views }, &Scope::All)
+    }
+
+    /// Applies what was decided, once it is sure that the right thing was measured.
+    fn settle(&mut self, output: &PassOutput, wanted: usize) -> anyhow::Result<()> {
+        let assigned = output.assigned().count();
+        ensure!(assigned == wanted, "{assigned} of {} devices were assigned something, not {wanted}", self.devices);
+        self.state.apply(&output.changes);
+        let view = self.views.entry(fleet::stage()).or_default();
+        if let Some(candidate) = view.candidate.take() {
+            view.accepted = Some(Meaning { commit: candidate.head.commit, desired: candidate.desired });
+        }
+        Ok(())
+    }
+}
+
+/// A child that measures one case in memory.
+pub fn child(case: &str, devices: usize) -> anyhow::Result<()> {
+    let mut measured = match case {
+        "reference" => reference(devices)?,
+        "cold" => in_memory(devices, 0)?,
+        "one-file" => in_memory(devices, COMMITS)?,
+        _ => bail!("{case} is no case"),
+    };
+    measured.peak = peak_mib()?;
+    process::say(&serde_json::to_value(measured)?);
+    Ok(())
+}
+
+/// The reference: the same values, written as JSON, parsed by a parser that keeps no places and gives no meaning.
+fn reference(devices: usize) -> anyhow::Result<Measured> {
+    let files: Vec<String> = fleet::files(devices).map(|(_, content)| content.to_string()).collect();
+    let mut watch = Watch::default();
+    for _ in 0..COLD_RUNS {
+        watch.start();
+        let parsed: Vec<serde_json::Value> =
+            files.iter().map(|text| serde_json::from_str(text)).collect::<Result<_, _>>()?;
+        watch.resolved();
+        watch.decided();
+        drop(parsed);
+    }
+    Ok(watch.0)
+}
+
+/// The first commit, and so many after it; only the last kind is told.
+fn in_memory(devices: usize, commits: usize) -> anyhow::Result<Measured> {
+    let mut snapshot = snapshot(fleet::files(devices));
+    let mut plane = Plane::new(devices);
+    let mut resolver = Resolver::default();
+    let mut watch = Watch::default();
+    for round in 0..=commits {
+        if round > 0 {
+            let (path, content) = fleet::host_file(round % devices, round);
+            snapshot.entries.extend(self::snapshot([(path, content)]).entries);
+        }
+        if round == 1 {
+            watch = Watch::default();
+        }
+        let head = plane.next_head()?;
+        watch.start();
+        let desired = resolver.resolve(&snapshot);
+        watch.resolved();
+        let output = plane.plan(head, desired.clone());
+        watch.decided();
+        sound(&desired, devices)?;
+        plane.settle(&output, if round == 0 { devices } else { 1 })?;
+    }
+    Ok(watch.0)
+}
+
+fn snapshot(files: impl IntoIterator<Item = (String, serde_json::Value)>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (path, content) in files {
+        snapshot.entries.extend(Snapshot::of_files([(path.as_str(), fleet::yaml(&content).as_bytes())]).entries);
+    }
+    snapshot
+}
+
+/// A child that measures the same through a real remote and a real mirror: fetching and reading count too.
+pub fn child_through_git(folder: &Path, devices: usize) -> anyhow::Result<()> {
+    let remote = Remote::open(folder)?;
+    let mirror = folder.with_extension("mirror");
+    let mut repo = GitMirror::open(&mirror, RemoteUrl::Local(folder.to_owned()))?;
+    let mut plane = Plane::new(devices);
+    let mut resolver = Resolver::default();
+    let mut watch = Watch::default();
+    for round in 0..=COMMITS {
+        if round > 0 {
+            remote.commit([fleet::host_file(round % devices, round)])?;
+        }
+        watch.start();
+        let Fetch::Fetched(heads) = repo.fetch(&[fleet::stage()]) else { bail!("the remote brought nothing") };
+        let head = heads[&fleet::stage()].clone();
+        let desired = resolver.resolve(&repo.snapshot(&head.commit)?);
+        watch.resolved();
+        let output = plane.plan(head, desired.clone());
+        watch.decided();
+        sound(&desired, devices)?;
+        plane.settle(&output, if round == 0 { devices } else { 1 })?;
+        if round == 0 || round == COMMITS {
+            let mut measured = std::mem::take(&mut watch).0;
+            measured.peak = peak_mib()?;
+            process::say(&serde_json::to_value(measured)?);
+        }
+    }
+    drop(repo);
+    std::fs::remove_dir_all(mirror)?;
+    Ok(())
+}
+
+fn sound(desired: &Desired, devices: usize) -> anyhow::Result<()> {
+    let errors: Vec<&str> = desired
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.message.as_str())
+        .collect();
+    ensure!(errors.is_empty(), "the generated fleet has {} errors, such as {}", errors.len(), errors[0]);
+    ensure!(desired.devices.len() == devices, "the commit has {} devices", desired.devices.len());
+    Ok(())
+}
+
+/// Takes the times.
+struct Watch(Measured, Option<(Instant, f64)>);
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self(Measured { wall: Vec::new(), cpu: Vec::new(), resolve: Vec::new(), peak: 0.0 }, None)
+    }
+}
+
+impl Watch {
+    fn start(&mut self) {
+        let cpu = thread_cpu_secs();
+        self.1 = Some((Instant::now(), cpu));
+    }
+
+    fn resolved(&mut self) {
+        let begun = self.1.map_or(0.0, |(_, cpu)| cpu);
+        self.0.resolve.push((thread_cpu_secs() - begun) * 1000.0);
+    }
+
+    fn decided(&mut self) {
+        let Some((begun, cpu)) = self.1.take() else { return };
+        self.0.wall.push(begun.elapsed().as_secs_f64() * 1000.0);
+        self.0.cpu.push((thread_cpu_secs() - cpu) * 1000.0);
+    }
+}
