@@ -2,9 +2,11 @@
 
 use crate::domain::desired::Desired;
 use crate::domain::digest::Digest;
-use crate::domain::fleet::{Approval, FleetState, HeldChange, HeldReason, StageRecord, Waiting, WaitingFor};
+use crate::domain::fleet::{
+    Approval, DeviceRecord, FleetState, HeldChange, HeldReason, StageRecord, Waiting, WaitingFor,
+};
 use crate::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
-use crate::domain::plan::ownership::claims;
+use crate::domain::plan::ownership::{claims, claims_listed};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::snapshot::Head;
 use crate::domain::time::Timestamp;
@@ -116,7 +118,7 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
     let mut taken = 0;
     for (device, listed) in &candidate.desired.devices {
         let record = state.devices.get(device);
-        if !claims(stage, Some(&candidate.desired), device, record) {
+        if !claims_listed(stage, &listed.branch, record) {
             continue;
         }
         claimed += 1;
@@ -138,8 +140,8 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
         let action = if from.is_some() { Action::Retarget } else { Action::Assign };
         changes.push(PlannedChange { device: device.clone(), action, from, to: Some(spec.digest) });
     }
-    for device in claimed_before(state, stage) {
-        let record = state.devices.get(device);
+    for (device, record) in claimed_before(state, stage) {
+        let record = Some(record);
         if claims(stage, Some(&candidate.desired), device, record) || claimed_by(&others, device) {
             continue;
         }
@@ -154,8 +156,11 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
     StagePlan { stage: stage.clone(), tree: candidate.head.tree.clone(), changes, excluded, claimed, held, digest }
 }
 
-fn claimed_before<'a>(state: &'a FleetState, stage: &'a StageName) -> impl Iterator<Item = &'a DeviceId> {
-    state.devices.iter().filter(|(_, record)| record.control.claims.contains(stage)).map(|(device, _)| device)
+fn claimed_before<'a>(
+    state: &'a FleetState,
+    stage: &'a StageName,
+) -> impl Iterator<Item = (&'a DeviceId, &'a DeviceRecord)> {
+    state.devices.iter().filter(|(_, record)| record.control.claims.contains(stage))
 }
 
 fn released(changes: &[PlannedChange]) -> impl Iterator<Item = &DeviceId> {

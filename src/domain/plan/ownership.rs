@@ -12,10 +12,19 @@ use std::collections::BTreeSet;
 /// `desired` is `None` while the stage's commit has not been read; then, and for a device whose branch cannot be evaluated,
 /// the last claim stands.
 pub fn claims(stage: &StageName, desired: Option<&Desired>, device: &DeviceId, record: Option<&DeviceRecord>) -> bool {
-    let last_claim = || record.is_some_and(|record| record.control.claims.contains(stage));
-    let Some(desired) = desired else { return last_claim() };
-    let Some(listed) = desired.devices.get(device) else { return false };
-    match &listed.branch {
+    match desired {
+        None => last_claim(stage, record),
+        Some(desired) => desired.devices.get(device).is_some_and(|listed| claims_listed(stage, &listed.branch, record)),
+    }
+}
+
+fn last_claim(stage: &StageName, record: Option<&DeviceRecord>) -> bool {
+    record.is_some_and(|record| record.control.claims.contains(stage))
+}
+
+/// Whether a stage claims a device that its commit lists with this branch.
+pub fn claims_listed(stage: &StageName, branch: &Branch, record: Option<&DeviceRecord>) -> bool {
+    match branch {
         Branch::Stage(branch) => branch == stage,
         Branch::FromDevice { allowed } => {
             allowed.contains(stage)
@@ -24,7 +33,7 @@ pub fn claims(stage: &StageName, desired: Option<&Desired>, device: &DeviceId, r
                     .is_some_and(|reported| reported.report.branch.as_ref() == Some(stage))
         }
         Branch::Unset => false,
-        Branch::Unknown => last_claim(),
+        Branch::Unknown => last_claim(stage, record),
     }
 }
 

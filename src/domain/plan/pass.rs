@@ -242,16 +242,23 @@ fn decide_device(
     output: &mut PassOutput,
 ) {
     let PassInput { now, stages, state, .. } = *input;
-    let unknown = DeviceRecord::default();
+    let unknown;
     let known = state.devices.get(device);
-    let record = known.unwrap_or(&unknown);
-    let mut control = Control::clone(&record.control);
-    control.claims = stages
+    let record = match known {
+        Some(record) => record,
+        None => {
+            unknown = DeviceRecord::default();
+            &unknown
+        }
+    };
+    let claims = stages
         .iter()
         .map(|policy| &policy.name)
         .filter(|stage| claims(stage, accepted.get(*stage).map(Arc::as_ref), device, known))
         .cloned()
         .collect();
+    let Control { claims: _, floor, reissues, conflict } = &*record.control;
+    let mut control = Control { claims, floor: *floor, reissues: *reissues, conflict: conflict.clone() };
 
     let observed = record.reported.as_ref().and_then(|reported| reported.report.observed.as_ref());
     let mut reissue = false;
