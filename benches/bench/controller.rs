@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long everything that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the state is looked at while something is waited for. The times themselves come from the state.
 const LOOK: Duration = Duration::from_millis(10);
 

@@ -89,7 +89,7 @@ fn inventory(devices: usize) -> Value {
 
 fn group_vars(group: usize) -> Value {
     json!({
-        "pins": { "signage": if group % 2 == 0 { "^1.4" } else { "1.5.0" }, "telemetry": "latest" },
+        "pins": { "signage": if group.is_multiple_of(2) { "^1.4" } else { "1.5.0" }, "telemetry": "latest" },
         "variables": { "GROUP": format!("group-{group}"), "UPSTREAM": format!("https://up-{group}.fleet.example") },
         "services": { "collector": { "variables": { "INTERVAL_SECS": format!("{}", 10 + group) } } },
     })

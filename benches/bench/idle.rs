@@ -26,7 +26,7 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let state = folder.join("idle-agent");
     let mut child = Agent(
         Command::new(agent)
-            .args(["--server", &controller.server, "--token", &controller.token, "--engine", "simulated"])
+            .args(["run", "--server", &controller.server, "--token", &controller.token, "--engine", "simulated"])
             .args(["--device", &fleet::device_name(0), "--os", "simulated", "--log", "error", "--state-dir"])
             .arg(&state)
             .stdin(Stdio::null())

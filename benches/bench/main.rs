@@ -17,6 +17,7 @@ mod controller;
 mod converging;
 mod fleet;
 mod idle;
+mod light;
 mod planning;
 mod process;
 mod repo;
@@ -110,13 +111,13 @@ fn child(arguments: &[String]) -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["plan", case, devices] => planning::child(case, devices.parse()?),
-        ["plan-git", folder, devices] => planning::child_through_git(folder.as_ref(), devices.parse()?),
+        ["plan-git", case, folder, devices] => planning::child_through_git(case, folder.as_ref(), devices.parse()?),
         ["controller", folder, repo] => controller::child(folder.as_ref(), repo.as_ref()),
         ["transactions", folder, report, secs] => controller::child_of_transactions(folder, report, secs.parse()?),
         ["client", server, authority, token] => client::child(server, authority, token),
-        ["agents", folder, server, token, first, count] => {
+        ["agents", kind, folder, server, token, first, count] => {
             let (first, count): (usize, usize) = (first.parse()?, count.parse()?);
-            agents::child(folder.as_ref(), server, token, first..first + count)
+            agents::child(kind, folder.as_ref(), server, token, first..first + count)
         }
         _ => bail!("{arguments:?} is no child of this benchmark"),
     }

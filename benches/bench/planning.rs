@@ -58,13 +58,15 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
 
         let remote = folder.join(format!("remote-{devices}.git"));
         Remote::make(&remote, devices)?;
-        let through_git = ["plan-git", &remote.display().to_string(), &count];
-        let mut child = process::Running::start(process::On::Any, &through_git)?;
-        let (cold, one): (Measured, Measured) = (child.answer()?, child.answer()?);
-        drop(child);
-        rows.push(row(&format!("{count} devices, cold, through Git"), &cold, reference, 1000.0));
-        rows.push(row(&format!("{count} devices, commit of one file, through Git"), &one, reference, 100.0));
-        std::fs::remove_dir_all(remote)?;
+        let remote = remote.display().to_string();
+        let run = |case: &str| process::run::<Measured>(&["plan-git", case, &remote, &count]);
+        for (case, what, aim) in [
+            ("clone", "cold, through Git, cloned first", 1000.0),
+            ("restart", "cold, through Git, after a restart", 1000.0),
+            ("one-file", "commit of one file, through Git", 100.0),
+        ] {
+            rows.push(row(&format!("{count} devices, {what}"), &run(case)?, reference, aim));
+        }
     }
     Ok(rows)
 }
@@ -209,17 +211,21 @@ fn snapshot(files: impl IntoIterator<Item = (String, serde_json::Value)>) -> Sna
     snapshot
 }
 
-/// A child that measures the same through a real remote and a real mirror: fetching and reading count too.
-pub fn child_through_git(folder: &Path, devices: usize) -> anyhow::Result<()> {
+/// A child that measures the same through a real remote and a real mirror: fetching and reading count too. The mirror stays for
+/// the next case.
+pub fn child_through_git(case: &str, folder: &Path, devices: usize) -> anyhow::Result<()> {
     let remote = Remote::open(folder)?;
-    let mirror = folder.with_extension("mirror");
-    let mut repo = GitMirror::open(&mirror, RemoteUrl::Local(folder.to_owned()))?;
+    let commits = if case == "one-file" { COMMITS } else { 0 };
+    let mut repo = GitMirror::open(&folder.with_extension("mirror"), RemoteUrl::Local(folder.to_owned()))?;
     let mut plane = Plane::new(devices);
     let mut resolver = Resolver::default();
     let mut watch = Watch::default();
-    for round in 0..=COMMITS {
+    for round in 0..=commits {
         if round > 0 {
             remote.commit([fleet::host_file(round % devices, round)])?;
+        }
+        if round == 1 {
+            watch = Watch::default();
         }
         watch.start();
         let Fetch::Fetched(heads) = repo.fetch(&[fleet::stage()]) else { bail!("the remote brought nothing") };
@@ -230,14 +236,9 @@ pub fn child_through_git(folder: &Path, devices: usize) -> anyhow::Result<()> {
         watch.decided();
         sound(&desired, devices)?;
         plane.settle(&output, if round == 0 { devices } else { 1 })?;
-        if round == 0 || round == COMMITS {
-            let mut measured = std::mem::take(&mut watch).0;
-            measured.peak = peak_mib()?;
-            process::say(&serde_json::to_value(measured)?);
-        }
     }
-    drop(repo);
-    std::fs::remove_dir_all(mirror)?;
+    watch.0.peak = peak_mib()?;
+    process::say(&serde_json::to_value(watch.0)?);
     Ok(())
 }
 

@@ -91,7 +91,7 @@ fn row(what: &str, connections: usize, rate: &Rate) -> Row {
 /// The report of a real agent that settled: what all the others send, too.
 fn real_report(controller: &mut Controller, folder: &Path, number: usize) -> anyhow::Result<String> {
     let folder = folder.join("one-agent");
-    let mut agents = agents::start(&folder, controller, number, 1)?;
+    let mut agents = agents::start(agents::Kind::Whole, &folder, controller, number, 1)?;
     for _ in 0..300 {
         std::thread::sleep(std::time::Duration::from_millis(200));
         let report: anyhow::Result<Value> = controller.process.ask(&format!("report {number}"));
