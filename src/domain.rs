@@ -15,6 +15,7 @@ pub mod ids;
 pub mod manifest;
 pub mod overview;
 pub mod plan;
+pub mod planted;
 pub mod reported;
 pub mod snapshot;
 pub mod spec;

@@ -5,7 +5,7 @@
 use super::fleet;
 use anyhow::Context as _;
 use bellwether::agent::identity::Identity;
-use bellwether::agent::link::{Link, enroll};
+use bellwether::agent::link::{Link, Polled, enroll};
 use bellwether::agent::settings::Settings;
 use bellwether::clock;
 use bellwether::domain::device::action::Action;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-type Lane = Option<Pin<Box<dyn Future<Output = Event> + Send>>>;
+type Lane<T = Event> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// What is under way.
 struct Device {
@@ -29,7 +29,7 @@ struct Device {
     trust: Arc<Trust>,
     engine: FakeEngine,
     os: FakeOs,
-    poll: Lane,
+    poll: Lane<Polled>,
     report: Lane,
     timers: BTreeMap<Timer, Instant>,
 }
@@ -61,15 +61,23 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
             events.extend(device.perform(effects));
         }
         let Device { poll, report, timers, .. } = &mut device;
-        events.push(tokio::select! {
+        let event = tokio::select! {
             () = &mut stop => return Ok(()),
-            event = answer(poll) => event,
+            Polled { recorded, answer } = answer(poll) => {
+                events.push(answer);
+                match recorded {
+                    // Goes before the answer: the list is taken from its end.
+                    Some(recorded) => Event::Recorded(recorded),
+                    None => continue,
+                }
+            }
             event = answer(report) => event,
             timer = due(timers) => {
                 timers.remove(&timer);
                 Event::TimerDue(timer)
             }
-        });
+        };
+        events.push(event);
     }
 }
 
@@ -111,12 +119,12 @@ impl Device {
     }
 }
 
-async fn answer(lane: &mut Lane) -> Event {
+async fn answer<T>(lane: &mut Lane<T>) -> T {
     match lane {
         Some(future) => {
-            let event = future.await;
+            let ended = future.await;
             *lane = None;
-            event
+            ended
         }
         None => pending().await,
     }

@@ -5,10 +5,10 @@ use crate::clock;
 use crate::domain::device::action::Failure;
 use crate::domain::device::machine::Event;
 use crate::domain::enrollment::JoinToken;
-use crate::domain::reported::Report;
+use crate::domain::reported::{Report, ReportId};
 use crate::domain::time::Timestamp;
 use crate::protocol::v1::envelope::{self, MAX_ENVELOPE_BYTES, Trust};
-use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody};
+use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody, RECORDED_HEADER};
 use crate::trust;
 use reqwest::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
@@ -107,6 +107,15 @@ impl LinkError {
     }
 }
 
+/// What a poll came to.
+#[derive(Debug)]
+pub struct Polled {
+    /// The newest report that the controller has, if it said so.
+    pub recorded: Option<ReportId>,
+    /// The answer.
+    pub answer: Event,
+}
+
 impl Link {
     /// The link of a device that belongs to a fleet.
     pub fn of(identity: &Identity) -> Result<Self, LinkError> {
@@ -132,11 +141,12 @@ impl Link {
     }
 
     /// Asks for news.
-    pub async fn poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Event {
-        self.try_poll(trust, etag, wait_secs).await.unwrap_or_else(Event::from)
+    pub async fn poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Polled {
+        let failed = |error| Polled { recorded: None, answer: Event::from(error) };
+        self.try_poll(trust, etag, wait_secs).await.unwrap_or_else(failed)
     }
 
-    async fn try_poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Result<Event, LinkError> {
+    async fn try_poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Result<Polled, LinkError> {
         let mut request = self
             .client
             .get(format!("{}/v1/assignment?wait={wait_secs}", self.server))
@@ -146,22 +156,24 @@ impl Link {
             request = request.header(IF_NONE_MATCH, format!("\"{etag}\""));
         }
         let answer = request.send().await.map_err(unreachable_because)?;
-        match answer.status() {
-            StatusCode::NOT_MODIFIED => Ok(Event::NotModified),
-            StatusCode::NO_CONTENT => Ok(Event::NothingAssigned),
+        let recorded = answer.headers().get(RECORDED_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let answer = match answer.status() {
+            StatusCode::NOT_MODIFIED => Event::NotModified,
+            StatusCode::NO_CONTENT => Event::NothingAssigned,
             StatusCode::OK => {
                 let tag = answer.headers().get(ETAG).cloned();
                 let bytes = body(answer, MAX_ENVELOPE_BYTES).await?;
                 let now = clock::now();
                 let clock = (now >= EARLIEST_PLAUSIBLE).then_some(now);
                 tracing::debug!(etag = ?tag, bytes = bytes.len(), "an assignment was offered");
-                Ok(match envelope::offer(&bytes, trust, clock) {
+                match envelope::offer(&bytes, trust, clock) {
                     Ok(held) => Event::Offered(Box::new(held)),
                     Err(refusal) => Event::Refused(refusal),
-                })
+                }
             }
-            _ => Err(refused(answer).await),
-        }
+            _ => return Err(refused(answer).await),
+        };
+        Ok(Polled { recorded, answer })
     }
 
     /// Sends a report.

@@ -2,7 +2,7 @@
 
 use super::enrolling::chain;
 use super::ledger::LedgerFile;
-use super::link::Link;
+use super::link::{Link, Polled};
 use crate::clock;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::ledger::Ledger;
@@ -37,13 +37,13 @@ pub(super) struct Parts {
     pub(super) trust: Arc<Trust>,
 }
 
-type Lane = Pin<Box<dyn Future<Output = Event> + Send>>;
+type Lane<T = Event> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What is under way.
 #[derive(Default)]
 struct Lanes {
     work: Option<Lane>,
-    poll: Option<Lane>,
+    poll: Option<Lane<Polled>>,
     report: Option<Lane>,
     timers: BTreeMap<Timer, Instant>,
 }
@@ -87,7 +87,14 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
             }
             () = at(deadline) => return,
             event = next_of(&mut lanes.work) => event,
-            event = next_of(&mut lanes.poll) => event,
+            Polled { recorded, answer } = next_of(&mut lanes.poll) => {
+                queue.push(answer);
+                match recorded {
+                    // Goes before the answer: the queue is taken from its end.
+                    Some(recorded) => Event::Recorded(recorded),
+                    None => continue,
+                }
+            }
             event = next_of(&mut lanes.report) => event,
             timer = next_timer(&lanes.timers) => {
                 lanes.timers.remove(&timer);
@@ -187,13 +194,13 @@ fn timed_out(limit: Duration) -> Failure {
     Failure { reason: "TimedOut", message: format!("no answer within {} seconds", limit.as_secs()) }
 }
 
-/// The next event of a lane; never, if nothing is under way.
-async fn next_of(lane: &mut Option<Lane>) -> Event {
+/// What a lane comes to; never, if nothing is under way.
+async fn next_of<T>(lane: &mut Option<Lane<T>>) -> T {
     match lane {
         Some(future) => {
-            let event = future.await;
+            let ended = future.await;
             *lane = None;
-            event
+            ended
         }
         None => pending().await,
     }
@@ -243,7 +250,8 @@ fn log_event(event: &Event) {
                 tracing::warn!(%failure, "the OS updater could not be looked at");
             }
         }
-        Event::NotModified
+        Event::Recorded(_)
+        | Event::NotModified
         | Event::NothingAssigned
         | Event::Done
         | Event::Persisted

@@ -2,8 +2,9 @@
 
 use crate::domain::assignment::Assignment;
 use crate::domain::digest::Digest;
-use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus};
+use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus, Reported};
 use crate::domain::ids::DeviceId;
+use crate::domain::reported::ReportId;
 use crate::domain::time::Timestamp;
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct Slot {
     /// Wakes its polls.
     pub news: Notify,
     last_seen_millis: AtomicI64,
+    /// The newest report that is durable.
+    recorded: ArcSwapOption<ReportId>,
 }
 
 impl Slot {
@@ -30,12 +33,22 @@ impl Slot {
             assignment: ArcSwapOption::empty(),
             news: Notify::new(),
             last_seen_millis: AtomicI64::new(i64::MIN),
+            recorded: ArcSwapOption::empty(),
         }
     }
 
     /// Notes that the device was here.
     pub fn seen(&self, now: Timestamp) {
         self.last_seen_millis.fetch_max(now.millis(), Ordering::Relaxed);
+    }
+
+    /// The newest report that is durable.
+    pub fn recorded(&self) -> ReportId {
+        self.recorded.load().as_deref().copied().unwrap_or_default()
+    }
+
+    fn has_recorded(&self, reported: Option<&Reported>) {
+        self.recorded.store(reported.map(|reported| Arc::new(reported.freshness.newest())));
     }
 
     /// When the device was last here.
@@ -88,6 +101,7 @@ impl Published {
             slot.assignment.store(record.assignment.clone());
             if let Some(reported) = &record.reported {
                 slot.seen(reported.received_at);
+                slot.has_recorded(Some(reported));
             }
             if let Some(identity) = &record.identity {
                 tables.know(device, identity);
@@ -111,6 +125,8 @@ impl Published {
                         tables.know(device, identity);
                         woken.push(tables.slot(device));
                     }
+                    Change::Reported(device, reported) => tables.slot(device).has_recorded(Some(reported)),
+                    Change::Unreported(device) => tables.slot(device).has_recorded(None),
                     Change::Forget(device) => tables.forget(device),
                     _ => {}
                 }

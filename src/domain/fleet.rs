@@ -39,6 +39,8 @@ pub struct FleetState {
     pub quarantined: Vec<Quarantined>,
 }
 
+/// The reason of the conflict of a device with whose identity two agents report.
+pub const CLONE: &str = "Clone";
 /// The reason of the conflict of a device whose record could not be read.
 pub const POISONED: &str = "PoisonedRecord";
 
@@ -133,7 +135,7 @@ fn is_zero(value: &u32) -> bool {
 pub struct Conflict {
     /// Since when.
     pub since: Timestamp,
-    /// One word: `DeviceAhead`, `NewerEpoch`, `Clone`, [`POISONED`].
+    /// One word: `DeviceAhead`, `NewerEpoch`, [`CLONE`], [`POISONED`].
     pub reason: String,
     /// One sentence.
     pub message: String,
@@ -375,6 +377,8 @@ pub enum Change {
     Assignment(Arc<Assignment>),
     /// What a device said.
     Reported(DeviceId, Arc<Reported>),
+    /// What a device said does not count any more: from now on something else may speak in its name.
+    Unreported(DeviceId),
     /// A device is forgotten altogether: only a rejected or pending one that nothing was ever assigned to.
     Forget(DeviceId),
     /// What is remembered of a stage.
@@ -416,6 +420,11 @@ impl FleetState {
                 }
                 Change::Reported(device, reported) => {
                     self.devices.entry(device).or_default().reported = Some(reported);
+                }
+                Change::Unreported(device) => {
+                    if let Some(record) = self.devices.get_mut(&device) {
+                        record.reported = None;
+                    }
                 }
                 Change::Forget(device) => {
                     self.devices.remove(&device);

@@ -5,6 +5,7 @@ use super::condition::Condition;
 use super::device::canonical::{CanonicalService, ImageDefaults};
 use super::digest::Digest;
 use super::ids::{AppName, ServiceName, StageName, Version, VolumeName};
+use super::planted::{Bug, planted};
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,6 +175,42 @@ pub struct Freshness {
     pub earlier: Vec<String>,
 }
 
+/// Names a report of a device: the agent's start and the report's number in it. `0.0` is none. Written `start.seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReportId {
+    /// The agent's start.
+    pub start: u64,
+    /// The report of that start.
+    pub seq: u64,
+}
+
+/// The text is not a [`ReportId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a report is named by two numbers with a dot between them")]
+pub struct ReportIdError;
+
+impl Freshness {
+    /// The newest report.
+    pub fn newest(&self) -> ReportId {
+        ReportId { start: self.start, seq: self.seq }
+    }
+}
+
+impl std::fmt::Display for ReportId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.start, self.seq)
+    }
+}
+
+impl std::str::FromStr for ReportId {
+    type Err = ReportIdError;
+    fn from_str(text: &str) -> Result<Self, ReportIdError> {
+        let (start, seq) = text.split_once('.').ok_or(ReportIdError)?;
+        let number = |text: &str| text.parse().map_err(|_| ReportIdError);
+        Ok(Self { start: number(start)?, seq: number(seq)? })
+    }
+}
+
 /// Whether a report counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -192,6 +229,9 @@ pub enum Admission {
 pub fn admit(known: Option<&Freshness>, start: u64, start_id: &str, seq: u64) -> Admission {
     let fresh = |earlier| Admission::Newer(Freshness { start, start_id: start_id.to_owned(), seq, earlier });
     let Some(known) = known else { return fresh(Vec::new()) };
+    if planted(Bug::TrustStaleReports) {
+        return fresh(known.earlier.clone());
+    }
     if known.start_id == start_id {
         return match (start, seq).cmp(&(known.start, known.seq)) {
             std::cmp::Ordering::Greater => fresh(known.earlier.clone()),

@@ -9,10 +9,10 @@ use crate::controller::published::Slot;
 use crate::domain::digest::hex;
 use crate::domain::reported::Report;
 use crate::protocol::v1::envelope::{Statement, sign};
-use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, MAX_WAIT_SECS, ReportAnswer};
+use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, MAX_WAIT_SECS, RECORDED_HEADER, ReportAnswer};
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -50,6 +50,12 @@ pub async fn assignment(
     Asked(Wait { wait }): Asked<Wait>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
+    let answer = answer_poll(&server, &slot, wait, &headers).await?;
+    let recorded = slot.recorded().to_string();
+    Ok(([(HeaderName::from_static(RECORDED_HEADER), recorded)], answer).into_response())
+}
+
+async fn answer_poll(server: &Shared, slot: &Arc<Slot>, wait: u64, headers: &HeaderMap) -> Result<Response, Refused> {
     slot.seen(clock::now());
     let known =
         headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(|tag| tag.trim_matches('"'));
@@ -57,7 +63,7 @@ pub async fn assignment(
     tokio::pin!(news);
     // Listen before looking, so that nothing published in between is missed.
     news.as_mut().enable();
-    if let Some(response) = fresh(&server, &slot, known) {
+    if let Some(response) = fresh(server, slot, known) {
         return Ok(response);
     }
     if wait > 0 {
@@ -69,7 +75,7 @@ pub async fn assignment(
             () = tokio::time::sleep(longest) => {}
         }
         slot.seen(clock::now());
-        if let Some(response) = fresh(&server, &slot, known) {
+        if let Some(response) = fresh(server, slot, known) {
             return Ok(response);
         }
     }

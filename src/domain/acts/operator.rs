@@ -2,8 +2,8 @@
 
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{
-    Approval, Change, Control, Event, FleetState, Hold, HoldScope, Identity, IdentityStatus, TokenBound, TokenRecord,
-    WaitingFor,
+    Approval, CLONE, Change, Control, Event, FleetState, Hold, HoldScope, Identity, IdentityStatus, TokenBound,
+    TokenRecord, WaitingFor,
 };
 use crate::domain::ids::{Actor, DeviceId, StageName};
 use crate::domain::time::Timestamp;
@@ -110,6 +110,7 @@ pub fn approve_device(state: &FleetState, device: &DeviceId, acting: &Acting) ->
         (None, IdentityStatus::Pending | IdentityStatus::Rejected) => identity.key_hash,
         (None, IdentityStatus::Enrolled) => return Err(ActError::NotPending(device.clone())),
     };
+    let replaced = identity.contender.is_some();
     let approved = Identity {
         key_hash,
         status: IdentityStatus::Enrolled,
@@ -118,10 +119,13 @@ pub fn approve_device(state: &FleetState, device: &DeviceId, acting: &Acting) ->
         contender: None,
         attributes: identity.attributes.clone(),
     };
-    Ok(vec![
-        Change::Identity(device.clone(), Arc::new(approved)),
-        acting.event("Enrolled", device, "approved by a person".to_owned()),
-    ])
+    let mut changes = vec![Change::Identity(device.clone(), Arc::new(approved))];
+    if replaced {
+        // Other hardware counts its starts from the beginning: by what the old one said, all its reports would be stale.
+        changes.push(Change::Unreported(device.clone()));
+    }
+    changes.push(acting.event("Enrolled", device, "approved by a person".to_owned()));
+    Ok(changes)
 }
 
 /// Turns a waiting device away. An enrolled device only loses the second key that asked for its name.
@@ -185,6 +189,10 @@ pub fn resume(state: &FleetState, scope: &HoldScope, acting: &Acting) -> Result<
         let floor = record.control.floor.max(conflict.device.map(|mark| mark.order));
         let control = Control { conflict: None, reissues: 0, floor, ..Control::clone(&record.control) };
         changes.push(Change::Control(device.clone(), Arc::new(control)));
+        if conflict.reason == CLONE {
+            // Which of the two agents goes on is not known: whichever reports next.
+            changes.push(Change::Unreported(device.clone()));
+        }
     }
     if changes.is_empty() {
         return Err(ActError::NotHeld(scope.clone()));

@@ -1,6 +1,6 @@
 //! A device reports.
 
-use crate::domain::fleet::{Change, Conflict, Control, Event, FleetState, Reported};
+use crate::domain::fleet::{CLONE, Change, Conflict, Control, Event, FleetState, Reported};
 use crate::domain::ids::DeviceId;
 use crate::domain::plan::pass::controller;
 use crate::domain::reported::{Admission, MAX_FOUND, Report, admit};
@@ -59,7 +59,7 @@ pub fn report(state: &FleetState, device: &DeviceId, report: Report, now: Timest
             }
             let message = "two agents report with this device's identity".to_owned();
             let conflict =
-                Conflict { since: now, reason: "Clone".to_owned(), message: message.clone(), device: report.observed };
+                Conflict { since: now, reason: CLONE.to_owned(), message: message.clone(), device: report.observed };
             Ok(Recorded::Newer(vec![
                 Change::Control(
                     device.clone(),

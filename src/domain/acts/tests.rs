@@ -223,6 +223,42 @@ fn replayed_and_reordered_reports_are_stale_and_a_clone_is_noticed() {
     assert_eq!(hear(&[(1, 'g', 1)]), "refused");
 }
 
+/// A state in which device `a` is enrolled with key 1 and has reported so.
+fn heard(start: u64, start_id: char, seq: u64) -> FleetState {
+    let mut state = FleetState::default();
+    told(&mut state, &ask("a", 1, None), NOW);
+    state.apply(&approve_device(&state, &device("a"), &acting()).unwrap());
+    assert_eq!(hear_in(&mut state, start, start_id, seq), "newer");
+    state
+}
+
+fn hear_in(state: &mut FleetState, start: u64, start_id: char, seq: u64) -> &'static str {
+    match report(state, &device("a"), said(start, start_id, seq), NOW).unwrap() {
+        Recorded::Stale => "stale",
+        Recorded::Newer(changes) => {
+            state.apply(&changes);
+            if state.devices["a"].control.conflict.is_some() { "conflict" } else { "newer" }
+        }
+    }
+}
+
+#[test]
+fn other_hardware_that_a_person_approved_is_heard_from_its_first_report_on() {
+    let mut state = heard(5, 'a', 3);
+    told(&mut state, &ask("a", 2, None), NOW);
+    state.apply(&approve_device(&state, &device("a"), &acting()).unwrap());
+    assert_eq!(hear_in(&mut state, 1, 'b', 1), "newer");
+    assert_eq!(hear_in(&mut state, 1, 'b', 1), "stale");
+}
+
+#[test]
+fn after_a_person_has_looked_at_a_clone_whoever_reports_next_goes_on() {
+    let mut state = heard(5, 'a', 3);
+    assert_eq!(hear_in(&mut state, 5, 'b', 1), "conflict");
+    state.apply(&resume(&state, &HoldScope::Device(device("a")), &acting()).unwrap());
+    assert_eq!(hear_in(&mut state, 5, 'b', 2), "newer");
+}
+
 #[test]
 fn a_report_beyond_its_bounds_is_refused_whole() {
     let mut long = said(1, 'a', 1);

@@ -34,7 +34,7 @@ use super::ledger::{Held, Ledger};
 use super::steps::Observed;
 use crate::domain::drift::Difference;
 use crate::domain::ids::{DeviceId, StageName};
-use crate::domain::reported::{Found, ObservedOs, Phase, Refusal, Report};
+use crate::domain::reported::{Found, ObservedOs, Phase, Refusal, Report, ReportId};
 use crate::domain::time::Timestamp;
 use conditions::Conditions;
 use link::Link;
@@ -86,6 +86,8 @@ pub enum Event {
     Offered(Box<Held>),
     /// The controller offered something that was not believed.
     Refused(Refusal),
+    /// Comes before an answer to a poll: the newest report that the controller has.
+    Recorded(ReportId),
     /// The controller has nothing newer than the entity tag that the poll carried.
     NotModified,
     /// The controller has nothing for this device.
@@ -268,6 +270,7 @@ impl Machine {
         match event {
             Event::Offered(held) => self.offered(*held, now, &mut effects),
             Event::Refused(refusal) => self.refuse(refusal, now, &mut effects),
+            Event::Recorded(newest) => self.reporting.recorded(newest),
             Event::NotModified => self.not_modified(now, &mut effects),
             Event::NothingAssigned => self.nothing_assigned(now, &mut effects),
             Event::LinkFailed { failure: _, retry_after_secs } => self.link_failed(retry_after_secs, &mut effects),

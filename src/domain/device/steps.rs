@@ -8,6 +8,7 @@ use super::action::{Action, Why};
 use super::canonical::{canonical, differences};
 use crate::domain::drift::{Difference, Layer, app_differences, needs_network, wrong_state};
 use crate::domain::ids::{AppName, ServiceName};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::reported::{ObservedApp, ObservedOs, ObservedService, Presence, ServiceState};
 use crate::domain::spec::{AppSpec, DeviceSpec, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,7 +122,7 @@ enum Need {
 fn need(wanted: &ServiceSpec, found: Option<&ObservedService>) -> Need {
     let Some(found) = found else { return Need::Create };
     let fields = differences(&canonical(wanted, &found.image_defaults), &found.content);
-    if !fields.is_empty() {
+    if !fields.is_empty() || planted(Bug::RecreateAlways) {
         return Need::Replace(Why::Differs(fields.into_iter().map(|one| one.field).collect()));
     }
     if wrong_state(wanted, found.state).is_none() {

@@ -8,7 +8,9 @@ use crate::domain::fleet::{
 use crate::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
 use crate::domain::plan::ownership::{claims, claims_listed};
 use crate::domain::plan::policy::StagePolicy;
+use crate::domain::planted::{Bug, planted};
 use crate::domain::snapshot::Head;
+use crate::domain::spec::SealedSpec;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,27 +135,42 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
             excluded.insert(device.clone(), problem);
             continue;
         };
-        let from = assignment.map(|assignment| assignment.spec.digest);
-        if from == Some(spec.digest) {
-            continue;
-        }
-        let action = if from.is_some() { Action::Retarget } else { Action::Assign };
-        changes.push(PlannedChange { device: device.clone(), action, from, to: Some(spec.digest) });
+        changes.extend(content_change(device, record, spec));
     }
     for (device, record) in claimed_before(state, stage) {
         let record = Some(record);
-        if claims(stage, Some(&candidate.desired), device, record) || claimed_by(&others, device) {
+        if claims(stage, Some(&candidate.desired), device, record) {
             continue;
         }
-        let action = if candidate.desired.devices.contains_key(device) { Action::LetGo } else { Action::Unmanage };
-        let from = record.and_then(|record| record.assignment.as_ref()).map(|assignment| assignment.spec.digest);
-        changes.push(PlannedChange { device: device.clone(), action, from, to: None });
+        let Some(next) = others.iter().rev().find(|name| claimed_by(&[**name], device)) else {
+            let action = if candidate.desired.devices.contains_key(device) { Action::LetGo } else { Action::Unmanage };
+            let from = assigned_digest(record);
+            changes.push(PlannedChange { device: device.clone(), action, from, to: None });
+            continue;
+        };
+        // Handing a device to another stage changes its content too, and it is this commit that does it.
+        let theirs = accepted.get(*next).and_then(|desired| desired.devices.get(device)?.spec.as_ref());
+        if let Some(spec) = theirs.filter(|_| !gated_more.contains(next)) {
+            changes.extend(content_change(device, record, spec));
+        }
     }
     changes.sort_by(|a, b| a.device.cmp(&b.device));
 
     let held = held_reasons(input, &changes, claimed, taken);
     let digest = plan_digest(stage, &candidate.head.tree, &changes);
     StagePlan { stage: stage.clone(), tree: candidate.head.tree.clone(), changes, excluded, claimed, held, digest }
+}
+
+/// What changes if a device is to have this content; `None` if it has it.
+fn content_change(device: &DeviceId, record: Option<&DeviceRecord>, spec: &SealedSpec) -> Option<PlannedChange> {
+    let from = assigned_digest(record);
+    let action = if from.is_some() { Action::Retarget } else { Action::Assign };
+    let change = PlannedChange { device: device.clone(), action, from, to: Some(spec.digest) };
+    (from != change.to).then_some(change)
+}
+
+fn assigned_digest(record: Option<&DeviceRecord>) -> Option<Digest> {
+    Some(record?.assignment.as_ref()?.spec.digest)
 }
 
 fn claimed_before<'a>(
@@ -178,17 +195,19 @@ fn held_reasons(input: &PlanInput<'_>, changes: &[PlannedChange], claimed: usize
     let record = state.stages.get(&policy.name);
     let accepted = record.and_then(|record| record.accepted.as_ref());
     let mut reasons = Vec::new();
-    if let (Some(accepted), Lineage::Rewrites) = (accepted, candidate.lineage) {
+    if let (Some(accepted), Lineage::Rewrites) = (accepted, candidate.lineage)
+        && !planted(Bug::IgnoreRewrites)
+    {
         reasons.push(HeldReason::HistoryRewritten { accepted: accepted.clone() });
     }
     if accepted.is_none() && taken > 0 {
         reasons.push(HeldReason::NewStage { taken });
     }
     if let Some(record) = record {
-        let unmanaged = unmanaged_after(record, candidate, changes);
+        let unmanaged = unmanaged_after(input, record, changes);
         let before = claimed_before(state, &policy.name).count();
         let allowed = policy.deletion_budget.of(record.baseline.max(before));
-        let releases = released(changes).next().is_some();
+        let releases = released(changes).next().is_some() && !planted(Bug::IgnoreDeletionBudget);
         if releases && unmanaged.len() > allowed {
             reasons.push(HeldReason::DeletionBudget { unmanaged: unmanaged.len(), allowed });
         }
@@ -198,18 +217,25 @@ fn held_reasons(input: &PlanInput<'_>, changes: &[PlannedChange], claimed: usize
     }
     let retargeted = changes.iter().filter(|change| change.action == Action::Retarget).count();
     let allowed = policy.unstaged_allowed(claimed, candidate.desired.limits);
-    if retargeted > allowed {
+    if retargeted > allowed && !planted(Bug::IgnoreBlastRadius) {
         reasons.push(HeldReason::BlastRadius { retargeted, allowed });
     }
     reasons
 }
 
-/// Devices that are unmanaged since the last approval once the candidate counts. One that is claimed again is forgiven.
-fn unmanaged_after(record: &StageRecord, candidate: &Candidate, changes: &[PlannedChange]) -> BTreeSet<DeviceId> {
-    let listed_again = |device: &DeviceId| {
-        candidate.desired.devices.contains_key(device) && !released(changes).any(|one| one == device)
+/// Devices that are let go since the last approval once the candidate counts. One that a stage claims again is forgiven; one that
+/// is only listed is not, or a stage could be emptied one device and two commits at a time.
+fn unmanaged_after(input: &PlanInput<'_>, record: &StageRecord, changes: &[PlannedChange]) -> BTreeSet<DeviceId> {
+    let PlanInput { policy, stages, state, accepted, candidate } = *input;
+    let claimed_again = |device: &DeviceId| {
+        stages.iter().map(|one| &one.name).any(|name| {
+            let others = accepted.get(name).map(Arc::as_ref);
+            let desired = if *name == policy.name { Some(candidate.desired.as_ref()) } else { others };
+            claims(name, desired, device, state.devices.get(device))
+        })
     };
-    let mut all: BTreeSet<DeviceId> = record.unmanaged.iter().filter(|device| !listed_again(device)).cloned().collect();
+    let mut all: BTreeSet<DeviceId> =
+        record.unmanaged.iter().filter(|device| !claimed_again(device)).cloned().collect();
     all.extend(released(changes).cloned());
     all
 }
@@ -260,7 +286,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp) -> Judgement {
         record.waiting = Some(Waiting { commit, tree, since, why });
         Judgement::Waits { record }
     };
-    if let Some(finding) = candidate.desired.rejection() {
+    if let Some(finding) = candidate.desired.rejection().filter(|_| !planted(Bug::AcceptBroken)) {
         let message = format!("{}: {}", finding.place, finding.message);
         return wait(record, WaitingFor::Repair { message });
     }
@@ -276,7 +302,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp) -> Judgement {
         return wait(record, why);
     }
     let approval = approval.filter(|_| !plan.held.is_empty()).map(|approval| (plan.digest, approval.clone()));
-    let unmanaged = unmanaged_after(&record, candidate, &plan.changes);
+    let unmanaged = unmanaged_after(input, &record, &plan.changes);
     record.accepted = Some(candidate.head.commit.clone());
     record.waiting = None;
     if approval.is_some() {

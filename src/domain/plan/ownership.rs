@@ -4,6 +4,7 @@ use crate::domain::desired::{Branch, Desired};
 use crate::domain::fleet::DeviceRecord;
 use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::plan::policy::StagePolicy;
+use crate::domain::planted::{Bug, planted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 /// the last claim stands.
 pub fn claims(stage: &StageName, desired: Option<&Desired>, device: &DeviceId, record: Option<&DeviceRecord>) -> bool {
     match desired {
-        None => last_claim(stage, record),
+        None => last_claim(stage, record) && !planted(Bug::UnreadMeansEmpty),
         Some(desired) => desired.devices.get(device).is_some_and(|listed| claims_listed(stage, &listed.branch, record)),
     }
 }
@@ -33,7 +34,7 @@ pub fn claims_listed(stage: &StageName, branch: &Branch, record: Option<&DeviceR
                     .is_some_and(|reported| reported.report.branch.as_ref() == Some(stage))
         }
         Branch::Unset => false,
-        Branch::Unknown => last_claim(stage, record),
+        Branch::Unknown => last_claim(stage, record) && !planted(Bug::UnknownMeansReleased),
     }
 }
 
@@ -41,6 +42,9 @@ pub fn claims_listed(stage: &StageName, branch: &Branch, record: Option<&DeviceR
 ///
 /// `stages` are in order from least to most gated. Claims of stages that are no longer configured do not count.
 pub fn owner<'a>(stages: &'a [StagePolicy], claims: &BTreeSet<StageName>) -> Option<&'a StageName> {
+    if planted(Bug::OwnerLeastGated) {
+        return stages.iter().map(|stage| &stage.name).find(|stage| claims.contains(*stage));
+    }
     stages.iter().rev().map(|stage| &stage.name).find(|stage| claims.contains(*stage))
 }
 

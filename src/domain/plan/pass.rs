@@ -9,6 +9,7 @@ use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, judge};
 use crate::domain::plan::ownership::{claims, owner};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::plan::recovery::{Recovery, recover};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::spec::SealedSpec;
 use crate::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,7 @@ impl PassInput<'_> {
     pub fn accepted(&self, stage: &StageName) -> Option<&Arc<Desired>> {
         let commit = self.state.stages.get(stage)?.accepted.as_ref()?;
         let view = self.views.get(stage)?;
-        let accepted = view.accepted.as_ref().filter(|meaning| meaning.commit == *commit);
+        let accepted = view.accepted.as_ref().filter(|meaning| meaning.commit == *commit || planted(Bug::UseLateViews));
         let candidate = view.candidate.as_ref().filter(|candidate| candidate.head.commit == *commit);
         accepted.map(|meaning| &meaning.desired).or(candidate.map(|candidate| &candidate.desired))
     }
@@ -284,7 +285,12 @@ fn decide_device(
         }
     }
 
-    let owner = owner(stages, &control.claims);
+    let mut owner = owner(stages, &control.claims);
+    if planted(Bug::AssignUnclaimed) && owner.is_none() {
+        let lists =
+            |stage: &&StageName| accepted.get(*stage).is_some_and(|desired| desired.devices.contains_key(device));
+        owner = stages.iter().map(|policy| &policy.name).find(lists);
+    }
     let wanted = owner.and_then(|stage| {
         let commit = commits.get(stage)?;
         let listed = accepted.get(stage)?.devices.get(device)?;
@@ -301,7 +307,7 @@ fn decide_device(
             rollout: None,
             assigned_at: now,
         });
-    if control != *record.control {
+    if control != *record.control || planted(Bug::WriteAlways) {
         output.changes.push(Change::Control(device.clone(), Arc::new(control)));
     }
     if let Some(assignment) = assignment {
@@ -338,6 +344,7 @@ fn next_content(
 pub fn is_enrolled(record: &DeviceRecord) -> bool {
     use crate::domain::fleet::IdentityStatus;
     record.identity.as_ref().is_some_and(|identity| match identity.status {
+        _ if planted(Bug::AssignStrangers) => true,
         IdentityStatus::Enrolled => true,
         IdentityStatus::Pending | IdentityStatus::Rejected => false,
     })
@@ -356,6 +363,9 @@ pub fn hold_on(
         stage.map(|stage| HoldScope::Stage(stage.clone())),
         Some(HoldScope::Fleet),
     ];
+    if planted(Bug::IgnoreHolds) {
+        return None;
+    }
     for scope in scopes.into_iter().flatten() {
         if let Some(hold) = state.holds.get(&scope).filter(|hold| hold.holds(now)) {
             let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
@@ -375,6 +385,7 @@ fn next_order(state: &FleetState, record: &DeviceRecord, control: &Control) -> O
     let known = record.assignment.as_ref().map(|assignment| assignment.order).max(control.floor);
     match known {
         None => Order { epoch: state.epoch(), generation: Generation::FIRST },
+        Some(known) if planted(Bug::ReuseGeneration) => known,
         // The generation goes on counting in a new epoch, so that it only ever grows.
         Some(known) => Order { epoch: state.epoch().max(known.epoch), generation: known.generation.next() },
     }

@@ -7,6 +7,7 @@
 use crate::domain::assignment::{Assignment, Mark};
 use crate::domain::fleet::{Conflict, Control};
 use crate::domain::generation::{Epoch, Order};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::time::Timestamp;
 
 /// The largest lead that is believed. A device that lost its mind, or lies, must not push the counter far.
@@ -48,13 +49,15 @@ pub fn recover(
         Some(assignment) => observed.order >= assignment.order,
         None => control.floor.is_none_or(|floor| observed.order > floor),
     };
-    if !ahead {
+    if !ahead || planted(Bug::NeverRecover) {
         return Recovery::None;
     }
     let conflict = |reason: &str, message: String| {
         Recovery::Conflict(Conflict { since: now, reason: reason.to_owned(), message, device: Some(*observed) })
     };
-    if observed.order.epoch > epoch {
+    // What a person believed once is not asked again.
+    let believed = control.floor.is_some_and(|floor| floor >= observed.order);
+    if observed.order.epoch > epoch && !believed {
         return conflict(
             "NewerEpoch",
             format!(

@@ -359,6 +359,41 @@ fn deleting_a_line_leaves_the_device_running() {
 }
 
 #[test]
+fn a_device_that_is_only_listed_stays_in_the_budget() {
+    let mut world = World::with_devices("a b c d");
+    world.push("production", 1, "a:production:v1 b:production:v1 c:production:v1 d:production:v1");
+    assert_snapshot!(world.push("production", 2, "a:production:v1 b:production:v1 c:production:v1 d:main:v1"), @r"
+    accept production 0002
+    control d claims []
+    ");
+    // Otherwise a stage could be emptied by letting go first and deleting the line afterwards.
+    assert_snapshot!(world.push("production", 3, "a:production:v1 b:production:v1 c:main:v1 d:main:v1"), @"hold production: 2 devices would be unmanaged since the last approval; 1 may be");
+    // Once a stage claims it, it is not lost any more.
+    world.push("main", 4, "d:main:v1");
+    world.approve("main");
+    assert_snapshot!(world.push("production", 5, "a:production:v1 b:production:v1 c:main:v1 d:main:v1"), @r"
+    accept production 0005
+    control c claims []
+    ");
+}
+
+#[test]
+fn handing_devices_to_another_stage_counts_as_changing_them() {
+    let all = |stage: &str, version: &str| -> String {
+        (0..6).map(|number| format!("k{number}:{stage}:{version} ")).collect()
+    };
+    let mut world = World::with_devices("k0 k1 k2 k3 k4 k5 z");
+    world.push("production", 1, &format!("z:production:v1 {}", all("production", "v1")));
+    world.push("main", 2, &all("main", "v2"));
+    assert_snapshot!(world.push("production", 3, &format!("z:production:v1 {}", all("main", "v2"))), @"hold production: 6 devices would get other content at once; 5 may without a rollout");
+    // With the content that they have already, nothing changes for them.
+    world.push("main", 4, &all("main", "v1"));
+    world.push("production", 5, &format!("z:production:v1 {}", all("main", "v1")));
+    assert_eq!(world.place("k5"), "1.1 v1 from production");
+    assert_eq!(world.state.stages["production"].waiting, None);
+}
+
+#[test]
 fn unmanaging_a_whole_stage_is_held_until_exactly_that_is_approved() {
     let mut world = World::with_devices("a");
     world.push("production", 1, "a:production:v1");
@@ -566,6 +601,22 @@ fn a_device_that_stays_ahead_or_is_far_ahead_is_left_to_a_person() {
     control far claims [production] floor 1.20000
     assign far 1.20001 v1 from production
     ");
+}
+
+#[test]
+fn a_newer_epoch_that_a_person_believed_is_not_asked_again() {
+    let mut world = World::with_devices("a");
+    world.push("production", 1, "a:production:v1");
+    let order = Order { epoch: Epoch::new(2).unwrap(), generation: Generation::new(7).unwrap() };
+    world.report_with("a", |report| report.observed = Some(Mark { order, digest: content("v0").digest }));
+    assert_snapshot!(world.pass(), @"control a claims [production] conflict: the device has an assignment of epoch 2, this controller is in epoch 1");
+    let resumed = resume(&world.state, &HoldScope::Device(device("a")), &world.acting()).unwrap();
+    world.state.apply(&resumed);
+    assert_snapshot!(world.pass(), @r"
+    control a claims [production] floor 2.7
+    assign a 2.8 v1 from production
+    ");
+    assert_eq!(world.pass(), "nothing");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::domain::device::ledger::Held;
 use crate::domain::digest::{Digest, hex};
 use crate::domain::generation::{Attempt, Epoch, Generation, Order};
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::reported::Refusal;
 use crate::domain::spec::{SealedSpec, SpecError};
 use crate::domain::time::Timestamp;
@@ -237,14 +238,14 @@ pub fn verify(
             .and_then(|bytes| Signature::from_slice(&bytes).ok())
             .is_some_and(|signature| trust.key.verify_strict(&signed, &signature).is_ok())
     });
-    if !fits {
+    if !fits && !planted(Bug::BelieveAnySignature) {
         return Err(EnvelopeError::BadSignature);
     }
     let statement: Statement = serde_json::from_slice(&payload).map_err(|error| malformed(error.to_string()))?;
     if statement.fleet != trust.fleet {
         return Err(EnvelopeError::WrongFleet { found: statement.fleet, wanted: trust.fleet.clone() });
     }
-    if statement.device != trust.device {
+    if statement.device != trust.device && !planted(Bug::BelieveAnyDevice) {
         return Err(EnvelopeError::WrongDevice { found: statement.device, wanted: trust.device.clone() });
     }
     if let Some(now) = clock

@@ -13,6 +13,11 @@ pub use crate::domain::acts::enroll::{EnrollRequest, EnrollStatus};
 use crate::domain::ids::FleetName;
 use serde::{Deserialize, Serialize};
 
+/// A header of every answer to a poll: the newest report that the controller has of the device, as
+/// [`ReportId`](crate::domain::reported::ReportId). A device whose newest report was taken and is not known any more tells
+/// again: the controller was restored from a backup.
+pub const RECORDED_HEADER: &str = "bellwether-recorded";
+
 /// The longest a poll is held open, in seconds.
 pub const MAX_WAIT_SECS: u64 = 60;
 

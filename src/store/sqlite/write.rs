@@ -56,6 +56,7 @@ fn write(transaction: &Connection, change: &Change) -> Result<Written, StoreErro
         Change::Control(device, control) => write.part("control", device.as_str(), control)?,
         Change::Assignment(assignment) => write.part("assignment", assignment.device.as_str(), assignment)?,
         Change::Reported(device, reported) => write.part("reported", device.as_str(), reported)?,
+        Change::Unreported(device) => write.no_part("reported", device.as_str())?,
         Change::Forget(device) => write.delete("devices", "device", device.as_str())?,
         Change::Stage(stage, record) => write.put("stages", "stage", stage.as_str(), record)?,
         Change::Token(id, record) => write.put("tokens", "token", id, record)?,
@@ -86,6 +87,10 @@ impl Write<'_> {
             ),
             params![device, json(document)],
         )
+    }
+
+    fn no_part(&self, column: &'static str, device: &str) -> Result<(), StoreError> {
+        self.run(&format!("UPDATE devices SET {column} = NULL WHERE device = ?1"), params![device])
     }
 
     fn put(
@@ -136,7 +141,7 @@ fn records(change: &Change) -> Vec<RecordName> {
         Change::Identity(device, _) => vec![("identity", device.to_string())],
         Change::Control(device, _) => vec![("control", device.to_string())],
         Change::Assignment(assignment) => vec![("assignment", assignment.device.to_string())],
-        Change::Reported(device, _) => vec![("reported", device.to_string())],
+        Change::Reported(device, _) | Change::Unreported(device) => vec![("reported", device.to_string())],
         Change::Forget(device) => DEVICE_PARTS.iter().map(|part| (*part, device.to_string())).collect(),
         Change::Stage(stage, _) => vec![("stage", stage.to_string())],
         Change::Token(id, _) | Change::TokenGone(id) => vec![("token", id.clone())],

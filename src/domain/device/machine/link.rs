@@ -7,6 +7,7 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::device::backoff::{Backoff, Draws, first_poll_millis, next_poll_millis};
 use crate::domain::device::ledger::Held;
 use crate::domain::ids::DeviceId;
+use crate::domain::planted::{Bug, planted};
 use crate::domain::reported::Refusal;
 use crate::domain::time::Timestamp;
 
@@ -92,6 +93,9 @@ impl Machine {
             Ok(Accepted::Newer) => {
                 self.answered_well(now);
                 self.wanted.accepted = Some(held);
+                if planted(Bug::SkipLedger) {
+                    self.durable.accepted.clone_from(&self.wanted.accepted);
+                }
                 self.link.hasty = 0;
                 self.after_answer(State::AfterWrite, effects);
             }
@@ -112,10 +116,6 @@ impl Machine {
 
     pub(super) fn nothing_assigned(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.answered_well(now);
-        // A controller without an assignment for a device that has one lost its memory: what is here must be told.
-        if self.durable.accepted.is_some() {
-            self.reporting.force();
-        }
         self.after_held_answer(now, effects);
     }
 

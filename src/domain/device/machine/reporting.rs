@@ -4,7 +4,8 @@ use super::work::Work;
 use super::{Effect, Machine, Timer, Write};
 use crate::domain::device::backoff::{Backoff, Draws};
 use crate::domain::ids::DeviceId;
-use crate::domain::reported::{MAX_FOUND, Report};
+use crate::domain::planted::{Bug, planted};
+use crate::domain::reported::{MAX_FOUND, Report, ReportId};
 use crate::domain::time::Timestamp;
 
 /// Reports that may go out one after the other.
@@ -22,8 +23,8 @@ pub(super) struct Reporting {
     seq: u64,
     failures: u32,
     demand: Demand,
-    /// What the controller last took, with `seq` 0.
-    answered: Option<Box<Report>>,
+    /// What the controller last took, with `seq` 0, and which report that was.
+    answered: Option<(ReportId, Box<Report>)>,
     /// How many differences were found when the last report that came to an end was made.
     told: u64,
     bucket: Bucket,
@@ -68,9 +69,16 @@ impl Reporting {
 
     pub(super) fn answered(&mut self) {
         if let State::Sending { content, found } = std::mem::replace(&mut self.state, State::Idle) {
-            self.answered = Some(content);
+            self.answered = Some((ReportId { start: content.start, seq: self.seq }, content));
             self.told = found;
             self.failures = 0;
+        }
+    }
+
+    /// A controller that took a report and has only older ones was restored from a backup.
+    pub(super) fn recorded(&mut self, newest: ReportId) {
+        if self.answered.as_ref().is_some_and(|(taken, _)| newest < *taken) {
+            self.force();
         }
     }
 
@@ -79,6 +87,8 @@ impl Reporting {
         // An unreachable controller must not keep a device from being mended: what was found stays in the next report.
         self.told = found;
         self.failures = self.failures.saturating_add(1);
+        // Whether it arrived is not known, nor whether it was only sent to be sure: it goes out again whatever it says then.
+        self.demand = Demand::Anyway;
         self.state = State::Waiting;
         let after_millis = RETRY.wait_honouring(self.failures, self.draws.draw(), retry_after_secs);
         effects.push(Effect::Wake { timer: Timer::Report, after_millis });
@@ -94,7 +104,7 @@ impl Reporting {
 impl Machine {
     /// Whether everything that was found has been sent, or could not be.
     pub(super) fn has_told_what_it_found(&self) -> bool {
-        self.reporting.told >= self.found_total
+        self.reporting.told >= self.found_total || planted(Bug::MendUntold)
     }
 
     pub(super) fn advance_reporting(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -113,7 +123,7 @@ impl Machine {
             State::Waiting | State::Sending { .. } => return,
         }
         let content = self.report();
-        let changed = self.reporting.answered.as_deref() != Some(&content);
+        let changed = self.reporting.answered.as_ref().map(|(_, taken)| taken.as_ref()) != Some(&content);
         if !changed && self.reporting.demand == Demand::IfChanged {
             return;
         }

@@ -175,6 +175,50 @@ fn an_unreachable_controller_does_not_keep_drift_from_being_mended() {
 }
 
 #[test]
+fn a_report_that_was_asked_for_and_failed_goes_out_again() {
+    let mut bench = settled();
+    bench.since("the controller offers what is here already");
+    bench.pass(60_000);
+    bench.offer(held(1, web("hello")));
+    bench.waiting.retain(|effect| !matches!(effect, Effect::Report(_)));
+    let failure = Failure { reason: "Unreachable", message: "connection refused".to_owned() };
+    bench.send(Event::ReportFailed { failure, retry_after_secs: None });
+    bench.fire(Timer::Report);
+    bench.run();
+    assert_snapshot!(bench.take_transcript(), @"
+    the controller offers what is here already
+      report 1.4 Settled
+      poll 1.1.6877 for 60s
+      wake Report later
+      report 1.5 Settled
+    ");
+}
+
+#[test]
+fn a_controller_that_forgot_a_report_is_told_again() {
+    let mut bench = settled();
+    let mut polled = |title: &str, seq| {
+        bench.since(title);
+        bench.pass(60_000);
+        bench.send(Event::Recorded(ReportId { start: 1, seq }));
+        bench.not_modified();
+        bench.run();
+    };
+    polled("it has the newest", 3);
+    polled("it was restored from a backup", 2);
+    polled("it has the newest again", 4);
+    assert_snapshot!(bench.take_transcript(), @"
+    it has the newest
+      poll 1.1.6877 for 60s
+    it was restored from a backup
+      report 1.4 Settled
+      poll 1.1.6877 for 60s
+    it has the newest again
+      poll 1.1.6877 for 60s
+    ");
+}
+
+#[test]
 fn older_and_changed_assignments_are_refused_and_nothing_is_touched() {
     let mut bench = settled();
     bench.offer(held(3, web("third")));

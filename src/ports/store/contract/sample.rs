@@ -24,6 +24,8 @@ pub fn changes() -> Vec<Change> {
         Change::Hold(HoldScope::Stage("production".parse().unwrap()), hold(Some(9_000))),
         Change::Hold(HoldScope::Device("kiosk-1".parse().unwrap()), hold(None)),
         Change::Event(super::event("kiosk-1", 7)),
+        Change::Unreported("kiosk-2".parse().unwrap()),
+        Change::Unreported("never-seen".parse().unwrap()),
         Change::Forget("never-seen".parse().unwrap()),
         Change::TokenGone("tk-0".to_owned()),
         Change::ApprovalGone(Digest::of(b"nothing")),
@@ -44,6 +46,7 @@ pub fn state() -> FleetState {
 /// Changes that take everything of [`changes`] away that can be.
 pub fn removals() -> Vec<Change> {
     vec![
+        Change::Unreported("kiosk-1".parse().unwrap()),
         Change::Forget("kiosk-1".parse().unwrap()),
         Change::TokenGone("tk-1".to_owned()),
         Change::ApprovalGone(Digest::of(b"held")),

@@ -1,0 +1,147 @@
+//! Reads what the stages' commits mean, from what a look at the fleet repo found.
+
+use super::News;
+use crate::controller::RepoStatus;
+use crate::controller::owner::show_chain;
+use crate::domain::desired::{Desired, Resolver};
+use crate::domain::ids::{CommitId, StageName};
+use crate::domain::plan::gate::{Candidate, Lineage};
+use crate::domain::plan::pass::{Meaning, StageView};
+use crate::domain::snapshot::Head;
+use crate::domain::time::Timestamp;
+use crate::ports::repo::{Fetch, Repo, RepoError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The commits that count, by stage.
+pub type Accepted = BTreeMap<StageName, CommitId>;
+
+/// What is remembered between two looks. A restart begins with nothing and reads the accepted commits first.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// Meanings of the commits that are in use.
+    meanings: BTreeMap<CommitId, Arc<Desired>>,
+    /// One per stage, so that a stage's unchanged files stay remembered while other stages are read.
+    resolvers: BTreeMap<StageName, Resolver>,
+    heads: BTreeMap<StageName, Head>,
+    status: RepoStatus,
+    /// The commits that counted when the stages were last read; `None` before the first time. Then the accepted commits are
+    /// read even if the remote is unavailable.
+    bases: Option<Accepted>,
+}
+
+impl Reader {
+    /// One look. `accepted` are the commits that count, `views` what is known of the stages until now.
+    pub fn look(
+        &mut self,
+        repo: &mut dyn Repo,
+        stages: &[StageName],
+        accepted: &Accepted,
+        views: &BTreeMap<StageName, StageView>,
+        now: Timestamp,
+    ) -> News {
+        let mut status = self.status.clone();
+        // What could not be read is read again; and what was read against a commit that no longer counts.
+        let mut read = !status.unreadable.is_empty() || self.bases.as_ref() != Some(accepted);
+        match repo.fetch(stages) {
+            Fetch::Fetched(heads) => {
+                status.last_contact = Some(now);
+                status.unavailable = None;
+                status.missing = stages.iter().filter(|stage| !heads.contains_key(*stage)).cloned().collect();
+                // A branch that is gone keeps its last head: gone is not empty.
+                self.heads.extend(heads);
+                read = true;
+            }
+            Fetch::NotModified => {
+                status.last_contact = Some(now);
+                status.unavailable = None;
+            }
+            Fetch::Unavailable { reason } => {
+                if status.unavailable.as_ref() != Some(&reason) {
+                    tracing::warn!(error = %reason, "the fleet repo is unavailable; everything goes on as it is");
+                }
+                status.unavailable = Some(reason);
+            }
+        }
+        let views = read.then(|| self.read_stages(repo, stages, accepted, views, &mut status));
+        self.status = status.clone();
+        News { views, status }
+    }
+
+    /// Works out what each stage's commits mean. What cannot be read keeps its last meaning.
+    fn read_stages(
+        &mut self,
+        repo: &mut dyn Repo,
+        stages: &[StageName],
+        accepted: &Accepted,
+        known: &BTreeMap<StageName, StageView>,
+        status: &mut RepoStatus,
+    ) -> BTreeMap<StageName, StageView> {
+        self.bases = Some(accepted.clone());
+        status.unreadable.clear();
+        let mut views = BTreeMap::new();
+        for stage in stages {
+            match self.read_stage(repo, stage, accepted.get(stage)) {
+                Ok(view) => {
+                    views.insert(stage.clone(), view);
+                }
+                Err(error) => {
+                    let reason = show_chain(&error);
+                    tracing::error!(stage = %stage, error = %reason, "a stage could not be read; its last commit counts");
+                    if let Some(view) = known.get(stage) {
+                        views.insert(stage.clone(), view.clone());
+                    }
+                    status.unreadable.insert(stage.clone(), reason);
+                }
+            }
+        }
+        let heads = self.heads.values().map(|head| &head.commit);
+        let in_use: Vec<&CommitId> = accepted.values().chain(heads).collect();
+        self.meanings.retain(|commit, _| in_use.contains(&commit));
+        views
+    }
+
+    fn read_stage(
+        &mut self,
+        repo: &mut dyn Repo,
+        stage: &StageName,
+        accepted: Option<&CommitId>,
+    ) -> Result<StageView, RepoError> {
+        let mut view = StageView::default();
+        if let Some(commit) = accepted {
+            view.accepted = match self.meaning(repo, stage, commit) {
+                Ok(desired) => Some(Meaning { commit: commit.clone(), desired }),
+                // After a restore the commit may be gone here and at the remote: last claims and assignments stand.
+                Err(RepoError::NoCommit(_)) => None,
+                Err(error) => return Err(error),
+            };
+        }
+        let Some(head) = self.heads.get(stage).cloned() else { return Ok(view) };
+        if Some(&head.commit) == accepted {
+            return Ok(view);
+        }
+        let desired = self.meaning(repo, stage, &head.commit)?;
+        let extends = match accepted {
+            None => true,
+            Some(accepted) => repo.contains(&head.commit, accepted)?,
+        };
+        let lineage = if extends { Lineage::Extends } else { Lineage::Rewrites };
+        view.candidate = Some(Candidate { head, desired, base: accepted.cloned(), lineage });
+        Ok(view)
+    }
+
+    fn meaning(
+        &mut self,
+        repo: &mut dyn Repo,
+        stage: &StageName,
+        commit: &CommitId,
+    ) -> Result<Arc<Desired>, RepoError> {
+        if let Some(known) = self.meanings.get(commit) {
+            return Ok(known.clone());
+        }
+        let snapshot = repo.snapshot(commit)?;
+        let desired = self.resolvers.entry(stage.clone()).or_default().resolve(&snapshot);
+        self.meanings.insert(commit.clone(), desired.clone());
+        Ok(desired)
+    }
+}

@@ -1,0 +1,236 @@
+//! A device: what survives a crash of the agent (ledger, engine, OS, key) and the agent's process around the machine.
+
+use crate::network::CallKind;
+use crate::stream::Stream;
+use bellwether::domain::device::action::{Action, Failure};
+use bellwether::domain::device::canonical::canonical;
+use bellwether::domain::device::ledger::Ledger;
+use bellwether::domain::device::machine::{Machine, Timer};
+use bellwether::domain::device::steps::Observed;
+use bellwether::domain::ids::{AppName, DeviceId, ServiceName, StageName, VolumeName};
+use bellwether::domain::reported::{ObservedOs, Presence, Report, ServiceState};
+use bellwether::domain::spec::{DeviceSpec, Network, Restart};
+use bellwether::ports::engine::EngineError;
+use bellwether::ports::engine::fake::{FakeEngine, FakeOs};
+use bellwether::ports::os::OsError;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A device.
+pub struct Device {
+    pub name: DeviceId,
+    /// Counts how often its hardware was replaced: each has a key of its own.
+    pub hardware: u64,
+    pub key: String,
+    /// The token that it was given.
+    pub token: Option<String>,
+    /// Whether the controller has let it in, as it knows.
+    pub enrolled: bool,
+    /// The ledger's file.
+    pub disk: Ledger,
+    pub engine: FakeEngine,
+    pub os: FakeOs,
+    /// Counts the starts of the agent, also those that died before they wrote anything.
+    pub life: u64,
+    pub running: Option<Running>,
+    pub faults: Faults,
+    /// Milliseconds by which its clock is wrong.
+    pub skew: i64,
+    /// The stage that it chooses.
+    pub choice: Option<StageName>,
+    /// Volumes that were ever made on this hardware.
+    pub volumes: BTreeSet<(AppName, VolumeName)>,
+    /// Whether somebody else changed engine or OS since the last look.
+    pub touched: bool,
+}
+
+/// The agent's process.
+pub struct Running {
+    pub machine: Option<Machine>,
+    /// The newest setting of each timer.
+    pub timers: BTreeMap<Timer, u64>,
+    /// Calls under way, by kind.
+    pub calls: BTreeMap<CallKind, u64>,
+    /// The work under way.
+    pub work: Option<u64>,
+    pub told: Option<Report>,
+}
+
+/// What is wrong with a device.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// So many pulls fail.
+    pub pulls: u32,
+    /// So many other operations fail.
+    pub refusals: u32,
+    /// So many installations fail.
+    pub installs: u32,
+    /// The engine does not answer before this time.
+    pub engine_away_until: i64,
+    /// So many writes of the ledger fail.
+    pub writes: u32,
+}
+
+impl Device {
+    /// Device hardware as it comes out of the box.
+    pub fn new(name: DeviceId, hardware: u64, chance: &mut Stream) -> Self {
+        let key = (0..4).map(|_| format!("{:016x}", chance.next())).collect();
+        let choice = chance.pick(&["main", "canary", "production"]).and_then(|name| StageName::new(name).ok());
+        Self {
+            name,
+            hardware,
+            key,
+            token: None,
+            enrolled: false,
+            disk: Ledger::default(),
+            engine: FakeEngine::default(),
+            os: FakeOs::default(),
+            life: 0,
+            running: None,
+            faults: Faults::default(),
+            skew: chance.between(-600_000, 600_000),
+            choice,
+            volumes: BTreeSet::new(),
+            touched: true,
+        }
+    }
+
+    /// What a look finds.
+    pub fn look(&mut self, images: &BTreeSet<String>, now: i64) -> bellwether::domain::device::machine::Look {
+        self.touched = false;
+        let apps: Result<Observed, Failure> = match self.engine_answers(now) {
+            Ok(()) => Ok(self.engine.look(images)),
+            Err(error) => Err(error.failure()),
+        };
+        bellwether::domain::device::machine::Look { apps, os: Ok(Some(self.os.running.clone())) }
+    }
+
+    /// Performs an action.
+    pub fn perform(&mut self, action: &Action, now: i64) -> Result<(), Failure> {
+        if let Action::InstallOs { os } = action {
+            if spend(&mut self.faults.installs) {
+                let (name, version) = (os.name.clone(), os.version.to_string());
+                return Err(OsError::Install { name, version, reason: "planned fault".to_owned() }.failure());
+            }
+            return self.os.install(os).map_err(|error| error.failure());
+        }
+        self.engine_answers(now).map_err(|error| error.failure())?;
+        if let Action::Pull { image } = action
+            && spend(&mut self.faults.pulls)
+        {
+            return Err(EngineError::Pull { image: image.clone(), reason: "planned fault".to_owned() }.failure());
+        }
+        if spend(&mut self.faults.refusals) {
+            let reason = "planned fault".to_owned();
+            return Err(EngineError::Failed { attempted: "do", subject: action.to_string(), reason }.failure());
+        }
+        let performed = self.engine.perform(action).map_err(|error| error.failure());
+        for (app, found) in &self.engine.apps {
+            self.volumes.extend(found.volumes.iter().map(|volume| (app.clone(), volume.clone())));
+        }
+        performed
+    }
+
+    fn engine_answers(&self, now: i64) -> Result<(), EngineError> {
+        if now < self.faults.engine_away_until {
+            return Err(EngineError::Unavailable { reason: "planned fault".to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Every container, to pick from.
+    pub fn containers(&self) -> Vec<(AppName, ServiceName)> {
+        let apps = self.engine.apps.iter();
+        apps.flat_map(|(app, found)| found.services.keys().map(|service| (app.clone(), service.clone()))).collect()
+    }
+}
+
+/// Uses up one planned fault.
+pub fn spend(planned: &mut u32) -> bool {
+    let there = *planned > 0;
+    *planned = planned.saturating_sub(1);
+    there
+}
+
+/// The first way in which a device is not what a spec says; `None` if it is reached. Written apart from the drift that it checks.
+pub fn lacking(spec: &DeviceSpec, engine: &FakeEngine, os: Option<&ObservedOs>) -> Option<String> {
+    for (name, app) in &spec.apps {
+        let found = engine.apps.get(name);
+        for volume in &app.volumes {
+            if !found.is_some_and(|found| found.volumes.contains(volume)) {
+                return Some(format!("volume {volume} of {name} is missing"));
+            }
+        }
+        let bridged = app.services.values().any(|service| service.network == Network::App);
+        if bridged && found.is_none_or(|found| found.network == Presence::Absent) {
+            return Some(format!("the network of {name} is missing"));
+        }
+        for (service, wanted) in &app.services {
+            let Some(found) = found.and_then(|found| found.services.get(service)) else {
+                return Some(format!("{name}/{service} is missing"));
+            };
+            if canonical(wanted, &found.image_defaults) != found.content {
+                return Some(format!("{name}/{service} has other content"));
+            }
+            let well = match found.state {
+                ServiceState::Running => true,
+                ServiceState::Exited(0) => matches!(wanted.restart, Restart::No | Restart::OnFailure(_)),
+                ServiceState::Exited(_) => wanted.restart == Restart::No,
+                ServiceState::Created | ServiceState::Restarting | ServiceState::Paused | ServiceState::Dead => false,
+            };
+            if !well {
+                return Some(format!("{name}/{service} is {:?}", found.state));
+            }
+        }
+    }
+    for (name, found) in &engine.apps {
+        let app = spec.apps.get(name);
+        for service in found.services.keys() {
+            if !app.is_some_and(|app| app.services.contains_key(service)) {
+                return Some(format!("{name}/{service} should not be there"));
+            }
+        }
+        if app.is_none() && found.network == Presence::Present {
+            return Some(format!("the network of {name} should not be there"));
+        }
+    }
+    match (&spec.os, os) {
+        (Some(wanted), Some(found)) if wanted.version != found.version => Some(format!("OS {} runs", found.version)),
+        (Some(_), None) => Some("no OS was found".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether an action follows from what the ledger holds, so that it was remembered before it is done.
+pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
+    let service = |app: &AppName, service: &ServiceName| spec.apps.get(app).and_then(|app| app.services.get(service));
+    match action {
+        Action::CreateNetwork { app } => spec.apps.contains_key(app),
+        Action::CreateVolume { app, volume } => spec.apps.get(app).is_some_and(|app| app.volumes.contains(volume)),
+        Action::Pull { image } => {
+            spec.apps.values().flat_map(|app| app.services.values()).any(|service| service.image == *image)
+        }
+        Action::RemoveService { app, service: name, why } => match why {
+            bellwether::domain::device::action::Why::NotAssigned => service(app, name).is_none(),
+            bellwether::domain::device::action::Why::Differs(_) | bellwether::domain::device::action::Why::Dead => {
+                service(app, name).is_some()
+            }
+        },
+        Action::CreateService { app, service: name, spec } => service(app, name) == Some(spec.as_ref()),
+        Action::StartService { app, service: name } => service(app, name).is_some(),
+        Action::RemoveNetwork { app } => !spec.apps.contains_key(app),
+        Action::InstallOs { os } => spec.os.as_ref() == Some(os),
+    }
+}
+
+/// What an action is about, as differences call it.
+pub fn subject(action: &Action) -> Option<String> {
+    match action {
+        Action::RemoveService { app, service, .. }
+        | Action::CreateService { app, service, .. }
+        | Action::StartService { app, service } => Some(format!("{app}/{service}")),
+        Action::CreateNetwork { app } | Action::RemoveNetwork { app } => Some(format!("{app} network")),
+        Action::CreateVolume { app, volume } => Some(format!("{app} volume {volume}")),
+        Action::InstallOs { .. } => Some("os version".to_owned()),
+        Action::Pull { .. } => None,
+    }
+}

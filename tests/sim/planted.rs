@@ -1,0 +1,64 @@
+//! The simulation finds bugs: each that can be planted makes a seed fail, and by the rule that it breaks.
+
+use crate::oracle::{
+    ASSIGNED_ONLY, BLAST_RADIUS, BROKEN_COMMITS, CLAIMED_ONLY, CLAIMS, CONTENT, DELETION_BUDGET, DRIFT, ENROLLED_ONLY,
+    HOLDS, LEDGER_FIRST, LEDGER_GROWS, LEFT_ALONE, NO_IDLE_WRITES, ONE_CONTENT, OWNER, PLACES_GROW, REWRITES,
+    STALE_REPORTS, TOLD_FIRST,
+};
+use crate::rest::CONVERGES;
+use crate::world::World;
+use crate::{SEEDS, run};
+use bellwether::domain::planted::{Bug, with_planted};
+
+/// Plants a bug and runs seeds until one fails. Some bugs break one of two rules, whichever comes first.
+fn check(bug: Bug, rules: &[&str]) {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, 0);
+        let Err(broken) = with_planted(Some(bug), || run(&mut world)) else { continue };
+        assert!(rules.contains(&broken.rule), "seed {seed} fails by {:?}: {}", broken.rule, broken.message);
+        return;
+    }
+    panic!("{SEEDS} seeds do not notice {bug:?}");
+}
+
+macro_rules! planted {
+    ($($name:ident: $bug:ident breaks $($rule:ident)|+;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check(Bug::$bug, &[$($rule),+]);
+            }
+        )*
+
+        #[test]
+        fn every_bug_has_its_test() {
+            assert_eq!([$(Bug::$bug),*], Bug::ALL);
+        }
+    };
+}
+
+planted! {
+    accepting_older_assignments_is_noticed: AcceptOlder breaks LEDGER_GROWS;
+    accepting_changed_content_is_noticed: AcceptChangedContent breaks ONE_CONTENT;
+    acting_before_the_ledger_is_written_is_noticed: SkipLedger breaks LEDGER_FIRST;
+    mending_before_telling_is_noticed: MendUntold breaks TOLD_FIRST;
+    making_services_anew_for_nothing_is_noticed: RecreateAlways breaks LEFT_ALONE;
+    believing_envelopes_for_others_is_noticed: BelieveAnyDevice breaks ASSIGNED_ONLY;
+    believing_forged_envelopes_is_noticed: BelieveAnySignature breaks ASSIGNED_ONLY;
+    letting_the_least_gated_stage_win_is_noticed: OwnerLeastGated breaks OWNER;
+    taking_unread_for_empty_is_noticed: UnreadMeansEmpty breaks CLAIMS;
+    taking_unknown_for_released_is_noticed: UnknownMeansReleased breaks CLAIMS;
+    assigning_to_unclaimed_devices_is_noticed: AssignUnclaimed breaks CLAIMED_ONLY;
+    assigning_to_strangers_is_noticed: AssignStrangers breaks ENROLLED_ONLY;
+    ignoring_holds_is_noticed: IgnoreHolds breaks HOLDS;
+    accepting_broken_commits_is_noticed: AcceptBroken breaks BROKEN_COMMITS;
+    ignoring_the_deletion_budget_is_noticed: IgnoreDeletionBudget breaks DELETION_BUDGET;
+    ignoring_the_blast_radius_is_noticed: IgnoreBlastRadius breaks BLAST_RADIUS;
+    ignoring_rewritten_branches_is_noticed: IgnoreRewrites breaks REWRITES;
+    reusing_a_generation_is_noticed: ReuseGeneration breaks PLACES_GROW;
+    never_recovering_is_noticed: NeverRecover breaks CONVERGES;
+    writing_without_a_change_is_noticed: WriteAlways breaks NO_IDLE_WRITES;
+    deciding_from_late_views_is_noticed: UseLateViews breaks CLAIMS | CONTENT;
+    trusting_stale_reports_is_noticed: TrustStaleReports breaks STALE_REPORTS;
+    overlooking_variables_is_noticed: OverlookVariables breaks DRIFT | TOLD_FIRST;
+}

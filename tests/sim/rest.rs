@@ -1,0 +1,123 @@
+//! What must come true once nothing goes wrong any more.
+
+use crate::device::lacking;
+use crate::oracle::{Broken, hold};
+use crate::world::World;
+use bellwether::domain::drift::{DriftInput, Verdict, drift};
+use bellwether::domain::ids::{DeviceId, StageName};
+use bellwether::domain::plan::pass::{PassInput, Scope, pass};
+
+/// Everything converges.
+pub const CONVERGES: &str = "everything converges once nothing goes wrong";
+/// Rest is rest.
+pub const RESTS: &str = "nothing is written and nothing is done at rest";
+/// A pass over everything finds nothing.
+pub const COMPLETE: &str = "no wake-up was missed";
+
+/// How long convergence may take, in milliseconds. The longest back-offs are 15 minutes for work and 5 for the network; a device
+/// may need two of each.
+const CONVERGE_MILLIS: i64 = 60 * 60_000;
+/// How long the last calls may be remembered: their time-outs and the longest back-off of the network.
+const LINGER_MILLIS: i64 = 7 * 60_000;
+/// How long rest is watched.
+const REST_MILLIS: i64 = 5 * 60_000;
+
+impl World {
+    /// Waits until everything has converged, then watches the rest.
+    pub fn come_to_rest(&mut self) -> Result<(), Broken> {
+        let deadline = self.now + CONVERGE_MILLIS;
+        loop {
+            self.run_until(self.now + 15_000)?;
+            let Err(lacks) = self.converged() else { break };
+            if self.now >= deadline {
+                return Err(lacks);
+            }
+        }
+        // Calls that were lost still end, and who waits longest for the next one tells the controller that it was missed.
+        self.run_until(self.now + LINGER_MILLIS)?;
+        let (transactions, acts) = (self.controller.store.counts().transactions, self.acts);
+        self.run_until(self.now + REST_MILLIS)?;
+        self.converged()?;
+        let written = self.controller.store.counts().transactions - transactions;
+        hold!(written == 0, RESTS, "{written} transactions were written");
+        hold!(self.acts == acts, RESTS, "{} actions were taken", self.acts - acts);
+        Ok(())
+    }
+
+    /// Lets everything happen that happens until then.
+    pub fn run_until(&mut self, then: i64) -> Result<(), Broken> {
+        while self.next_at().is_some_and(|at| at <= then) {
+            self.step();
+            if let Some(broken) = self.failure.take() {
+                return Err(broken);
+            }
+        }
+        self.now = then;
+        Ok(())
+    }
+
+    /// Whether every device has what it should have.
+    fn converged(&self) -> Result<(), Broken> {
+        let Some(process) = &self.controller.process else {
+            hold!(false, CONVERGES, "the controller is down");
+            return Ok(());
+        };
+        for stage in self.controller.stage_names() {
+            let tip = self.remote.tip(stage.as_str());
+            let accepted = self.oracle.accepted.get(&stage);
+            let waits = process.state.stages.get(&stage).map(|record| &record.waiting);
+            hold!(
+                tip.as_ref() == accepted || self.waits_by_choice(&stage),
+                CONVERGES,
+                "{stage} is at {tip:?}, {accepted:?} counts: {waits:?}"
+            );
+        }
+        for device in self.devices.keys() {
+            self.device_converged(device)?;
+        }
+        let input = PassInput {
+            now: self.clock(),
+            stages: &self.controller.stages,
+            state: &process.state,
+            views: &process.views,
+        };
+        let left = pass(&input, &Scope::All).changes;
+        hold!(left.is_empty(), COMPLETE, "a pass over everything would write {left:?}");
+        Ok(())
+    }
+
+    fn device_converged(&self, name: &DeviceId) -> Result<(), Broken> {
+        let device = &self.devices[name];
+        let Some(process) = &self.controller.process else { return Ok(()) };
+        hold!(device.enrolled, CONVERGES, "{name} is not enrolled");
+        let Some(record) = process.state.devices.get(name) else {
+            hold!(false, CONVERGES, "{name} is not known");
+            return Ok(());
+        };
+        hold!(record.control.conflict.is_none(), CONVERGES, "{name}: {:?}", record.control.conflict);
+        let owner: Option<&StageName> = self.oracle.owner(name);
+        let listed = owner.and_then(|owner| self.oracle.meaning(owner)).and_then(|desired| desired.devices.get(name));
+        let wanted = listed.and_then(|listed| listed.spec.as_ref());
+        if let Some(wanted) = wanted
+            && !self.oracle.is_held(&process.state, name, self.clock())
+        {
+            let digest = record.assignment.as_ref().map(|assignment| assignment.spec.digest);
+            hold!(digest == Some(wanted.digest), CONVERGES, "{name} is assigned {digest:?}, {owner:?} wants another");
+        }
+        let Some(assignment) = &record.assignment else { return Ok(()) };
+        let mark = device.disk.mark();
+        hold!(mark == Some(assignment.mark()), CONVERGES, "{name} is at {mark:?}, assigned is {}", assignment.order);
+        let lacks = lacking(&assignment.spec.spec, &device.engine, Some(&device.os.running));
+        hold!(lacks.is_none(), CONVERGES, "{name}: {}", lacks.unwrap_or_default());
+        let input = DriftInput {
+            assignment: Some(assignment),
+            report: record.reported.as_ref().map(|reported| &reported.report),
+            last_seen: process.last_seen.get(name).copied(),
+            offline_after_secs: 180,
+            now: self.clock(),
+        };
+        let drift = drift(&input);
+        hold!(drift.verdict() == Verdict::InSync, CONVERGES, "{name}: {drift:?}");
+        Ok(())
+    }
+}
