@@ -307,8 +307,9 @@ impl Owner {
                     Err(error) => Err(CommandError::Store(error.to_string())),
                 });
             }
-            if written.is_ok() && !dirty.is_empty() {
-                self.run_pass(&Scope::Devices(dirty));
+            if written.is_ok() && !dirty.is_empty() && self.run_pass(&Scope::Devices(dirty)) == Changed::Something {
+                // A device that chose another stage may have changed what is held.
+                self.run_passes();
             }
             waiting = later;
         }

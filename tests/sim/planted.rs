@@ -56,7 +56,7 @@ planted! {
     ignoring_the_blast_radius_is_noticed: IgnoreBlastRadius breaks BLAST_RADIUS;
     ignoring_rewritten_branches_is_noticed: IgnoreRewrites breaks REWRITES;
     reusing_a_generation_is_noticed: ReuseGeneration breaks PLACES_GROW;
-    never_recovering_is_noticed: NeverRecover breaks CONVERGES;
+    never_recovering_is_noticed: NeverRecover breaks CONVERGES | PLACES_GROW;
     writing_without_a_change_is_noticed: WriteAlways breaks NO_IDLE_WRITES;
     deciding_from_late_views_is_noticed: UseLateViews breaks CLAIMS | CONTENT;
     trusting_stale_reports_is_noticed: TrustStaleReports breaks STALE_REPORTS;

@@ -64,12 +64,13 @@ impl PassInput<'_> {
 /// changes what is held; with a handful of stages this comes to rest at once, and what is left waits for the next wake-up.
 pub const MAX_PASSES: usize = 16;
 
-/// Which devices a pass looks at. A narrowed pass decides for them exactly what a full pass would.
+/// Which devices a pass looks at. A narrowed pass decides for them exactly what a full pass would: while a commit waits to be
+/// judged it is a full pass, because what one device says can change what is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Stages and all devices.
     All,
-    /// Only these devices; no commit is judged.
+    /// Only these devices.
     Devices(BTreeSet<DeviceId>),
 }
 
@@ -101,7 +102,8 @@ pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
         .filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())))
         .collect();
     let mut commits = accepted_commits(input);
-    match scope {
+    let everything = Scope::All;
+    match if commit_waits(input) { &everything } else { scope } {
         Scope::All => {
             judge_candidates(input, &mut accepted, &mut commits, &mut output);
             drop_void_approvals(input, &mut output);
@@ -118,6 +120,14 @@ pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
         }
     }
     output
+}
+
+/// Whether a stage has a commit that does not count yet.
+fn commit_waits(input: &PassInput<'_>) -> bool {
+    input.views.iter().any(|(stage, view)| {
+        let counts = input.state.stages.get(stage).and_then(|record| record.accepted.as_ref());
+        view.candidate.as_ref().is_some_and(|candidate| Some(&candidate.head.commit) != counts)
+    })
 }
 
 type Commits = BTreeMap<StageName, CommitId>;
