@@ -7,7 +7,7 @@ use bellwether::domain::acts::report::{Recorded, report};
 use bellwether::domain::assignment::Assignment;
 use bellwether::domain::fleet::{Change, FleetState, IdentityStatus};
 use bellwether::domain::ids::{DeviceId, FleetName, StageName};
-use bellwether::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass};
+use bellwether::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, widened};
 use bellwether::domain::plan::policy::StagePolicy;
 use bellwether::domain::reported::ReportId;
 use bellwether::domain::time::Timestamp;
@@ -137,11 +137,12 @@ impl Controller {
     /// Whether it changed anything.
     fn run_pass(&mut self, scope: &Scope, now: Timestamp) -> bool {
         let Some(process) = self.process.as_mut() else { return false };
+        let input = PassInput { now, stages: &self.stages, state: &process.state, views: &process.views };
+        let scope = widened(&input, scope);
+        let output = pass(&input, scope);
         if *scope == Scope::All {
             process.next_due = next_due(&process.state, &process.views, now);
         }
-        let output =
-            pass(&PassInput { now, stages: &self.stages, state: &process.state, views: &process.views }, scope);
         if output.changes.is_empty() || self.write(&output.changes, Cause::Pass(scope.clone())).is_err() {
             return false;
         }

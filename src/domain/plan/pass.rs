@@ -102,8 +102,7 @@ pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
         .filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())))
         .collect();
     let mut commits = accepted_commits(input);
-    let everything = Scope::All;
-    match if commit_waits(input) { &everything } else { scope } {
+    match widened(input, scope) {
         Scope::All => {
             judge_candidates(input, &mut accepted, &mut commits, &mut output);
             drop_void_approvals(input, &mut output);
@@ -120,6 +119,12 @@ pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
         }
     }
     output
+}
+
+/// What a pass of this scope looks at: everything while a commit waits to be judged.
+pub fn widened<'a>(input: &PassInput<'_>, scope: &'a Scope) -> &'a Scope {
+    const EVERYTHING: &Scope = &Scope::All;
+    if commit_waits(input) { EVERYTHING } else { scope }
 }
 
 /// Whether a stage has a commit that does not count yet.
