@@ -3,6 +3,7 @@
 pub mod acts;
 pub mod assignment;
 pub mod condition;
+#[cfg(feature = "repo")]
 pub mod desired;
 pub mod device;
 pub mod digest;
@@ -12,8 +13,11 @@ pub mod finding;
 pub mod fleet;
 pub mod generation;
 pub mod ids;
+#[cfg(feature = "repo")]
 pub mod manifest;
+#[cfg(feature = "repo")]
 pub mod overview;
+#[cfg(feature = "repo")]
 pub mod plan;
 pub mod planted;
 pub mod reported;

@@ -208,3 +208,10 @@ name!(
     "1 to 128 characters without control characters",
     |text| !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control)
 );
+
+impl Actor {
+    /// The controller itself, where it acts without being asked.
+    pub fn controller() -> Self {
+        Self::new("controller").expect("a fixed text that keeps the rule")
+    }
+}

@@ -2,4 +2,5 @@
 
 pub mod envelope;
 pub mod messages;
+#[cfg(feature = "repo")]
 pub mod operator;

@@ -1,8 +1,7 @@
 //! A device reports.
 
 use crate::domain::fleet::{CLONE, Change, Conflict, Control, Event, FleetState, Reported};
-use crate::domain::ids::DeviceId;
-use crate::domain::plan::pass::controller;
+use crate::domain::ids::{Actor, DeviceId};
 use crate::domain::reported::{Admission, MAX_FOUND, Report, admit};
 use crate::domain::time::Timestamp;
 use std::sync::Arc;
@@ -67,7 +66,7 @@ pub fn report(state: &FleetState, device: &DeviceId, report: Report, now: Timest
                 ),
                 Change::Event(Event {
                     at: now,
-                    actor: controller(),
+                    actor: Actor::controller(),
                     kind: "Conflict".to_owned(),
                     subject: device.to_string(),
                     message,

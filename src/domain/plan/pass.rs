@@ -170,7 +170,7 @@ fn judge_candidates(
         let event = |kind: &str, message: String| {
             Change::Event(Event {
                 at: now,
-                actor: controller(),
+                actor: Actor::controller(),
                 kind: kind.to_owned(),
                 subject: stage.to_string(),
                 message,
@@ -290,7 +290,7 @@ fn decide_device(
             Recovery::Conflict(conflict) => {
                 output.changes.push(Change::Event(Event {
                     at: now,
-                    actor: controller(),
+                    actor: Actor::controller(),
                     kind: "Conflict".to_owned(),
                     subject: device.to_string(),
                     message: conflict.message.clone(),
@@ -404,9 +404,4 @@ fn next_order(state: &FleetState, record: &DeviceRecord, control: &Control) -> O
         // The generation goes on counting in a new epoch, so that it only ever grows.
         Some(known) => Order { epoch: state.epoch().max(known.epoch), generation: known.generation.next() },
     }
-}
-
-/// The controller as an actor.
-pub fn controller() -> Actor {
-    Actor::new("controller").expect("a fixed text that keeps the rule")
 }
