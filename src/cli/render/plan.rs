@@ -34,8 +34,8 @@ fn action(action: Action) -> (&'static str, Tone) {
 fn remark(action: Action) -> &'static str {
     match action {
         Action::Assign | Action::Retarget => "",
-        Action::LetGo => "the stage lets them go and no stage claims them; they keep what they have",
-        Action::Unmanage => "the stage no longer lists them and no stage claims them; they keep what they have",
+        Action::LetGo => "the stage lets them go and no stage claims them: they are in transit and keep what they have",
+        Action::Unmanage => "no stage lists them any more; they keep what they have",
     }
 }
 

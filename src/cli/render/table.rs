@@ -107,7 +107,13 @@ fn styled(cell: &Cell) -> comfy_table::Cell {
     }
 }
 
+/// Headings that are no words.
+const ABBREVIATIONS: &[&str] = &["OS"];
+
 fn capitalised(header: &str) -> String {
+    if ABBREVIATIONS.contains(&header) {
+        return header.to_owned();
+    }
     let lower = header.to_lowercase();
     let mut letters = lower.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
@@ -162,6 +168,11 @@ mod tests {
                                      broken, because the terminal is
                                      narrow
         ");
+    }
+
+    #[test]
+    fn markdown_headings_are_words_and_abbreviations_stay() {
+        assert_eq!(["LAST SEEN", "OS"].map(capitalised), ["Last seen", "OS"]);
     }
 
     #[test]

@@ -47,9 +47,9 @@ pub enum Action {
     Assign,
     /// Other content than it has.
     Retarget,
-    /// The stage lets it go and no stage claims it: it keeps what it has.
+    /// The stage lets it go and no stage claims it, but one still lists it: it is in transit and keeps what it has.
     LetGo,
-    /// The stage no longer lists it and no stage claims it: it keeps what it has.
+    /// No stage lists it any more: it keeps what it has.
     Unmanage,
 }
 
@@ -143,7 +143,12 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
             continue;
         }
         let Some(next) = others.iter().rev().find(|name| claimed_by(&[**name], device)) else {
-            let action = if candidate.desired.devices.contains_key(device) { Action::LetGo } else { Action::Unmanage };
+            // The words that people read in the status afterwards: whoever is listed anywhere is in transit.
+            let listed_by = |name: &&StageName| {
+                accepted.get(*name).is_some_and(|desired| desired.devices.contains_key(device))
+            };
+            let listed = candidate.desired.devices.contains_key(device) || others.iter().any(listed_by);
+            let action = if listed { Action::LetGo } else { Action::Unmanage };
             let from = assigned_digest(record);
             changes.push(PlannedChange { device: device.clone(), action, from, to: None });
             continue;
