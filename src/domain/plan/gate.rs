@@ -144,9 +144,8 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
         }
         let Some(next) = others.iter().rev().find(|name| claimed_by(&[**name], device)) else {
             // The words that people read in the status afterwards: whoever is listed anywhere is in transit.
-            let listed_by = |name: &&StageName| {
-                accepted.get(*name).is_some_and(|desired| desired.devices.contains_key(device))
-            };
+            let listed_by =
+                |name: &&StageName| accepted.get(*name).is_some_and(|desired| desired.devices.contains_key(device));
             let listed = candidate.desired.devices.contains_key(device) || others.iter().any(listed_by);
             let action = if listed { Action::LetGo } else { Action::Unmanage };
             let from = assigned_digest(record);
