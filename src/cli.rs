@@ -13,6 +13,7 @@ pub mod devices;
 pub mod diff;
 pub mod drift;
 pub mod enroll;
+pub mod epoch;
 pub mod events;
 pub mod fault;
 pub mod hold;
@@ -151,6 +152,8 @@ pub enum Command {
     Resume(resume::Args),
     /// Make a token with which devices join, or list those that wait
     Enroll(enroll::Args),
+    /// Make everything assigned from now on newer than all before, after losing the controller's memory
+    Epoch(epoch::Args),
     /// List what happened, and who did it
     Events(events::Args),
     /// Have the controller look at the fleet repo now
@@ -179,6 +182,7 @@ impl Command {
             Self::Hold(args) => hold::run(args, console),
             Self::Resume(args) => resume::run(args, console),
             Self::Enroll(args) => enroll::run(args, console),
+            Self::Epoch(args) => epoch::run(args, console),
             Self::Events(args) => events::run(args, console),
             Self::Refresh(args) => refresh::run(args, console),
             Self::Schema(args) => schema::run(args, console),
@@ -279,6 +283,7 @@ mod tests {
             "enroll kiosk-1 kiosk-2 --valid 1h",
             "enroll --selector kiosk-* --uses 50",
             "enroll --pending",
+            "epoch raise --reason lost --yes",
             "events kiosk-1 --limit 20",
             "refresh",
             "schema",
@@ -298,6 +303,8 @@ mod tests {
         check("enroll kiosk-1 --selector kiosk-*", "ArgumentConflict");
         check("hold fleet --reason x --for 3h --until 2026-12-01T06:00:00Z", "ArgumentConflict");
         check("hold fleet --reason x --for soon", "ValueValidation");
+        check("epoch raise --yes", "MissingRequiredArgument");
+        check("epoch", "DisplayHelpOnMissingArgumentOrSubcommand");
         check("events --limit 0", "ValueValidation");
         check("status -o html", "InvalidValue");
         check("status --ca-file a --ca-fingerprint b", "ArgumentConflict");

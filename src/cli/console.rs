@@ -1,16 +1,19 @@
 //! Where commands write: data to stdout, everything else to stderr, colours only where they are wanted.
 
-use super::fault::{render_error, usage};
+use super::fault::{render_error, usage, with_hint};
 use super::render::{text::plain, yaml::to_yaml};
 use super::{Color, Global, Output};
 use crate::domain::drift::Verdict;
 use crate::protocol::v1::operator::Done;
 use anstream::ColorChoice;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 use std::fmt::Display;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
+
+/// The longest answer of a person that is read, in bytes; names are shorter.
+const MAX_TYPED_BYTES: u64 = 1024;
 
 /// What became of a command, as its exit code tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +143,26 @@ impl Console {
             }
         }
         Ok(Outcome::Fine)
+    }
+
+    /// Asks the person at the terminal to type a word before something that cannot be taken back. Where nobody can be asked, the
+    /// command line must say so itself.
+    pub fn confirm(&self, question: &str, word: &str) -> anyhow::Result<()> {
+        let (stdin, stderr) = (std::io::stdin(), std::io::stderr());
+        if !stdin.is_terminal() || !stderr.is_terminal() {
+            return Err(with_hint(usage("there is no terminal to ask at"), "say `--yes` if this is meant"));
+        }
+        self.note(question);
+        let mut asking = anstream::stderr().lock();
+        // Nobody can be told that stderr does not work.
+        let _ = write!(asking, "Type {} to go on: ", plain(word)).and_then(|()| asking.flush());
+        drop(asking);
+        let mut typed = String::new();
+        stdin.lock().take(MAX_TYPED_BYTES).read_line(&mut typed).context("cannot read the answer")?;
+        if typed.trim() == word {
+            return Ok(());
+        }
+        Err(anyhow!("nothing was done: {} was not typed", plain(word)))
     }
 
     /// Writes a line about what happens to stderr.

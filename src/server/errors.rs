@@ -62,6 +62,8 @@ impl From<CommandError> for Refused {
                 ActError::UnknownStage(_) => Self::new(StatusCode::NOT_FOUND, "unknown-stage", message),
                 ActError::NotPending(_) => Self::new(StatusCode::CONFLICT, "not-pending", message),
                 ActError::NotHeld(_) => Self::new(StatusCode::CONFLICT, "not-held", message),
+                ActError::EpochMoved { .. } => Self::new(StatusCode::CONFLICT, "epoch-moved", message)
+                    .hint("somebody raised it meanwhile; see `bellwether events fleet` before raising it again"),
                 ActError::OutOfRange { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "out-of-range", message),
             },
             CommandError::Enroll(enroll) => match enroll {

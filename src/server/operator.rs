@@ -17,8 +17,8 @@ use crate::domain::overview::drift::{DriftReport, drift_report};
 use crate::domain::overview::status;
 use crate::domain::plan::ownership::Standing;
 use crate::protocol::v1::operator::{
-    ApproveRequest, Done, HoldRequest, MAX_EVENTS_ANSWER, RepoAnswer, ResumeRequest, StatusAnswer, TokenAnswer,
-    TokenRequest, WhyAnswer,
+    ApproveRequest, Done, EpochRequest, HoldRequest, MAX_EVENTS_ANSWER, RepoAnswer, ResumeRequest, StatusAnswer,
+    TokenAnswer, TokenRequest, WhyAnswer,
 };
 use axum::Json;
 use axum::extract::State;
@@ -219,8 +219,12 @@ fn random<const N: usize>() -> Result<[u8; N], Refused> {
 }
 
 /// `POST /v1/epoch`
-pub async fn epoch(State(server): State<Shared>, Operator(actor): Operator) -> Result<Json<Done>, Refused> {
-    act(&server, actor, Box::new(|state, _, acting| Ok(acts::raise_epoch(state, acting)))).await
+pub async fn epoch(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Body(EpochRequest { from, reason }): Body<EpochRequest>,
+) -> Result<Json<Done>, Refused> {
+    act(&server, actor, Box::new(move |state, _, acting| acts::raise_epoch(state, from, &reason, acting))).await
 }
 
 /// `POST /v1/refresh`

@@ -138,7 +138,8 @@ impl World {
         if !self.calm && self.chance.operator.happens(10) {
             self.counts.count("epochs raised");
             note!(self, "people      raise the epoch");
-            let changes = raise_epoch(&state, &self.acting());
+            let raised = raise_epoch(&state, state.epoch(), "something is amiss", &self.acting());
+            let changes = raised.expect("nobody else raises it in this moment");
             let now = self.clock();
             self.controller.act(&changes, now);
         }

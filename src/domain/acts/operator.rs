@@ -5,11 +5,12 @@ use crate::domain::fleet::{
     Approval, CLONE, Change, Control, Event, FleetState, Hold, HoldScope, Identity, IdentityStatus, TokenBound,
     TokenRecord, WaitingFor,
 };
+use crate::domain::generation::Epoch;
 use crate::domain::ids::{Actor, DeviceId, StageName};
 use crate::domain::time::Timestamp;
 use std::sync::Arc;
 
-/// The longest reason of a hold, in characters.
+/// The longest reason of a hold or of a raised epoch, in characters.
 pub const MAX_REASON_CHARS: usize = 500;
 /// How many tokens may be valid at once.
 pub const MAX_TOKENS: usize = 10_000;
@@ -45,6 +46,14 @@ pub enum ActError {
     /// Nothing to resume.
     #[error("{0} is not held")]
     NotHeld(HoldScope),
+    /// Somebody else raised the epoch in the meantime.
+    #[error("the epoch is {current}, not {asked}")]
+    EpochMoved {
+        /// The one that was to be raised.
+        asked: Epoch,
+        /// The one that it is.
+        current: Epoch,
+    },
     /// A value is out of its range.
     #[error("{what} must be {range}")]
     OutOfRange {
@@ -164,10 +173,7 @@ pub fn hold(
     acting: &Acting,
 ) -> Result<Vec<Change>, ActError> {
     check_scope(state, stages, scope)?;
-    let length = reason.chars().count();
-    if length == 0 || length > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
-        return Err(ActError::OutOfRange { what: "the reason", range: "1 to 500 characters on one line" });
-    }
+    check_reason(reason)?;
     if until.is_some_and(|until| until <= acting.now) {
         return Err(ActError::OutOfRange { what: "the end of the hold", range: "in the future" });
     }
@@ -267,8 +273,23 @@ pub fn new_token(state: &FleetState, token: NewToken, acting: &Acting) -> Result
     Ok(changes)
 }
 
-/// Raises the epoch: every assignment made from now on is newer than everything before, wherever it was made.
-pub fn raise_epoch(state: &FleetState, acting: &Acting) -> Vec<Change> {
-    let epoch = state.epoch().next();
-    vec![Change::Epoch(epoch), acting.event("EpochRaised", "fleet", format!("the epoch is {epoch} from now on"))]
+/// Raises the epoch from the one that the operator saw: every assignment made from now on is newer than everything before,
+/// wherever it was made.
+pub fn raise_epoch(state: &FleetState, from: Epoch, reason: &str, acting: &Acting) -> Result<Vec<Change>, ActError> {
+    check_reason(reason)?;
+    let current = state.epoch();
+    if from != current {
+        return Err(ActError::EpochMoved { asked: from, current });
+    }
+    let epoch = current.next();
+    let message = format!("the epoch is {epoch} from now on: {reason}");
+    Ok(vec![Change::Epoch(epoch), acting.event("EpochRaised", "fleet", message)])
+}
+
+fn check_reason(reason: &str) -> Result<(), ActError> {
+    let length = reason.chars().count();
+    if length == 0 || length > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(ActError::OutOfRange { what: "the reason", range: "1 to 500 characters on one line" });
+    }
+    Ok(())
 }

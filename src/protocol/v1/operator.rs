@@ -13,12 +13,13 @@
 //! | `POST /v1/devices/{device}/approve`, `…/reject` | [`Done`] |
 //! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
 //! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
-//! | `POST /v1/epoch`, `POST /v1/refresh` | [`Done`] |
+//! | `POST /v1/epoch` with [`EpochRequest`]; `POST /v1/refresh` | [`Done`] |
 //!
 //! Errors have a body of [`ErrorBody`](super::messages::ErrorBody).
 
 use crate::domain::desired::Explanation;
 use crate::domain::fleet::{Event, HoldScope, TokenBound};
+use crate::domain::generation::Epoch;
 use crate::domain::ids::{CommitId, FleetName, StageName};
 use crate::domain::overview::device::DeviceDetail;
 use crate::domain::overview::status::Status;
@@ -97,6 +98,16 @@ pub struct HoldRequest {
 pub struct ResumeRequest {
     /// What to resume.
     pub on: HoldScope,
+}
+
+/// Raises the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRequest {
+    /// The epoch that the operator saw; if it is another by now, nothing happens.
+    pub from: Epoch,
+    /// Why, 1 to 500 characters.
+    pub reason: String,
 }
 
 /// Makes an enrollment token.
