@@ -20,15 +20,16 @@ pub struct Args {
 
 /// Runs `device`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
-    let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml])?;
+    let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
     let Args { device } = args;
     let detail: DeviceDetail =
         console.global.controller()?.get(&format!("/v1/devices/{device}"), &format!("ask for device {device}"))?;
     match output {
         Output::Json | Output::Yaml => console.data(&detail, output)?,
-        Output::Table | Output::Wide | Output::Md => {
+        Output::Table | Output::Wide => {
             console.print(render::detail::text(&detail, clock::now(), console.width()))?;
         }
+        Output::Md => console.print(render::detail::markdown(&detail, clock::now()))?,
     }
     Ok(Outcome::Fine)
 }

@@ -14,11 +14,12 @@ pub struct Args {}
 
 /// Runs `status`.
 pub fn run(_: &Args, console: &Console) -> anyhow::Result<Outcome> {
-    let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml])?;
+    let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
     let answer: StatusAnswer = console.global.controller()?.get("/v1/status", "ask for the status")?;
     match output {
         Output::Json | Output::Yaml => console.data(&answer, output)?,
-        Output::Table | Output::Md => console.print(render::status::text(&answer, console.width()))?,
+        Output::Table => console.print(render::status::text(&answer, console.width()))?,
+        Output::Md => console.print(render::status::markdown(&answer))?,
         Output::Wide => {
             console.print(render::status::text(&answer, console.width()))?;
             console.print(render::status::findings_of(&answer.status))?;

@@ -1,7 +1,7 @@
 //! Everything about one device.
 
 use super::drift;
-use super::table::{Cell, Table, row};
+use super::table::{Cell, Table, escaped, row};
 use super::text::{Tone, age, age_or_never, names, phase, plain, verdict};
 use crate::domain::condition::ConditionStatus;
 use crate::domain::fleet::IdentityStatus;
@@ -32,6 +32,23 @@ pub fn text(detail: &DeviceDetail, now: Timestamp, width: Option<u16>) -> String
     text
 }
 
+/// The same as Markdown.
+pub fn markdown(detail: &DeviceDetail, now: Timestamp) -> String {
+    let mut text = format!("## Device {}\n\n{}", escaped(detail.row.device.as_str()), facts(detail, now).markdown());
+    if !detail.waits.is_empty() {
+        let _ = write!(text, "\n### Waits for\n\n{}", waits_markdown(&detail.waits));
+    }
+    let tables = [
+        ("Drift", drift::layers(&detail.layers)),
+        ("Conditions", conditions(detail, now)),
+        ("Found and mended", found(detail, now)),
+    ];
+    for (title, table) in tables.iter().filter(|(_, table)| !table.is_empty()) {
+        let _ = write!(text, "\n### {title}\n\n{}", table.markdown());
+    }
+    text
+}
+
 fn section(text: &mut String, title: &str, body: &str) {
     if !body.is_empty() {
         let _ = write!(text, "\n{}\n{body}", Tone::Strong.paint(title));
@@ -47,6 +64,16 @@ pub fn waits(waits: &[Wait]) -> String {
         if let Some(hint) = hint {
             let _ = writeln!(text, "     {}", Tone::Quiet.paint(plain(hint)));
         }
+    }
+    text
+}
+
+/// The same as a numbered list of Markdown.
+pub fn waits_markdown(waits: &[Wait]) -> String {
+    let mut text = String::new();
+    for (index, Wait { code, message, hint }) in waits.iter().enumerate() {
+        let hint = hint.as_ref().map(|hint| format!("<br>{}", escaped(hint))).unwrap_or_default();
+        let _ = writeln!(text, "{}. {} ({}){hint}", index + 1, escaped(message), escaped(code));
     }
     text
 }

@@ -203,7 +203,7 @@ mod tests {
 
         **3 devices: 1 in sync, 1 drifted, 1 unknown** (2027-01-15T08:00:00Z, now)
 
-        | Device | Stage | Drift | Spec | Apps | Variables | Os | Connectivity |
+        | Device | Stage | Drift | Spec | Apps | Variables | OS | Connectivity |
         | --- | --- | --- | --- | --- | --- | --- | --- |
         | kiosk-1 | production | ✔ in sync | ok | ok | ok | ok | ok |
         | kiosk-2 | production | ✘ drifted | ok | drifted | drifted | ok | ok |

@@ -261,7 +261,7 @@ mod tests {
         signage   1.5.0   2.0.0
 
         unmanage 1 device: board-1
-        the stage no longer lists them and no stage claims them; they keep what they have
+        no stage lists them any more; they keep what they have
 
         excluded
           kiosk-3: its files have findings
@@ -301,7 +301,7 @@ mod tests {
 
         ### Unmanage 1 device: board-1
 
-        The stage no longer lists them and no stage claims them; they keep what they have.
+        No stage lists them any more; they keep what they have.
 
 
         ### Excluded

@@ -1,7 +1,7 @@
 //! The fleet on one screen.
 
 use super::findings;
-use super::table::{Cell, Table, row};
+use super::table::{Cell, Table, escaped, listed, row};
 use super::text::{Tone, age, age_or_never, count, names, plain};
 use crate::domain::finding::Severity;
 use crate::domain::fleet::{Waiting, WaitingFor};
@@ -31,6 +31,23 @@ pub fn text(answer: &StatusAnswer, width: Option<u16>) -> String {
         }
     }
     text.push_str(&notices(status));
+    text
+}
+
+/// The same as Markdown.
+pub fn markdown(answer: &StatusAnswer) -> String {
+    let StatusAnswer { fleet, version, status, repo, address } = answer;
+    let listens = address.map(|address| format!(", listens on {address}")).unwrap_or_default();
+    let version = escaped(version);
+    let mut text =
+        format!("## Fleet {}\n\nepoch {}, controller {version}{listens}\n\n", escaped(fleet.as_str()), status.epoch);
+    let _ = write!(text, "{}\n{}", listed(&repo_lines(repo, status)), stages(status).markdown());
+    let waiting = status.stages.iter().filter_map(|stage| Some((stage, stage.waiting.as_ref()?)));
+    let waiting: String = waiting.map(|(stage, waiting)| waiting_lines(stage, waiting, status)).collect();
+    let list = listed(&(waiting + &notices(status)));
+    if !list.is_empty() {
+        let _ = write!(text, "\n{list}");
+    }
     text
 }
 
@@ -231,6 +248,11 @@ mod tests {
         in transit: board-1
         hold on fleet: trade fair (by anna, ends in 2h)
         ");
+    }
+
+    #[test]
+    fn a_status_fits_a_job_summary() {
+        insta::assert_snapshot!(markdown(&answer()), @"");
     }
 
     #[test]

@@ -86,8 +86,10 @@ impl Table {
     /// The same as a table of GitHub's Markdown.
     pub fn markdown(&self) -> String {
         let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
-        let mut text = line(&mut self.headers.iter().map(|header| capitalised(header)));
-        text.push_str(&line(&mut self.headers.iter().map(|_| "---".to_owned())));
+        // A table of facts has no headings, but GitHub's Markdown knows no table without them.
+        let headers = if self.headers.is_empty() { &["", ""] } else { self.headers.as_slice() };
+        let mut text = line(&mut headers.iter().map(|header| capitalised(header)));
+        text.push_str(&line(&mut headers.iter().map(|_| "---".to_owned())));
         for row in &self.rows {
             text.push_str(&line(&mut row.iter().map(|cell| escaped(&cell.text))));
         }
@@ -117,6 +119,16 @@ fn capitalised(header: &str) -> String {
     let lower = header.to_lowercase();
     let mut letters = lower.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// Lines of text as a list; a line that is set in becomes an item below the one before.
+pub fn listed(text: &str) -> String {
+    let bare = anstream::adapter::strip_str(text).to_string();
+    let item = |line: &str| {
+        let below = line.len() > line.trim_start().len();
+        format!("{}- {}\n", if below { "  " } else { "" }, escaped(line.trim()))
+    };
+    bare.lines().filter(|line| !line.trim().is_empty()).map(item).collect()
 }
 
 /// A text as Markdown shows it unchanged.
