@@ -1,4 +1,4 @@
-//! JSON Schemas of every kind of file in a fleet repo, for editors.
+//! JSON Schemas of every kind of file in a fleet repo, and of the controller's own configuration, for editors.
 //!
 //! The shapes here are only ever made into schemas: files are read by [`crate::domain::manifest`], which says more than a schema
 //! can. A test holds both to the same answers. Doc comments of the shapes become descriptions in the editor.
@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 /// Every schema with its name: the one for `fleet` belongs into `schemas/fleet.json`.
 pub fn schemas() -> Vec<(&'static str, Value)> {
     vec![
+        ("bellwether", crate::config::schema()),
         ("compose", schema::<compose::Compose>()),
         ("fleet", schema::<vars::Fleet>()),
         ("inventory", schema::<vars::Inventory>()),

@@ -3,7 +3,7 @@
 use super::Output;
 use super::console::{Console, Outcome};
 use super::fault::usage;
-use crate::{config, schemas};
+use crate::schemas;
 use anyhow::Context as _;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -27,18 +27,10 @@ pub struct Args {
     pub write: Option<PathBuf>,
 }
 
-/// Every kind: those of the fleet repo, and the controller's own configuration.
-fn all() -> Vec<(&'static str, Value)> {
-    let mut all = schemas::schemas();
-    all.push(("bellwether", config::schema()));
-    all.sort_by_key(|(name, _)| *name);
-    all
-}
-
 /// Runs `schema`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
-    let mut wanted = all();
+    let mut wanted = schemas::schemas();
     if let Some(kind) = &args.kind {
         let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
         if !names.contains(&kind.as_str()) {

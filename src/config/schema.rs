@@ -40,7 +40,7 @@ pub fn schema() -> Value {
     let text = |key: &str| json!({ "type": "string", "description": describe(key) });
     let seconds = |key: &str| json!({ "type": "integer", "minimum": 1, "description": describe(key) });
     json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Bellwether's controller",
         "type": "object",
         "additionalProperties": false,

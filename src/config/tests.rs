@@ -461,7 +461,24 @@ fn the_schema_knows_what_the_reader_knows() {
         let errors: Vec<String> = validator.iter_errors(&json(text)).map(|error| error.to_string()).collect();
         assert_eq!(errors, Vec::<String>::new());
     }
-    for text in ["listne: a", "tls: {cert: a}", "stages: []", "stages: [{max_unstaged: 1}]", "log: {level: loud}"] {
-        assert!(!validator.is_valid(&json(text)), "{text}");
+    for text in [
+        "listne: a",
+        "tls: {cert: a}",
+        "log: {level: loud}",
+        "log: {colour: red}",
+        "poll_secs: 0",
+        "poll_secs: soon",
+        "names: a",
+        "operators: [{name: anna}]",
+        "operators: [{name: anna, key_sha256: abc}]",
+        "fleet_name: x",
+    ] {
+        assert!(!validator.is_valid(&json(text)), "the schema takes {text}");
+        assert!(with(text).is_err(), "the reader takes {text}");
+    }
+    for stages in ["[]", "[{max_unstaged: 1}]", "[{name: main, max_unstaged: -1}]", "[{name: main, gate: 1}]", "main"] {
+        let text = format!("fleet: acme\nrepo: /srv/fleet.git\nstages: {stages}\n");
+        assert!(!validator.is_valid(&json(&text)), "the schema takes {text}");
+        assert!(file(&text).is_err(), "the reader takes {text}");
     }
 }
