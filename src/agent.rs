@@ -19,6 +19,7 @@ pub mod os;
 pub mod settings;
 
 mod enrolling;
+mod joining;
 mod running;
 
 // Its device plane needs the controller's HTTP library.
@@ -85,6 +86,7 @@ pub enum AgentError {
 pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> Result<(), AgentError> {
     let mut stop = Box::pin(stop);
     let directory = StateDirectory::open(&settings.state_dir)?;
+    joining::finish(&directory)?;
     // Before anything else: a damaged ledger must stop the agent while everything still runs.
     let file = LedgerFile::of(&directory);
     let mut ledger = file.read()?;
@@ -120,7 +122,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
 /// if it answered that a person must approve first.
 pub async fn join(settings: Settings) -> Result<Identity, AgentError> {
     let directory = StateDirectory::open(&settings.state_dir)?;
-    enrolling::join(&directory, &settings, &attributes(&settings)).await
+    joining::join(&directory, &settings, &attributes(&settings)).await
 }
 
 /// What the device states of itself: the agent's facts, then those of its settings.

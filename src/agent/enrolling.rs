@@ -49,30 +49,9 @@ pub(super) async fn enrolled(
         }
         failures = failures.saturating_add(1);
         let millis = RETRY.wait_honouring(failures, draws.draw(), retry_after_secs);
+        // Nothing can wake it: only the controller knows when a person has said yes, and it must be asked.
         tokio::time::sleep(Duration::from_millis(u64::try_from(millis).unwrap_or(0))).await;
     }
-    Ok(identity)
-}
-
-/// One request to another controller. The old identity is set aside once the new one answered.
-pub(super) async fn join(
-    directory: &StateDirectory,
-    settings: &Settings,
-    attributes: &BTreeMap<String, String>,
-) -> Result<Identity, AgentError> {
-    let join = settings.enrollment.as_ref().ok_or(AgentError::NotEnrolled)?;
-    let old = Identity::read(directory)?;
-    let named = match (&join.device, &old) {
-        // A device keeps its name unless it is given another.
-        (None, Some(old)) => JoinSettings { device: Some(old.device.clone()), ..join.clone() },
-        (Some(_), _) | (None, None) => join.clone(),
-    };
-    let mut identity = new_identity(&named)?;
-    enroll(&mut identity, join.token.as_ref(), attributes).await?;
-    if old.is_some() {
-        Identity::set_aside(directory)?;
-    }
-    identity.write(directory)?;
     Ok(identity)
 }
 
@@ -84,7 +63,7 @@ fn begin(directory: &StateDirectory, settings: &Settings) -> Result<Identity, Ag
     Ok(identity)
 }
 
-fn new_identity(join: &JoinSettings) -> Result<Identity, AgentError> {
+pub(super) fn new_identity(join: &JoinSettings) -> Result<Identity, AgentError> {
     let device = match &join.device {
         Some(device) => device.clone(),
         None => host_name()?,

@@ -19,6 +19,15 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, Sync::No)
 }
 
+/// Renames a file so that it has the new name for good once this returned; does nothing if it is not there.
+pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Whether a write waits until it would survive a power cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sync {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 const MAX_IDENTITY_BYTES: usize = 1 << 20;
 
 /// The file's name in the state directory.
-const FILE: &str = "identity.json";
+pub(super) const FILE: &str = "identity.json";
 
 /// Who the device is.
 #[derive(Clone, Serialize, Deserialize)]
@@ -104,7 +104,17 @@ impl Identity {
 
     /// Reads the identity of a state directory, if there is one.
     pub fn read(directory: &StateDirectory) -> Result<Option<Self>, IdentityError> {
-        let path = directory.file(FILE);
+        Self::read_from(directory, FILE)
+    }
+
+    /// Writes it durably.
+    pub fn write(&self, directory: &StateDirectory) -> Result<(), IdentityError> {
+        self.write_to(directory, FILE)
+    }
+
+    /// Reads an identity that is kept beside the one that counts.
+    pub(super) fn read_from(directory: &StateDirectory, name: &str) -> Result<Option<Self>, IdentityError> {
+        let path = directory.file(name);
         let bytes = read_bounded(&path, MAX_IDENTITY_BYTES)
             .map_err(|source| IdentityError::File { attempted: "read", source })?;
         let Some(bytes) = bytes else { return Ok(None) };
@@ -115,24 +125,16 @@ impl Identity {
         })
     }
 
-    /// Writes it durably.
-    pub fn write(&self, directory: &StateDirectory) -> Result<(), IdentityError> {
+    /// Writes it durably beside the one that counts.
+    pub(super) fn write_to(&self, directory: &StateDirectory, name: &str) -> Result<(), IdentityError> {
         let bytes = serde_json::to_vec_pretty(self).expect("an identity has only string keys");
-        write_durably(&directory.file(FILE), &bytes)
+        write_durably(&directory.file(name), &bytes)
             .map_err(|source| IdentityError::File { attempted: "write", source })
     }
 
-    /// Moves identity and ledger aside, so that the device can be brought back to the controller that it leaves.
-    pub fn set_aside(directory: &StateDirectory) -> Result<(), IdentityError> {
-        for name in [FILE, "ledger"] {
-            match std::fs::rename(directory.file(name), directory.file(&format!("{name}.previous"))) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(IdentityError::File { attempted: "set aside", source: error });
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+    /// The same with another's key.
+    pub(super) fn with_key_of(self, other: &Self) -> Self {
+        Self { key: other.key.clone(), ..self }
     }
 
     /// The device's key, for the requests that prove it. Secret.

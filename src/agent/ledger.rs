@@ -7,6 +7,9 @@ use crate::domain::device::ledger::{Ledger, LedgerError, MAX_LEDGER_BYTES};
 use std::io;
 use std::path::PathBuf;
 
+/// The file's name in the state directory.
+pub(super) const LEDGER_FILE: &str = "ledger";
+
 /// The file of one agent's ledger.
 #[derive(Debug)]
 pub struct LedgerFile {
@@ -42,7 +45,7 @@ pub enum LedgerFileError {
 impl LedgerFile {
     /// The ledger in a state directory.
     pub fn of(directory: &StateDirectory) -> Self {
-        Self { path: directory.file("ledger") }
+        Self { path: directory.file(LEDGER_FILE) }
     }
 
     /// Reads it; an empty ledger if there is none yet.

@@ -63,13 +63,15 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
     let mut stop = std::pin::pin!(stop);
     let mut deadline: Option<Instant> = None;
     notify(&[NotifyState::Ready]);
-    // Half of the allowed time, and only while this loop turns.
+    // Half of the allowed time, and only while this loop turns. This clock is the runtime's and goes on while the wall clock
+    // jumps; like all waiting here it is this shell's business, and the machine hears only of what came due.
     let feeding = sd_notify::watchdog_enabled().map(|limit| limit / 2);
     let mut feed_at = feeding.map(|every| Instant::now() + every);
     loop {
         while let Some(event) = queue.pop() {
             log_event(&event);
             let before = machine.phase();
+            // The one reading of the wall clock: the machine takes the time of an event as a value.
             let (next, effects) = machine.step(event, clock::now());
             machine = next;
             log_phase(before, &machine);
@@ -209,6 +211,7 @@ async fn next_of<T>(lane: &mut Option<Lane<T>>) -> T {
 async fn next_timer(timers: &BTreeMap<Timer, Instant>) -> Timer {
     match timers.iter().min_by_key(|(_, at)| **at) {
         Some((timer, at)) => {
+            // The machine asked to be woken then; events come first, and take it out of the select.
             tokio::time::sleep_until(*at).await;
             *timer
         }
@@ -218,6 +221,7 @@ async fn next_timer(timers: &BTreeMap<Timer, Instant>) -> Timer {
 
 async fn at(deadline: Option<Instant>) {
     match deadline {
+        // What ends here is the waiting for something that may never come: a stop, or the watchdog's next feed.
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => pending().await,
     }

@@ -4,8 +4,8 @@
 use crate::harness::fleet::{Fleet, On};
 use crate::harness::process::{BELLWETHER_AGENT, Running, eventually, program};
 use bellwether::domain::fleet::IdentityStatus;
-use std::io::Read as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 
 fn start(name: &str, devices: &[&str]) -> Fleet {
     let hosts: String = devices.iter().map(|device| format!("    {device}: {{ branch: main }}\n")).collect();
@@ -145,4 +145,70 @@ fn a_device_says_no_secret_to_what_does_not_speak_tls() {
     assert_eq!(agent.status().code(), Some(1), "{}", agent.log());
     insta::assert_snapshot!(agent.log().replace(&url.replace("https", "http"), "[url]"), @"bellwether-agent: server from the command line cannot be used: it does not begin with https://");
     fleet.agents.clear();
+}
+
+/// Stands between devices and a controller. The answer to the first request gets lost on the way; everything else passes.
+fn losing_the_first_answer(controller: String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for (number, device) in listener.incoming().enumerate() {
+            let (Ok(device), Ok(server)) = (device, TcpStream::connect(&controller)) else { return };
+            // Sent back to the device: of the first connection only the server's half of the handshake, which is its first
+            // answer; the request follows it, and what follows the request is lost.
+            let handshake_only = number == 0;
+            let ends = (device.try_clone().expect("share"), server.try_clone().expect("share"));
+            std::thread::spawn(move || passing(ends.0, ends.1, false));
+            std::thread::spawn(move || passing(server, device, handshake_only));
+        }
+    });
+    port
+}
+
+fn passing(mut from: TcpStream, mut to: TcpStream, first_flight_only: bool) {
+    let mut bytes = vec![0; 64 << 10];
+    let mut passed = false;
+    while let Ok(length @ 1..) = from.read(&mut bytes) {
+        if (!passed || !first_flight_only) && to.write_all(&bytes[..length]).is_err() {
+            return;
+        }
+        passed = true;
+    }
+}
+
+#[test]
+fn an_agent_killed_between_the_new_controllers_answer_and_its_file_is_still_of_the_old_fleet_and_can_join_again() {
+    let mut old = start("leaving", &["mover"]);
+    old.enroll(&["mover"]);
+    old.settled(&["mover"]);
+    old.agents.clear();
+    let state = old.state_dir("mover");
+    let before = std::fs::read(state.join("identity.json")).expect("it has an identity");
+
+    let new = start("joining", &["mover"]);
+    let port = losing_the_first_answer(new.url().trim_start_matches("https://").to_owned());
+    let (url, token) = (format!("https://localhost:{port}"), new.token(&["mover"]));
+    let join = || {
+        let mut command = program(BELLWETHER_AGENT);
+        command.args(["join", &url, &token, "--state-dir"]).arg(&state).arg("--ca-file").arg(new.ca_file());
+        Running::start("join", command)
+    };
+    let mut first = join();
+    eventually("the new controller lets the device in", || {
+        (identity(&new, "mover") == Some(IdentityStatus::Enrolled)).then_some(())
+    });
+    first.kill();
+    assert_eq!(std::fs::read(state.join("identity.json")).expect("there"), before, "it knows nothing of an answer");
+
+    // The token is used up; what lets it in is the key that it wrote down before it asked.
+    let mut again = join();
+    assert!(again.status().success(), "{}", again.log());
+    let kept = std::fs::read(state.join("identity.json.previous")).expect("the way back is kept");
+    assert_eq!(kept, before);
+    assert!(state.join("ledger.previous").exists());
+    let mut command = program(BELLWETHER_AGENT);
+    command.args(["run", "--engine", "simulated", "--os", "simulated", "--poll-interval-secs", "1"]);
+    command.args(["--look-interval-secs", "1", "--state-dir"]).arg(&state);
+    let _agent = Running::start("mover", command);
+    new.settled(&["mover"]);
 }

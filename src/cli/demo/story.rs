@@ -44,6 +44,7 @@ impl Teller<'_> {
     /// Begins a scene.
     pub async fn scene(&mut self, title: &str, why: &str) -> anyhow::Result<()> {
         if self.audience == Audience::Person && self.scene > 0 {
+            // Not for the machine but for the person, who reads the scene before.
             tokio::time::sleep(READING).await;
         }
         self.scene += 1;
