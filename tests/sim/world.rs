@@ -12,7 +12,7 @@ use crate::stream::Stream;
 use bellwether::controller::watch::News;
 use bellwether::domain::desired::Resolver;
 use bellwether::domain::device::action::Action;
-use bellwether::domain::device::machine::{Event, PollMode, Timer};
+use bellwether::domain::device::machine::{PollMode, Timer};
 use bellwether::domain::ids::{DeviceId, FleetName, StageName};
 use bellwether::domain::plan::policy::{Limit, StagePolicy};
 use bellwether::domain::reported::ReportId;

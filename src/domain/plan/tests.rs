@@ -4,8 +4,6 @@ mod laws;
 mod world;
 
 use super::gate::Lineage;
-use super::pass::pass;
-use super::waits::waits;
 use crate::domain::acts::operator::{approve_commit, hold, resume};
 use crate::domain::assignment::Mark;
 use crate::domain::desired::RepoLimits;
@@ -130,6 +128,23 @@ fn deleting_a_line_leaves_the_device_running() {
     control b claims []
     control c claims [production]
     ");
+}
+
+#[test]
+fn a_plan_and_the_status_call_a_device_that_another_branch_still_lists_the_same() {
+    let mut world = World::with_devices("a b c");
+    world.push("main", 1, "a:production:v1 b:production:v1 c:production:v1");
+    world.push("production", 2, "a:production:v1 b:production:v1 c:production:v1");
+    let next = desired("a:production:v1 b:production:v1");
+    assert_eq!(world.planned("production", &next), "c let-go");
+    world.push_desired("production", 3, next, Lineage::Extends);
+    assert_snapshot!(world.waits("c"), @"in-transit: no stage claims the device; it keeps what it has");
+    // Once no branch lists it any more, both say so.
+    let mut world = World::with_devices("a b");
+    world.push("production", 1, "a:production:v1 b:production:v1");
+    assert_eq!(world.planned("production", &desired("a:production:v1")), "b unmanage");
+    world.push("production", 2, "a:production:v1");
+    assert_snapshot!(world.waits("b"), @"unmanaged: no stage lists the device; it keeps what it has");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use super::world::{World, content, device, stage};
 use crate::domain::assignment::Mark;
 use crate::domain::generation::{Epoch, Generation, Order};
 use crate::domain::ids::DeviceId;
-use crate::domain::reported::Report;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,10 +1,10 @@
 //! The world that the stories are told in.
 
-use super::super::gate::{Candidate, Lineage};
+use super::super::gate::{Candidate, Lineage, PlanInput, plan_stage};
 use super::super::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, show_waiting};
 use super::super::policy::StagePolicy;
 use super::super::waits::waits;
-use crate::domain::acts::operator::{Acting, approve_commit, hold};
+use crate::domain::acts::operator::{Acting, approve_commit};
 use crate::domain::assignment::Mark;
 use crate::domain::desired::{Branch, Desired, DesiredDevice};
 use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus, Reported, WaitingFor};
@@ -154,6 +154,24 @@ impl World {
         let freshness = Freshness { start: 1, start_id: "a".repeat(32), seq, earlier: Vec::new() };
         let reported = Reported { received_at: self.now, freshness, report };
         self.state.apply(&[Change::Reported(device(name), Arc::new(reported))]);
+    }
+
+    /// What a plan of a commit would change.
+    pub(super) fn planned(&self, on: &str, desired: &Desired) -> String {
+        let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
+        let accepted =
+            self.stages.iter().filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())));
+        let head = Head { commit: commit_id(99), tree: commit_id(1099) };
+        let candidate = Candidate { head, desired: Arc::new(desired.clone()), base: None, lineage: Lineage::Extends };
+        let plan = plan_stage(&PlanInput {
+            policy: self.stages.iter().find(|policy| policy.name.as_str() == on).expect("a stage"),
+            stages: &self.stages,
+            state: &self.state,
+            accepted: &accepted.collect(),
+            candidate: &candidate,
+        });
+        let action = |action| serde_json::to_value(action).unwrap().as_str().unwrap().to_owned();
+        plan.changes.iter().map(|one| format!("{} {}", one.device, action(one.action))).collect::<Vec<_>>().join("\n")
     }
 
     pub(super) fn acting(&self) -> Acting {
