@@ -252,7 +252,26 @@ mod tests {
 
     #[test]
     fn a_status_fits_a_job_summary() {
-        insta::assert_snapshot!(markdown(&answer()), @"");
+        insta::assert_snapshot!(markdown(&answer()), @r"
+        ## Fleet lindenhof
+
+        epoch 1, controller 0.1.0
+
+        - repo read 7s ago
+
+        | Stage | Commit | Devices | Settled | Failing | Offline | Drifted | Unknown | Errors | Warnings |
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+        | main | 1a2b3c4d | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 |
+        | production | 1a2b3c4d | 4 | 2 | 0 | 0 | 1 | 1 | 0 | 0 |
+
+        - held commit ffee0011 of production (3h 20m ago), 1 change
+          - because the stage's last device would be unmanaged
+          - changes kiosk-1
+          - if this is meant: bellwether approve c20dea4d876b
+        - pending, waits for \`bellwether approve DEVICE\`: kiosk-9
+        - in transit: board-1
+        - hold on fleet: trade fair (by anna, ends in 2h)
+        ");
     }
 
     #[test]
