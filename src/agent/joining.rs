@@ -63,9 +63,12 @@ pub(super) fn finish(directory: &StateDirectory) -> Result<(), IdentityError> {
     STEPS.iter().try_for_each(|step| step(directory))
 }
 
+/// One part of what is left. It can be done again.
+type Step = fn(&StateDirectory) -> Result<(), IdentityError>;
+
 /// What is left once the answer is written, in this order. The identity that counts is replaced last, so that until then
 /// everybody sees that there is something to finish.
-const STEPS: [fn(&StateDirectory) -> Result<(), IdentityError>; 3] = [keep_identity, keep_ledger, take_over];
+const STEPS: [Step; 3] = [keep_identity, keep_ledger, take_over];
 
 fn keep_identity(directory: &StateDirectory) -> Result<(), IdentityError> {
     // A copy: a device without any identity would ask for one of its own.
