@@ -16,7 +16,8 @@ pub use findings::finding_in;
 pub use resolve::Resolver;
 
 use super::finding::{Affects, Finding, Place, Severity, codes};
-use super::ids::{DeviceId, FleetName, StageName};
+use super::ids::{AppName, DeviceId, FleetName, StageName};
+use super::manifest::release::requires::Requirements;
 use super::spec::SealedSpec;
 use super::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,8 @@ pub struct DesiredDevice {
     pub tags: BTreeMap<String, String>,
     /// What disruption budgets and site groups go by.
     pub labels: BTreeMap<String, String>,
+    /// What its releases ask of it, for those that ask for anything that only the device can say.
+    pub requires: BTreeMap<AppName, Arc<Requirements>>,
 }
 
 /// Which stage a device follows, as one commit sees it.

@@ -1,13 +1,14 @@
 //! Planning: from what commits want and what devices were assigned to what changes, and why not yet.
 //!
 //! [`pass`](pass::pass) is the whole decision of the controller. It reads the state and the commits of all stages and returns
-//! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`recovery`], [`pass`], [`waits`].
+//! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`recovery`], [`pass`], [`waits`].
 
 pub mod gate;
 pub mod ownership;
 pub mod pass;
 pub mod policy;
 pub mod recovery;
+pub mod requires;
 pub mod waits;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `release.yml` and OS images.
 
-use super::text::{Mapping, Semver, Sha256, Text, Truth, WebAddress, Word};
+use super::text::{FromRelease, Mapping, Range, Semver, Sha256, Text, Truth, WebAddress, Word};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -45,6 +45,15 @@ struct Requires {
     /// Its type is one of these.
     #[schemars(default)]
     device_types: Vec<Word>,
+    /// Its agent is at least this version.
+    #[schemars(default)]
+    min_agent: Semver,
+    /// Its OS has a version in this range.
+    #[schemars(default)]
+    os: Range,
+    /// It runs one of these earlier releases, or none of the app yet.
+    #[schemars(default, length(min = 1))]
+    from: Vec<FromRelease>,
 }
 
 /// One OS image for every device type that it was built for.

@@ -125,6 +125,7 @@ const GOOD: &[(&str, &str)] = &[
         "version: 1.0.0\ndraft: true\nnotes: x\ntags: {a: b}\nrequires: {device_types: [pi]}\nirreversible: true\n",
     ),
     ("release", "version: 1.0.0\ninvalidated: {reason: bad}\n"),
+    ("release", "version: 1.0.0\nrequires: {min_agent: 0.2.0, os: '>=2.3, <4', from: [0.9.0, ^0.8]}\n"),
     ("compose", "services: {web: {image: 'web:1', ports: ['80:80', 81, {target: 5}], restart: on-failure:3}}\n"),
     ("compose", "services: {web: {image: 'web:1', volumes: ['d:/d:ro', {source: d, target: /e}]}}\nvolumes: {d: }\n"),
     (
@@ -166,6 +167,10 @@ const BAD: &[(&str, &str)] = &[
     ("release", "version: banana\n"),
     ("release", "version: 1.0.0\ninvalidated: {}\n"),
     ("release", "version: 1.0.0\nrequires: {moon: full}\n"),
+    ("release", "version: 1.0.0\nrequires: {min_agent: new}\n"),
+    ("release", "version: 1.0.0\nrequires: {os: 2.3.4}\n"),
+    ("release", "version: 1.0.0\nrequires: {from: []}\n"),
+    ("release", "version: 1.0.0\nrequires: {from: [banana]}\n"),
     ("compose", "services: {}\n"),
     ("compose", "services: {web: {command: x}}\n"),
     ("compose", "services: {web: {image: 'web:1', healthcheck: {}}}\n"),

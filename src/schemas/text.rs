@@ -48,6 +48,13 @@ text! {
         "type": "string",
         "pattern": "^(latest|[0-9]+\\.[0-9]+\\.[0-9]+([-+][0-9A-Za-z.+-]+)?|[\\^~><=*].*|.*\\.[*x])$"
     }
+    Range "A range of versions, such as `>=2.3, <4`." {
+        "type": "string", "pattern": "^([\\^~><=*].*|.*\\.[*x])$"
+    }
+    FromRelease "An earlier version, or a range." {
+        "type": "string",
+        "pattern": "^([0-9]+\\.[0-9]+\\.[0-9]+([-+][0-9A-Za-z.+-]+)?|[\\^~><=*].*|.*\\.[*x])$"
+    }
     Moment "A point in time, such as 2026-12-01T18:00:00Z." { "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]" }
     WebAddress "A web address." { "type": "string", "pattern": "^https?://[^\\s]+$" }
     Sha256 "`sha256:` and 64 hexadecimal digits." { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }

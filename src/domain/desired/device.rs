@@ -7,7 +7,8 @@ use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceType, ServiceName, VariableName};
 use crate::domain::manifest::os::OsEntry;
 use crate::domain::manifest::problems::Draft;
-use crate::domain::manifest::release::Release;
+use crate::domain::manifest::release::requires::Requirements;
+use crate::domain::manifest::release::{Release, ReleaseStatus};
 use crate::domain::manifest::vars::{BranchRule, ConfigValue, Health, Pin, Vars};
 use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, MAX_SPEC_BYTES, SealedSpec, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,7 +216,7 @@ pub fn outcome(inputs: &Inputs, merged: &Merged, picked: &Picked) -> Outcome {
     let layers = inputs.layers();
     let mut drafts = picked.errors();
     drafts.extend(ambiguous(&layers, picked));
-    drafts.extend(invalidated(merged, picked));
+    drafts.extend(doubtful(merged, picked));
     let is_error = |draft: &&Draft| draft.severity == crate::domain::finding::Severity::Error;
     let mut error = merged.error.clone().or_else(|| drafts.iter().find(is_error).cloned());
     let mut spec = None;
@@ -237,6 +238,7 @@ pub fn outcome(inputs: &Inputs, merged: &Merged, picked: &Picked) -> Outcome {
         groups: inputs.stack.groups.iter().map(ToString::to_string).collect(),
         tags: merged.tags.clone(),
         labels: merged.labels.clone(),
+        requires: requires(picked),
     };
     Outcome { device: Arc::new(device), drafts }
 }
@@ -273,21 +275,36 @@ fn ambiguous(layers: &Layers<'_>, picked: &Picked) -> Vec<Draft> {
     drafts
 }
 
-/// Exact pins on releases that turned out to be bad: they hold, and people should know.
-fn invalidated(merged: &Merged, picked: &Picked) -> Vec<Draft> {
-    use crate::domain::manifest::release::ReleaseStatus;
-    picked
-        .found()
-        .filter_map(|(app, release)| {
-            let ReleaseStatus::Invalidated { reason } = &release.status else { return None };
-            let pin = merged.pins.get(app)?;
-            let message = format!("release {} of `{app}` was invalidated: {reason}", release.version);
-            Some(
-                Draft::warning(&pin.file, pin.span, codes::INVALIDATED_RELEASE, message)
-                    .hint("pin another one, or `latest`"),
-            )
-        })
-        .collect()
+/// Exact pins on releases that nothing else picks: they hold, and people should know.
+fn doubtful(merged: &Merged, picked: &Picked) -> Vec<Draft> {
+    let doubt = |(app, release): (&AppName, &Arc<Release>)| {
+        let version = &release.version;
+        let (code, message, hint) = match &release.status {
+            ReleaseStatus::Final => return None,
+            ReleaseStatus::Draft => (
+                codes::DRAFT_RELEASE,
+                format!("release {version} of `{app}` is a draft"),
+                "this is fine while it is tried",
+            ),
+            ReleaseStatus::Invalidated { reason } => {
+                let message = format!("release {version} of `{app}` was invalidated: {reason}");
+                (codes::INVALIDATED_RELEASE, message, "pin another one, or `latest`")
+            }
+        };
+        let pin = merged.pins.get(app)?;
+        Some(Draft::warning(&pin.file, pin.span, code, message).hint(hint))
+    };
+    picked.found().filter_map(doubt).collect()
+}
+
+/// What the picked releases ask of the device beyond its type, which is known here.
+fn requires(picked: &Picked) -> BTreeMap<AppName, Arc<Requirements>> {
+    let asks = |release: &Release| {
+        let Requirements { device_types: _, min_agent, os, from } = &*release.requires;
+        min_agent.is_some() || os.is_some() || !from.is_empty()
+    };
+    let asking = picked.found().filter(|(_, release)| asks(release));
+    asking.map(|(app, release)| (app.clone(), release.requires.clone())).collect()
 }
 
 fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked) -> DeviceSpec {

@@ -114,6 +114,14 @@ impl Resolver {
         Some(explanation(device, &inputs, &picked, &outcome))
     }
 
+    /// The releases of a snapshot, oldest first, broken ones included.
+    pub fn releases(&mut self, snapshot: &Snapshot) -> BTreeMap<AppName, Vec<Arc<Release>>> {
+        self.turn += 1;
+        let tree = Tree::of(snapshot);
+        let fleet = self.fleet_file(tree.fleet);
+        self.world(&tree, fleet).releases
+    }
+
     fn prepare(&mut self, tree: &Tree<'_>) -> Prepared {
         let mut gathered = Gathered::default();
         tree.loose.iter().for_each(|draft| gathered.nothing(draft.clone()));
@@ -125,6 +133,7 @@ impl Resolver {
         inventory.loose_findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
         let world = self.world(tree, fleet);
         world.app_findings().into_iter().for_each(|draft| gathered.nothing(draft));
+        world.unreachable_releases().into_iter().for_each(|draft| gathered.nothing(draft));
         for release in world.releases.values().flatten() {
             release.findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
         }

@@ -6,6 +6,7 @@ use crate::domain::manifest::fleet_file::FleetFile;
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::os::{OsEntry, OsImage};
 use crate::domain::manifest::problems::{Draft, show};
+use crate::domain::manifest::release::requires::FromVersions;
 use crate::domain::manifest::release::{Release, ReleaseStatus};
 use crate::domain::manifest::vars::{Pin, ServiceKey};
 use crate::domain::manifest::yaml::Span;
@@ -47,7 +48,7 @@ impl World {
     pub fn new(fleet: Arc<FleetFile>, releases: Vec<Arc<Release>>, os: BTreeMap<String, Arc<OsImage>>) -> Self {
         let mut world = Self { fleet, os, ..Self::default() };
         for release in releases {
-            world.device_types.extend(release.device_types.iter().cloned());
+            world.device_types.extend(release.requires.device_types.iter().cloned());
             world.releases.entry(release.app.clone()).or_default().push(release);
         }
         for releases in world.releases.values_mut() {
@@ -68,16 +69,11 @@ impl World {
             return Err(Box::new(draft.maybe_hint(hint)));
         };
         let newest_final = |fits: &dyn Fn(&Release) -> bool| {
-            releases
-                .iter()
-                .rev()
-                .find(|release| {
-                    release.status == ReleaseStatus::Final && release.precedence.pre.is_empty() && fits(release)
-                })
-                .cloned()
+            releases.iter().rev().find(|release| release.status == ReleaseStatus::Final && fits(release)).cloned()
         };
         let found = match &pin.value {
-            Pin::Latest => newest_final(&|_| true),
+            Pin::Latest => newest_final(&|release| release.precedence.pre.is_empty()),
+            // A range takes a pre-release only if it names one of the same version itself.
             Pin::Range { range, .. } => newest_final(&|release| range.matches(&release.precedence)),
             Pin::Exact(version) => releases.iter().find(|release| release.version == *version).cloned(),
         };
@@ -107,10 +103,12 @@ impl World {
         pin: &Asked<Pin>,
         device_type: Option<&DeviceType>,
     ) -> Result<(), Box<Draft>> {
-        if release.device_types.is_empty() || device_type.is_some_and(|own| release.device_types.contains(own)) {
+        if release.requires.device_types.is_empty()
+            || device_type.is_some_and(|own| release.requires.device_types.contains(own))
+        {
             return Ok(());
         }
-        let wanted: Vec<&str> = release.device_types.iter().map(DeviceType::as_str).collect();
+        let wanted: Vec<&str> = release.requires.device_types.iter().map(DeviceType::as_str).collect();
         let own = device_type.map_or("without `device_type`".to_owned(), |own| format!("of type `{own}`"));
         let message = format!("release {} of `{}` does not run on devices {own}", release.version, release.app);
         Err(Box::new(pin.error(codes::NOT_FOR_DEVICE_TYPE, message).hint(format!("it runs on {}", wanted.join(", ")))))
@@ -170,6 +168,24 @@ impl World {
             .flat_map(|release| release.services.keys().map(|name| name.as_str()))
             .collect();
         nearest(key.service.as_str(), names).map(str::to_owned)
+    }
+
+    /// Releases that can only be reached from releases that the tree does not have.
+    pub fn unreachable_releases(&self) -> Vec<Draft> {
+        let mut all = Vec::new();
+        for release in self.releases.values().flatten() {
+            let known = |from: &FromVersions| {
+                let earlier = |other: &&Arc<Release>| other.precedence < release.precedence;
+                let others = self.releases.get(&release.app).into_iter().flatten();
+                others.filter(earlier).any(|other| from.allows(&other.precedence))
+            };
+            for from in release.requires.from.iter().filter(|from| !known(&from.which)) {
+                let message = format!("`{}` has no release {} before {}", release.app, from.which, release.version);
+                let hint = "devices that still run such a release can come from it; no other release leads here";
+                all.push(Draft::warning(&release.file, from.span, codes::UNKNOWN_FROM, message).hint(hint));
+            }
+        }
+        all
     }
 
     /// Apps that `fleet.yml` lists without releases, and releases of apps that it does not list.

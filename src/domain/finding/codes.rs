@@ -26,6 +26,7 @@ codes! {
     APP_WITHOUT_RELEASES "app-without-releases" "`fleet.yml` lists an app that has no releases." "apps: {kiosk: {}}";
     BAD_COMMAND "bad-command" "A command line cannot be split into words." "command: sh -c 'echo";
     BAD_DATE "bad-date" "A point in time is not written in RFC 3339." "until: tomorrow";
+    BAD_FROM "bad-from" "A release says that it is reached from none, from itself or from a later one." "requires: {from: []}";
     BAD_IMAGE "bad-image" "The reference of an image cannot be right." "image: Not An Image";
     BAD_MERGE_KEY "bad-merge-key" "`<<` merges something that is not a mapping." "<<: 5";
     BAD_NAME "bad-name" "A name breaks the rule of its kind." "device_type: two words";
@@ -40,6 +41,7 @@ codes! {
     BRANCH_FORM "branch-form" "`branch` is neither a name nor `{from: device, allowed: […]}`." "branch: {from: nowhere}";
     COMPLEX_KEY "complex-key" "A key is a list or a mapping." "? [a, b]\n: c";
     COMPOSE_DEPENDENCY "compose-dependency" "A service depends on one that does not exist, or in a circle." "depends_on: [nobody]";
+    DRAFT_RELEASE "draft-release" "A device is pinned to a release that is a draft." "pins: {kiosk: 2.0.0}";
     DUPLICATE_KEY "duplicate-key" "A mapping has a key twice; the last one counts." "site: bern\nsite: basel";
     EMPTY_INVENTORY "empty-inventory" "The inventory lists no devices; it never means that the fleet is empty." "all: {}";
     FILE_TOO_LONG "file-too-long" "A file is longer than the bound on files." "a file of 100 MB";
@@ -74,6 +76,7 @@ codes! {
     UNEXPECTED_FILE "unexpected-file" "A file stands where nothing reads it." "os/image.yaml";
     UNKNOWN_APP "unknown-app" "No app has this name." "pins: {kiosks: latest}";
     UNKNOWN_DEVICE_TYPE "unknown-device-type" "Neither the OS catalog nor any release names this device type." "device_type: raspbery";
+    UNKNOWN_FROM "unknown-from" "A release can be reached from a release that the tree does not have." "requires: {from: [0.1.0]}";
     UNKNOWN_KEY "unknown-key" "A mapping with a fixed set of keys has another one." "releese: 1";
     UNKNOWN_SERVICE "unknown-service" "No release in the tree has a service of this name." "services: {brwoser: {}}";
     UNREADABLE "unreadable" "The content of a file could not be read." "a damaged Git object";

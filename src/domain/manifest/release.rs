@@ -1,12 +1,15 @@
 //! `releases/<app>/<version>/`: one released version of an app.
 
+pub mod requires;
+
 use super::compose::{self, Service};
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
 use super::vars::Strictness;
 use super::yaml::{Node, Span, parse};
 use crate::domain::finding::codes;
-use crate::domain::ids::{AppName, DeviceType, ServiceName, Version, VolumeName};
+use crate::domain::ids::{AppName, ServiceName, Version, VolumeName};
+use requires::Requirements;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,8 +28,8 @@ pub struct Release {
     pub compose_file: Arc<str>,
     /// Whether devices should get it.
     pub status: ReleaseStatus,
-    /// Device types that it runs on; empty for all.
-    pub device_types: BTreeSet<DeviceType>,
+    /// What a device must be, and where it must come from.
+    pub requires: Arc<Requirements>,
     /// Whether going back from it is impossible.
     pub reversibility: Reversibility,
     /// What changed, for people.
@@ -96,7 +99,7 @@ impl Release {
             file,
             compose_file: compose_file.clone(),
             status: ReleaseStatus::Final,
-            device_types: BTreeSet::new(),
+            requires: Arc::default(),
             reversibility: Reversibility::Reversible,
             notes: None,
             tags: BTreeMap::new(),
@@ -145,7 +148,7 @@ impl Release {
                 "invalidated" => invalidated = invalidation(value, problems),
                 "notes" => self.notes = read::text(value, "`notes`", problems).map(str::to_owned),
                 "tags" => self.tags = tags(value, problems),
-                "requires" => self.device_types = requirements(value, problems),
+                "requires" => self.requires = Arc::new(requires::read(value, &self.precedence, problems)),
                 _ => {
                     if read::boolean(value, "`irreversible`", problems) == Some(true) {
                         self.reversibility = Reversibility::Irreversible;
@@ -194,20 +197,4 @@ fn tags(node: &Node, problems: &mut Problems) -> BTreeMap<String, String> {
             Some((field.key.text.to_string(), value.to_owned()))
         })
         .collect()
-}
-
-fn requirements(node: &Node, problems: &mut Problems) -> BTreeSet<DeviceType> {
-    const KEYS: Keys = Keys {
-        what: "`requires`",
-        known: &["device_types"],
-        later: &["agent", "min_agent", "os", "from"],
-        extensions: Extensions::Unknown,
-    };
-    let mut types = BTreeSet::new();
-    for field in read::fields(node, &KEYS, problems).unwrap_or_default() {
-        for item in read::list(&field.value, "`device_types`", problems).unwrap_or_default() {
-            types.extend(read::name::<DeviceType>(item, "a device type", problems));
-        }
-    }
-    types
 }

@@ -8,6 +8,7 @@ use crate::domain::fleet::{
 use crate::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
 use crate::domain::plan::ownership::{claims, claims_listed};
 use crate::domain::plan::policy::StagePolicy;
+use crate::domain::plan::requires::unmet;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::snapshot::Head;
 use crate::domain::spec::SealedSpec;
@@ -135,6 +136,10 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
             excluded.insert(device.clone(), problem);
             continue;
         };
+        if let Some(unmet) = record.and_then(|record| unmet(listed, record).into_iter().next()) {
+            excluded.insert(device.clone(), unmet.message);
+            continue;
+        }
         changes.extend(content_change(device, record, spec));
     }
     for (device, record) in claimed_before(state, stage) {

@@ -9,6 +9,7 @@ use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, judge};
 use crate::domain::plan::ownership::{claims, owner};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::plan::recovery::{Recovery, recover};
+use crate::domain::plan::requires::unmet;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::spec::SealedSpec;
 use crate::domain::time::Timestamp;
@@ -346,7 +347,8 @@ fn next_content(
     let fresh = wanted.and_then(|(stage, commit, listed)| {
         let spec = listed.spec.as_ref()?;
         let differs = current.is_none_or(|current| current.spec.digest != spec.digest);
-        let free = hold_on(input.state, device, Some(stage), Some(listed), input.now).is_none();
+        let free = hold_on(input.state, device, Some(stage), Some(listed), input.now).is_none()
+            && unmet(listed, record).is_empty();
         (differs && free).then(|| (stage.clone(), commit.clone(), spec.clone()))
     });
     fresh.or_else(|| {

@@ -1,6 +1,7 @@
 //! Stories about stages and devices, told as the changes that passes make.
 
 mod laws;
+mod requires;
 mod world;
 
 use super::gate::Lineage;

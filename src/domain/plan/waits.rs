@@ -5,6 +5,7 @@ use crate::domain::fleet::{DeviceRecord, FleetState, IdentityStatus, WaitingFor}
 use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::plan::ownership::{Standing, claims, owner};
 use crate::domain::plan::pass::{PassInput, hold_on, show_waiting};
+use crate::domain::plan::requires::{Unmet, unmet};
 use crate::domain::reported::Phase;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -126,6 +127,10 @@ fn owned_waits(
     }
     let wanted = listed.and_then(|listed| listed.spec.as_ref()).map(|spec| spec.digest);
     let assigned = record.assignment.as_ref().map(|assignment| assignment.spec.digest);
+    let listed_now = listed.filter(|_| wanted.is_some() && wanted != assigned);
+    for Unmet { code, message, hint } in listed_now.map(|listed| unmet(listed, record)).unwrap_or_default() {
+        all.push(wait(code, message, Some(hint.to_owned())));
+    }
     if wanted.is_some()
         && wanted != assigned
         && let Some(hold) = hold_on(input.state, device, Some(stage), listed.map(Arc::as_ref), input.now)

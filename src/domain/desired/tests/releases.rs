@@ -32,7 +32,10 @@ fn pins_pick_the_release_that_they_mean() {
     insta::assert_snapshot!(check("pins: {app: ^1.0}"), @"a: main app 1.10.0 web[FROM=compose]");
     insta::assert_snapshot!(check("pins: {app: '>=1.2, <1.9'}"), @"a: main app 1.4.0 web[FROM=compose]");
     insta::assert_snapshot!(check("pins: {app: 1.*}"), @"a: main app 1.10.0 web[FROM=compose]");
-    insta::assert_snapshot!(check("pins: {app: 3.0.0}"), @"a: main app 3.0.0 web[FROM=compose]");
+    insta::assert_snapshot!(check("pins: {app: 3.0.0}"), @r"
+    host_vars/a.yml:1:8: warning draft-release: release 3.0.0 of `app` is a draft (this is fine while it is tried)
+    a: main app 3.0.0 web[FROM=compose]
+    ");
     insta::assert_snapshot!(check("pins: {app: 1.12.0-rc.1}"), @"a: main app 1.12.0-rc.1 web[FROM=compose]");
 }
 
@@ -65,6 +68,84 @@ fn pins_that_cannot_be_met_are_errors_of_the_device() {
     insta::assert_snapshot!(check("pins: {app: 1.11.0}"), @"
     host_vars/a.yml:1:8: warning invalidated-release: release 1.11.0 of `app` was invalidated: eats the disk (pin another one, or `latest`)
     a: main app 1.11.0 web[FROM=compose]
+    ");
+}
+
+#[test]
+fn a_range_takes_a_pre_release_only_if_it_asks_for_one() {
+    insta::assert_snapshot!(check("pins: {app: '>=1.12.0-rc.0, <2'}"), @"a: main app 1.12.0-rc.1 web[FROM=compose]");
+    insta::assert_snapshot!(check("pins: {app: '>=1.11, <2'}"), @r"
+    host_vars/a.yml:1:8: error missing-release: `app` has no final release in `>=1.11, <2` (newest releases: 3.0.0, 2.0.0, 1.12.0-rc.1, 1.11.0, 1.10.0) [a]
+    a: main (keeps what it has)
+    ");
+}
+
+/// Findings about a release 2.0.0 with these requirements, beside 1.0.0 and 1.4.0.
+fn check_requires(requires: &str) -> String {
+    let release = format!("version: 2.0.0\nrequires: {requires}\n");
+    resolved(&[
+        ("releases/app/1.4.0/release.yml", "version: 1.4.0\n"),
+        ("releases/app/1.4.0/compose.yml", COMPOSE),
+        ("releases/app/2.0.0/release.yml", &release),
+        ("releases/app/2.0.0/compose.yml", COMPOSE),
+    ])
+    .lines()
+    .filter(|line| line.contains("release.yml"))
+    .collect::<Vec<_>>()
+    .join("\n")
+}
+
+#[test]
+fn requirements_are_read_and_checked() {
+    insta::assert_snapshot!(check_requires("{min_agent: 0.2.0, os: '>=2.3, <4', from: [1.4.0, ^1.0]}"), @"");
+    insta::assert_snapshot!(check_requires("{min_agent: 2, os: 2.3, from: [x]}"), @r"
+    releases/app/2.0.0/release.yml:2:23: error bad-version: `2` is not a semantic version (write it as 1.4.2)
+    releases/app/2.0.0/release.yml:2:30: error bad-version: `2.3` is not a range of versions (write it as `>=2.3, <4`)
+    releases/app/2.0.0/release.yml:2:42: error bad-version: `x` is neither a version nor a range (write a version such as `1.4.2`, or a range such as `^1.4`)
+    ");
+    insta::assert_snapshot!(check_requires("{form: [1.4.0]}"), @"releases/app/2.0.0/release.yml:2:12: error unknown-key: `requires` has no key `form` (did you mean `from`?)");
+}
+
+#[test]
+fn a_release_cannot_be_reached_from_nowhere_or_in_a_circle() {
+    insta::assert_snapshot!(check_requires("{from: []}"), @"releases/app/2.0.0/release.yml:2:18: error bad-from: `from` names no release, so no device could get this one (leave it out if any release will do)");
+    insta::assert_snapshot!(check_requires("{from: [2.0.0, 3.0.0]}"), @r"
+    releases/app/2.0.0/release.yml:2:19: error bad-from: `from` names 2.0.0, which is not earlier than 2.0.0 (name earlier releases; a release cannot be reached from itself or from a later one)
+    releases/app/2.0.0/release.yml:2:26: error bad-from: `from` names 3.0.0, which is not earlier than 2.0.0 (name earlier releases; a release cannot be reached from itself or from a later one)
+    ");
+    insta::assert_snapshot!(check_requires("{from: [0.9.0, ~1.3]}"), @r"
+    releases/app/2.0.0/release.yml:2:19: warning unknown-from: `app` has no release 0.9.0 before 2.0.0 (devices that still run such a release can come from it; no other release leads here)
+    releases/app/2.0.0/release.yml:2:26: warning unknown-from: `app` has no release ~1.3 before 2.0.0 (devices that still run such a release can come from it; no other release leads here)
+    ");
+}
+
+#[test]
+fn invalidating_what_latest_picked_moves_trackers_back_to_the_newest_good_one() {
+    let with = |state: &str| {
+        let release = format!("version: 1.1.0\n{state}");
+        resolved(&[
+            ("releases/app/1.1.0/release.yml", &release),
+            ("releases/app/1.1.0/compose.yml", COMPOSE),
+            ("group_vars/all.yml", "branch: main\npins: {app: latest}\n"),
+        ])
+    };
+    insta::assert_snapshot!(with(""), @r"
+    a: main app 1.1.0 web[FROM=compose]
+    b: main app 1.1.0 web[FROM=compose]
+    c: main app 1.1.0 web[FROM=compose]
+    ");
+    insta::assert_snapshot!(with("invalidated: {reason: eats the disk}\n"), @r"
+    a: main app 1.0.0 web[FROM=compose]
+    b: main app 1.0.0 web[FROM=compose]
+    c: main app 1.0.0 web[FROM=compose]
+    ");
+    // Whatever is wrong with the reason, it must not be taken for a good one.
+    insta::assert_snapshot!(with("invalidated: true\n"), @r"
+    releases/app/1.1.0/release.yml:2:14: error missing-key: `invalidated` has no `reason`
+    releases/app/1.1.0/release.yml:2:14: error wrong-type: `invalidated` must be a mapping, not a single value
+    a: main app 1.0.0 web[FROM=compose]
+    b: main app 1.0.0 web[FROM=compose]
+    c: main app 1.0.0 web[FROM=compose]
     ");
 }
 

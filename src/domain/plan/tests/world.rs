@@ -66,6 +66,7 @@ pub(super) fn desired(text: &str) -> Desired {
             groups: BTreeSet::new(),
             tags: BTreeMap::new(),
             labels: BTreeMap::new(),
+            requires: BTreeMap::new(),
         };
         desired.devices.insert(device(name), Arc::new(one));
     }

@@ -1,0 +1,78 @@
+//! Whether a device can take the releases that it shall go on to, as far as it has said.
+//!
+//! What a device has not said keeps nothing back: a device that never reported gets its first assignment, and says then.
+
+use crate::domain::desired::DesiredDevice;
+use crate::domain::fleet::DeviceRecord;
+use crate::domain::ids::{AppName, Version};
+use crate::domain::manifest::release::requires::{Requirements, comparable};
+
+/// The attribute in which an agent reports its version.
+pub const AGENT_VERSION: &str = "agent_version";
+
+/// One thing that a release asks for and that the device contradicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// One word for programs, in kebab case.
+    pub code: &'static str,
+    /// One sentence for people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+/// What keeps a device from the releases that a commit wants on it, app by app. A release that it was assigned already asks for
+/// nothing more, or a change of a variable would be kept back too.
+pub fn unmet(listed: &DesiredDevice, record: &DeviceRecord) -> Vec<Unmet> {
+    let mut all = Vec::new();
+    let Some(spec) = listed.spec.as_ref().filter(|_| !listed.requires.is_empty()) else { return all };
+    let assigned = record.assignment.as_ref();
+    for (app, requires) in &listed.requires {
+        let Some(wanted) = spec.spec.apps.get(app).map(|app| &app.release) else { continue };
+        let current = assigned.and_then(|assignment| assignment.spec.spec.apps.get(app)).map(|app| &app.release);
+        if current != Some(wanted) {
+            of_release(app, wanted, requires, current, record, &mut all);
+        }
+    }
+    all
+}
+
+fn of_release(
+    app: &AppName,
+    wanted: &Version,
+    requires: &Requirements,
+    current: Option<&Version>,
+    record: &DeviceRecord,
+    all: &mut Vec<Unmet>,
+) {
+    let Requirements { device_types: _, min_agent, os, from: _ } = requires;
+    let report = record.reported.as_ref().map(|reported| &reported.report);
+    let agent = report.and_then(|report| report.attributes.get(AGENT_VERSION));
+    let old = |least: &semver::Version| agent.and_then(|text| comparable(text)).is_some_and(|version| version < *least);
+    if let (Some(least), Some(agent)) = (min_agent.as_ref().filter(|least| old(least)), agent) {
+        all.push(Unmet {
+            code: "requires-agent",
+            message: format!("release {wanted} of `{app}` needs agent {least}, the device has {agent}"),
+            hint: "update the agent",
+        });
+    }
+    let running = report.and_then(|report| report.os.as_ref()).map(|os| &os.version);
+    if let (Some(os), Some(running)) = (os, running)
+        && comparable(running.as_str()).is_some_and(|version| !os.range.matches(&version))
+    {
+        all.push(Unmet {
+            code: "requires-os",
+            message: format!("release {wanted} of `{app}` needs an OS in `{}`, the device runs {running}", os.text),
+            hint: "update the OS first: set `os` in one commit, and the pin in a later one",
+        });
+    }
+    if let Some(current) = current.filter(|current| !requires.reachable_from(current)) {
+        let names: Vec<String> = requires.from.iter().map(|from| from.which.to_string()).collect();
+        let from = names.join(", ");
+        all.push(Unmet {
+            code: "requires-from",
+            message: format!("release {wanted} of `{app}` is reached from {from}, the device has {current}"),
+            hint: "pin one of those first",
+        });
+    }
+}
