@@ -4,6 +4,7 @@
 //! same. What files mean together is decided in [`super::desired`].
 
 pub mod compose;
+pub mod edit;
 pub mod fleet_file;
 pub mod inventory;
 pub mod near;
