@@ -12,6 +12,7 @@ pub mod device;
 pub mod devices;
 pub mod diff;
 pub mod drift;
+pub mod editing;
 pub mod enroll;
 pub mod epoch;
 pub mod events;
@@ -19,10 +20,12 @@ pub mod fault;
 pub mod hold;
 pub mod interrupt;
 pub mod local;
+pub mod pin;
 pub mod plan;
 pub mod planning;
 pub mod refresh;
 pub mod reject;
+pub mod release;
 pub mod remote;
 pub mod render;
 pub mod resume;
@@ -30,6 +33,7 @@ pub mod schema;
 pub mod serve;
 pub mod span;
 pub mod status;
+pub mod tag;
 pub mod why;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -142,6 +146,12 @@ pub enum Command {
     Device(device::Args),
     /// Explain where the values of a device come from, and what it waits for
     Why(why::Args),
+    /// Write into the fleet repo which release of an app a device or a group shall run
+    Pin(pin::Args),
+    /// Write tags of a device or a group into the fleet repo
+    Tag(tag::Args),
+    /// List, show and invalidate releases of apps
+    Release(release::Args),
     /// Let a held commit count, or a pending device join
     Approve(approve::Args),
     /// Refuse a device that asks to join
@@ -177,6 +187,9 @@ impl Command {
             Self::Devices(args) => devices::run(args, console),
             Self::Device(args) => device::run(args, console),
             Self::Why(args) => why::run(args, console),
+            Self::Pin(args) => pin::run(args, console),
+            Self::Tag(args) => tag::run(args, console),
+            Self::Release(args) => release::run(args, console),
             Self::Approve(args) => approve::run(args, console),
             Self::Reject(args) => reject::run(args, console),
             Self::Hold(args) => hold::run(args, console),
@@ -274,6 +287,16 @@ mod tests {
             "devices --server https://fleet.example:8443 --ca-fingerprint ab --key-file k",
             "device kiosk-1 -o yaml",
             "why kiosk-1 pins --repo . --rev main",
+            "pin kiosk-1 signage 1.4.2 --repo fleet --dry-run",
+            "pin --group kiosks signage latest -y",
+            "pin kiosk-1 signage --remove",
+            "tag kiosk-1 site=harbour floor-",
+            "tag --group kiosks site=harbour --yes",
+            "release list",
+            "release list signage --rev main -o wide",
+            "release show signage 1.4.2 --repo fleet",
+            "release invalidate signage 1.4.2 --reason bad --dry-run",
+            "release invalidate signage 1.4.2 --undo --yes",
             "approve 3f9a1c20be77",
             "reject kiosk-9",
             "hold device kiosk-1 --reason broken --for 3h",
@@ -305,6 +328,9 @@ mod tests {
         check("hold fleet --reason x --for soon", "ValueValidation");
         check("epoch raise --yes", "MissingRequiredArgument");
         check("epoch", "DisplayHelpOnMissingArgumentOrSubcommand");
+        check("pin kiosk-1 signage 1.4.2 --yes --dry-run", "ArgumentConflict");
+        check("tag", "MissingRequiredArgument");
+        check("release invalidate signage 1.4.2", "MissingRequiredArgument");
         check("events --limit 0", "ValueValidation");
         check("status -o html", "InvalidValue");
         check("status --ca-file a --ca-fingerprint b", "ArgumentConflict");

@@ -8,6 +8,8 @@ pub mod desired;
 pub mod device;
 pub mod digest;
 pub mod drift;
+#[cfg(feature = "repo")]
+pub mod edits;
 pub mod enrollment;
 pub mod finding;
 pub mod fleet;

@@ -74,7 +74,7 @@ pub fn files(path: &Path, rev: Option<&str>) -> anyhow::Result<Files> {
 }
 
 /// The folder itself if it looks like a fleet repo, else the root of the work tree that contains it if that does.
-fn root_of(path: &Path, clone: Option<&GitClone>) -> PathBuf {
+pub fn root_of(path: &Path, clone: Option<&GitClone>) -> PathBuf {
     let looks_like_one = |path: &Path| path.join("inventory.yml").exists() || path.join("fleet.yml").exists();
     let above = clone.and_then(GitClone::work_tree).filter(|root| looks_like_one(root));
     match above {

@@ -38,6 +38,39 @@ pub fn unified(old: &str, new: &str, old_name: &str, new_name: &str) -> String {
     text
 }
 
+/// What changes in a file, as `git apply` takes it; empty if nothing does. `before` is `None` for a new file.
+pub fn patch(path: &str, before: Option<&str>, after: &str) -> String {
+    if before == Some(after) {
+        return String::new();
+    }
+    let mut text = format!("diff --git a/{path} b/{path}\n");
+    let old = match before {
+        Some(_) => format!("a/{path}"),
+        None => {
+            text.push_str("new file mode 100644\n");
+            "/dev/null".to_owned()
+        }
+    };
+    let diff = TextDiff::from_lines(before.unwrap_or_default(), after);
+    let _ = write!(text, "{}", diff.unified_diff().context_radius(CONTEXT_LINES).header(&old, &format!("b/{path}")));
+    text
+}
+
+/// The same for a terminal.
+pub fn painted(patch: &str) -> String {
+    let paint = |line: &str| {
+        let tone = match line.as_bytes().first() {
+            _ if line.starts_with("+++") || line.starts_with("---") || line.starts_with("diff ") => Tone::Strong,
+            Some(b'+') => Tone::Good,
+            Some(b'-') => Tone::Bad,
+            Some(b'@') => Tone::Quiet,
+            _ => Tone::Plain,
+        };
+        format!("{}\n", tone.paint(plain(line.trim_end_matches('\r'))))
+    };
+    patch.lines().map(paint).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::bare;
@@ -64,6 +97,30 @@ mod tests {
          line 6
          line 7
          line 8
+        ");
+    }
+
+    #[test]
+    fn a_patch_names_new_files_and_missing_line_ends() {
+        assert_eq!(patch("a.yml", Some("x\n"), "x\n"), "");
+        insta::assert_snapshot!(patch("a.yml", Some("x: 1\ny: 2"), "x: 1\ny: 3"), @r"
+        diff --git a/a.yml b/a.yml
+        --- a/a.yml
+        +++ b/a.yml
+        @@ -1,2 +1,2 @@
+         x: 1
+        -y: 2
+        \ No newline at end of file
+        +y: 3
+        \ No newline at end of file
+        ");
+        insta::assert_snapshot!(patch("host_vars/a.yml", None, "x: 1\n"), @r"
+        diff --git a/host_vars/a.yml b/host_vars/a.yml
+        new file mode 100644
+        --- /dev/null
+        +++ b/host_vars/a.yml
+        @@ -0,0 +1 @@
+        +x: 1
         ");
     }
 }
