@@ -286,6 +286,7 @@ mod tests {
             "--server unix:/run/x.sock devices",
             "devices --server https://fleet.example:8443 --ca-fingerprint ab --key-file k",
             "device kiosk-1 -o yaml",
+            "device set kiosk-1 rack=4 owner-",
             "why kiosk-1 pins --repo . --rev main",
             "pin kiosk-1 signage 1.4.2 --repo fleet --dry-run",
             "pin --group kiosks signage latest -y",
@@ -322,6 +323,8 @@ mod tests {
         check("promote", "InvalidSubcommand");
         check("device", "MissingRequiredArgument");
         check("device two/words", "ValueValidation");
+        check("device set kiosk-1", "MissingRequiredArgument");
+        check("device set kiosk-1 rack", "ValueValidation");
         check("enroll", "MissingRequiredArgument");
         check("enroll kiosk-1 --selector kiosk-*", "ArgumentConflict");
         check("hold fleet --reason x --for 3h --until 2026-12-01T06:00:00Z", "ArgumentConflict");

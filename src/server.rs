@@ -78,6 +78,7 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/devices/{device}/why", get(operator::why))
         .route("/v1/devices/{device}/approve", post(operator::approve_device))
         .route("/v1/devices/{device}/reject", post(operator::reject_device))
+        .route("/v1/devices/{device}/attributes", post(operator::set_attributes))
         .route("/v1/drift", get(operator::drift))
         .route("/v1/baseline", get(operator::baseline))
         .route("/v1/events", get(operator::events))

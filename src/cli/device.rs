@@ -1,27 +1,97 @@
-//! `bellwether device`: everything about one device.
+//! `bellwether device`: everything about one device, and what operators say of it.
 
 use super::console::{Console, Outcome};
 use super::{Output, render};
 use crate::clock;
-use crate::domain::ids::DeviceId;
+use crate::domain::ids::{AttributeName, DeviceId, NameError};
 use crate::domain::overview::device::DeviceDetail;
+use crate::protocol::v1::operator::{AttributesRequest, Done};
 
 /// Flags of `device`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   bellwether device kiosk-1
-  bellwether device kiosk-1 -o json")]
+  bellwether device kiosk-1 -o json
+  bellwether device set kiosk-1 rack=4 owner=facilities
+  bellwether device set kiosk-1 owner-"
+)]
 pub struct Args {
+    /// The device
+    #[arg(value_name = "DEVICE", required = true)]
+    pub device: Option<DeviceId>,
+    /// What to do with it.
+    #[command(subcommand)]
+    pub act: Option<Act>,
+}
+
+/// What to do with a device.
+#[derive(Debug, clap::Subcommand)]
+pub enum Act {
+    /// Set or remove attributes that operators keep beside the fleet repo: `registry.*` in filters
+    #[command(after_help = "\
+They are recorded with who set them, show in `device` and `why`, and count in filters and views only: no device ever gets
+content because of them. To change what Git says of a device, edit its `tags` there.
+
+Examples:
+  bellwether device set kiosk-1 rack=4 owner=facilities
+  bellwether device set kiosk-1 owner-")]
+    Set(SetArgs),
+}
+
+/// Flags of `device set`.
+#[derive(Debug, clap::Args)]
+pub struct SetArgs {
     /// The device
     #[arg(value_name = "DEVICE")]
     pub device: DeviceId,
+    /// `NAME=VALUE` sets, `NAME-` removes
+    #[arg(value_name = "NAME=VALUE", required = true, value_parser = parse_edit)]
+    pub edits: Vec<Edit>,
+}
+
+/// One change of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// `NAME=VALUE`
+    Set(AttributeName, String),
+    /// `NAME-`
+    Remove(AttributeName),
+}
+
+/// Why a text is not an [`Edit`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// Neither form.
+    #[error("write NAME=VALUE to set an attribute, NAME- to remove it")]
+    Form,
+    /// The name breaks its rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+fn parse_edit(text: &str) -> Result<Edit, EditError> {
+    if let Some((name, value)) = text.split_once('=') {
+        return Ok(Edit::Set(AttributeName::new(name)?, value.to_owned()));
+    }
+    let name = text.strip_suffix('-').ok_or(EditError::Form)?;
+    Ok(Edit::Remove(AttributeName::new(name)?))
 }
 
 /// Runs `device`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
+    match (&args.act, &args.device) {
+        (Some(Act::Set(args)), _) => set(args, console),
+        (None, Some(device)) => show(device, console),
+        (None, None) => Err(super::fault::usage("name a device")),
+    }
+}
+
+fn show(device: &DeviceId, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
-    let Args { device } = args;
     let detail: DeviceDetail =
         console.global.controller()?.get(&format!("/v1/devices/{device}"), &format!("ask for device {device}"))?;
     match output {
@@ -32,4 +102,50 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         Output::Md => console.print(render::detail::markdown(&detail, clock::now()))?,
     }
     Ok(Outcome::Fine)
+}
+
+fn set(args: &SetArgs, console: &Console) -> anyhow::Result<Outcome> {
+    let output = console.act_output()?;
+    let SetArgs { device, edits } = args;
+    let mut request = AttributesRequest::default();
+    for edit in edits {
+        match edit {
+            Edit::Set(name, value) => {
+                request.set.insert(name.clone(), value.clone());
+            }
+            Edit::Remove(name) => {
+                request.remove.insert(name.clone());
+            }
+        }
+    }
+    let path = format!("/v1/devices/{device}/attributes");
+    let done: Done =
+        console.global.controller()?.post(&path, &request, &format!("set attributes of device {device}"))?;
+    if done.events.is_empty() {
+        console.note("nothing changed");
+    }
+    console.done(&done, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_sets_or_removes() {
+        let check = |text: &str, expected: &str| {
+            let shown = match parse_edit(text) {
+                Ok(Edit::Set(name, value)) => format!("{name} := {value}"),
+                Ok(Edit::Remove(name)) => format!("{name} gone"),
+                Err(error) => error.to_string(),
+            };
+            assert!(shown.starts_with(expected), "{text}: {shown}");
+        };
+        check("rack=4", "rack := 4");
+        check("rack=a=b-", "rack := a=b-");
+        check("rack-", "rack gone");
+        check("rack", "write NAME=VALUE");
+        check("a-b=c", "\"a-b\" is not a attribute name");
+        check("-", "\"\" is not a attribute name");
+    }
 }

@@ -6,7 +6,7 @@
 use super::assignment::{Assignment, Mark};
 use super::digest::Digest;
 use super::generation::{Epoch, Order};
-use super::ids::{Actor, CommitId, DeviceId, ObjectId, StageName};
+use super::ids::{Actor, AttributeName, CommitId, DeviceId, ObjectId, StageName};
 use super::reported::{Freshness, Report};
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub const POISONED: &str = "PoisonedRecord";
 /// A record of the store that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Which kind of record: `identity`, `control`, `assignment`, `reported`, `device`, `stage`, `token`, `approval`, `hold`.
+    /// Which kind of record: `identity`, `control`, `assignment`, `reported`, `registry`, `device`, `stage`, `token`, `approval`, `hold`.
     pub kind: &'static str,
     /// Of what, as it is written in the store.
     pub subject: String,
@@ -66,6 +66,29 @@ pub struct DeviceRecord {
     pub assignment: Option<Arc<Assignment>>,
     /// What it said last.
     pub reported: Option<Arc<Reported>>,
+    /// What operators say of it.
+    pub registry: Option<Arc<Registry>>,
+}
+
+/// What operators say of a device through the API: `registry.*` in filters and views.
+///
+/// Never content: nothing of this reaches a device, and no pass reads it to decide about one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registry {
+    /// The attributes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<AttributeName, RegistryAttribute>,
+}
+
+/// One attribute, and who is to be asked about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryAttribute {
+    /// What it says.
+    pub value: String,
+    /// Who said so.
+    pub actor: Actor,
+    /// When.
+    pub since: Timestamp,
 }
 
 /// Who may speak for a device.
@@ -379,6 +402,8 @@ pub enum Change {
     Reported(DeviceId, Arc<Reported>),
     /// What a device said does not count any more: from now on something else may speak in its name.
     Unreported(DeviceId),
+    /// What operators say of a device.
+    Registry(DeviceId, Arc<Registry>),
     /// A device is forgotten altogether: only a rejected or pending one that nothing was ever assigned to.
     Forget(DeviceId),
     /// What is remembered of a stage.
@@ -426,6 +451,7 @@ impl FleetState {
                         record.reported = None;
                     }
                 }
+                Change::Registry(device, registry) => self.devices.entry(device).or_default().registry = Some(registry),
                 Change::Forget(device) => {
                     self.devices.remove(&device);
                 }

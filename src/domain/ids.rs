@@ -182,6 +182,18 @@ name!(
 );
 
 name!(
+    /// The name of an attribute that operators set on a device: a word that filters can write after a dot.
+    AttributeName,
+    "attribute name",
+    "a letter or `_`, then letters, digits or `_`, at most 64 in all",
+    |text| {
+        text.len() <= 64
+            && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    }
+);
+
+name!(
     /// The id of a Git object: 40 or 64 lower-case hexadecimal digits.
     ObjectId,
     "object id",

@@ -17,8 +17,8 @@ use crate::domain::overview::drift::{DriftReport, drift_report};
 use crate::domain::overview::status;
 use crate::domain::plan::ownership::Standing;
 use crate::protocol::v1::operator::{
-    ApproveRequest, Done, EpochRequest, HoldRequest, MAX_EVENTS_ANSWER, RepoAnswer, ResumeRequest, StatusAnswer,
-    TokenAnswer, TokenRequest, WhyAnswer,
+    ApproveRequest, AttributesRequest, Done, EpochRequest, HoldRequest, MAX_EVENTS_ANSWER, RepoAnswer, ResumeRequest,
+    StatusAnswer, TokenAnswer, TokenRequest, WhyAnswer,
 };
 use axum::Json;
 use axum::extract::State;
@@ -167,6 +167,17 @@ pub async fn reject_device(
     Named(device): Named,
 ) -> Result<Json<Done>, Refused> {
     act(&server, actor, Box::new(move |state, _, acting| acts::reject_device(state, &device, acting))).await
+}
+
+/// `POST /v1/devices/{device}/attributes`
+pub async fn set_attributes(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Named(device): Named,
+    Body(AttributesRequest { set, remove }): Body<AttributesRequest>,
+) -> Result<Json<Done>, Refused> {
+    let act_now: Act = Box::new(move |state, _, acting| acts::set_attributes(state, &device, &set, &remove, acting));
+    act(&server, actor, act_now).await
 }
 
 /// `POST /v1/holds`

@@ -144,7 +144,11 @@ fn facts(detail: &DeviceDetail, now: Timestamp) -> Table {
         fact("tag", Cell::from(format!("{key}={value}")));
     }
     for (key, value) in &detail.attributes {
-        fact("attribute", Cell::from(format!("{key}={value}")));
+        fact("reported", Cell::from(format!("{key}={value}")));
+    }
+    for (key, attribute) in &detail.registry {
+        let by = format!("{key}={}, by {} {}", attribute.value, attribute.actor, age(now, attribute.since));
+        fact("registry", Cell::from(by));
     }
     table
 }

@@ -1,13 +1,14 @@
-//! What operators ask: approve, reject, hold, resume, make tokens, raise the epoch. Every act has an actor and leaves an event.
+//! What operators ask: approve, reject, hold, resume, make tokens, set attributes, raise the epoch. Every act has an actor and leaves an event.
 
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{
-    Approval, CLONE, Change, Control, Event, FleetState, Hold, HoldScope, Identity, IdentityStatus, TokenBound,
-    TokenRecord, WaitingFor,
+    Approval, CLONE, Change, Control, Event, FleetState, Hold, HoldScope, Identity, IdentityStatus, RegistryAttribute,
+    TokenBound, TokenRecord, WaitingFor,
 };
 use crate::domain::generation::Epoch;
-use crate::domain::ids::{Actor, DeviceId, StageName};
+use crate::domain::ids::{Actor, AttributeName, DeviceId, StageName};
 use crate::domain::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The longest reason of a hold or of a raised epoch, in characters.
@@ -16,6 +17,10 @@ pub const MAX_REASON_CHARS: usize = 500;
 pub const MAX_TOKENS: usize = 10_000;
 /// The longest life of a token, in seconds: 90 days.
 pub const MAX_TOKEN_SECS: i64 = 90 * 86_400;
+/// How many attributes operators may set on one device: facts for people and filters, not a database.
+pub const MAX_REGISTRY_ATTRIBUTES: usize = 64;
+/// The longest value of such an attribute, in characters.
+pub const MAX_REGISTRY_CHARS: usize = 256;
 /// The shortest prefix of a digest that `approve` takes, in hexadecimal digits.
 pub const MIN_DIGEST_PREFIX: usize = 8;
 
@@ -292,4 +297,48 @@ fn check_reason(reason: &str) -> Result<(), ActError> {
         return Err(ActError::OutOfRange { what: "the reason", range: "1 to 500 characters on one line" });
     }
     Ok(())
+}
+
+/// Sets and removes attributes of a device. What is there already is left as it is, its author included.
+pub fn set_attributes(
+    state: &FleetState,
+    device: &DeviceId,
+    set: &BTreeMap<AttributeName, String>,
+    remove: &BTreeSet<AttributeName>,
+    acting: &Acting,
+) -> Result<Vec<Change>, ActError> {
+    let record = state.devices.get(device).ok_or_else(|| ActError::UnknownDevice(device.clone()))?;
+    if set.is_empty() && remove.is_empty() {
+        return Err(ActError::OutOfRange { what: "the attributes", range: "at least one to set or remove" });
+    }
+    let fits = |value: &String| (1..=MAX_REGISTRY_CHARS).contains(&value.chars().count());
+    if !set.values().all(|value| fits(value) && !value.chars().any(char::is_control)) {
+        return Err(ActError::OutOfRange { what: "a value", range: "1 to 256 characters on one line" });
+    }
+    let mut registry = record.registry.as_deref().cloned().unwrap_or_default();
+    let mut done = Vec::new();
+    for name in remove.iter().filter(|name| !set.contains_key(*name)) {
+        if let Some(attribute) = registry.attributes.remove(name) {
+            done.push(format!("removed {name}={}", attribute.value));
+        }
+    }
+    for (name, value) in set {
+        if registry.attributes.get(name).is_some_and(|known| known.value == *value) {
+            continue;
+        }
+        let attribute = RegistryAttribute { value: value.clone(), actor: acting.actor.clone(), since: acting.now };
+        let old = registry.attributes.insert(name.clone(), attribute);
+        let before = old.map(|old| format!(", was {}", old.value)).unwrap_or_default();
+        done.push(format!("set {name}={value}{before}"));
+    }
+    if registry.attributes.len() > MAX_REGISTRY_ATTRIBUTES {
+        return Err(ActError::OutOfRange { what: "the number of attributes of a device", range: "at most 64" });
+    }
+    if done.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![
+        Change::Registry(device.clone(), Arc::new(registry)),
+        acting.event("AttributesSet", device, done.join("; ")),
+    ])
 }

@@ -3,6 +3,7 @@
 use super::enroll::{EnrollError, EnrollRequest, EnrollStatus, admits, enroll, key_hash};
 use super::operator::{
     ActError, Acting, MAX_TOKEN_SECS, NewToken, approve_commit, approve_device, hold, new_token, reject_device, resume,
+    set_attributes,
 };
 use super::report::{Recorded, ReportError, report};
 use crate::domain::digest::Digest;
@@ -265,6 +266,49 @@ fn a_report_beyond_its_bounds_is_refused_whole() {
     long.attributes = (0..300).map(|number| (number.to_string(), String::new())).collect();
     let refused = report(&FleetState::default(), &device("a"), long, NOW);
     assert_eq!(refused, Err(ReportError::TooMany { what: "attributes", count: 300, most: 256 }));
+}
+
+/// Sets (`name=value`) and removes (`name-`) attributes of device `a`, and says what is recorded and what is there then.
+fn set(state: &mut FleetState, actor: &str, edits: &[&str]) -> String {
+    let acting = Acting { actor: Actor::new(actor).unwrap(), now: NOW };
+    let sets = edits.iter().filter_map(|edit| edit.split_once('='));
+    let sets = sets.map(|(name, value)| (name.parse().unwrap(), value.to_owned())).collect();
+    let removes = edits.iter().filter_map(|edit| edit.strip_suffix('-')).map(|name| name.parse().unwrap()).collect();
+    match set_attributes(state, &device("a"), &sets, &removes, &acting) {
+        Err(error) => error.to_string(),
+        Ok(changes) => {
+            state.apply(&changes);
+            let message = changes.iter().find_map(|change| match change {
+                Change::Event(event) => Some(event.message.clone()),
+                _ => None,
+            });
+            let registry = state.devices["a"].registry.clone().unwrap_or_default();
+            let now = registry.attributes.iter().map(|(name, one)| format!("{name}={} by {}", one.value, one.actor));
+            format!("{} -> {}", message.unwrap_or_default(), now.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+#[test]
+fn operators_set_attributes_and_what_is_there_already_keeps_its_author() {
+    let mut state = FleetState::default();
+    assert_eq!(set(&mut state, "ada", &["rack=4"]), "device a is not known");
+    state.devices.insert(device("a"), crate::domain::fleet::DeviceRecord::default());
+    assert_eq!(
+        set(&mut state, "ada", &["rack=4", "owner=it"]),
+        "set owner=it; set rack=4 -> owner=it by ada, rack=4 by ada"
+    );
+    assert_eq!(set(&mut state, "bob", &["rack=4"]), " -> owner=it by ada, rack=4 by ada");
+    assert_eq!(
+        set(&mut state, "bob", &["rack=5", "owner-", "nothing-"]),
+        "removed owner=it; set rack=5, was 4 -> rack=5 by bob"
+    );
+    assert_eq!(set(&mut state, "bob", &[]), "the attributes must be at least one to set or remove");
+    assert_eq!(set(&mut state, "bob", &["rack="]), "a value must be 1 to 256 characters on one line");
+    assert_eq!(set(&mut state, "bob", &["rack=a\nb"]), "a value must be 1 to 256 characters on one line");
+    let many: Vec<String> = (0..64).map(|number| format!("a{number}=1")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(set(&mut state, "bob", &many), "the number of attributes of a device must be at most 64");
 }
 
 fn with_held(digests: &[Digest]) -> FleetState {

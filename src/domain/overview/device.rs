@@ -5,9 +5,9 @@ use crate::domain::assignment::Mark;
 use crate::domain::condition::Condition;
 use crate::domain::digest::Digest;
 use crate::domain::drift::{Drift, DriftInput, Verdict, drift};
-use crate::domain::fleet::{Conflict, IdentityStatus};
+use crate::domain::fleet::{Conflict, IdentityStatus, RegistryAttribute};
 use crate::domain::generation::{Attempt, Order};
-use crate::domain::ids::{Actor, AppName, CommitId, DeviceId, DeviceType, StageName, Version};
+use crate::domain::ids::{Actor, AppName, AttributeName, CommitId, DeviceId, DeviceType, StageName, Version};
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::waits::{Wait, standing, waits};
 use crate::domain::reported::{Found, Phase};
@@ -72,8 +72,11 @@ pub struct DeviceDetail {
     pub conditions: Vec<Condition>,
     /// Differences that its agent found before it mended them.
     pub found: Vec<Found>,
-    /// Facts that it states of itself.
+    /// Facts that it states of itself: `reported.*` in filters.
     pub attributes: BTreeMap<String, String>,
+    /// What operators say of it: `registry.*` in filters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registry: BTreeMap<AttributeName, RegistryAttribute>,
 }
 
 /// Whether a device may speak.
@@ -190,5 +193,9 @@ pub fn detail(input: &OverviewInput<'_>, device: &DeviceId) -> Option<DeviceDeta
         conditions: report.map(|report| report.conditions.clone()).unwrap_or_default(),
         found: report.map(|report| report.found.clone()).unwrap_or_default(),
         attributes: report.map(|report| report.attributes.clone()).unwrap_or_default(),
+        registry: record
+            .and_then(|record| record.registry.as_deref())
+            .map(|registry| registry.attributes.clone())
+            .unwrap_or_default(),
     })
 }

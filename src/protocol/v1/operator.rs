@@ -11,6 +11,7 @@
 //! | `GET /v1/events?subject=&limit=` | list of [`Event`] |
 //! | `POST /v1/approvals` with [`ApproveRequest`] | [`Done`] |
 //! | `POST /v1/devices/{device}/approve`, `…/reject` | [`Done`] |
+//! | `POST /v1/devices/{device}/attributes` with [`AttributesRequest`] | [`Done`], empty if nothing changed |
 //! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
 //! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
 //! | `POST /v1/epoch` with [`EpochRequest`]; `POST /v1/refresh` | [`Done`] |
@@ -20,12 +21,12 @@
 use crate::domain::desired::Explanation;
 use crate::domain::fleet::{Event, HoldScope, TokenBound};
 use crate::domain::generation::Epoch;
-use crate::domain::ids::{CommitId, FleetName, StageName};
+use crate::domain::ids::{AttributeName, CommitId, FleetName, StageName};
 use crate::domain::overview::device::DeviceDetail;
 use crate::domain::overview::status::Status;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// How many events one request answers at most.
@@ -77,6 +78,18 @@ pub struct WhyAnswer {
 pub struct ApproveRequest {
     /// The digest, or at least its first eight hexadecimal digits.
     pub digest: String,
+}
+
+/// Sets and removes attributes of a device: `registry.*` in filters and views, never content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttributesRequest {
+    /// Names and values of 1 to 256 characters, at most 64 on a device.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<AttributeName, String>,
+    /// Names; those that are not there do not matter.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub remove: BTreeSet<AttributeName>,
 }
 
 /// Pauses a scope.

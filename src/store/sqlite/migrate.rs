@@ -14,8 +14,10 @@ pub(super) struct Migration {
 }
 
 /// All steps in order; the first is number 1.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { name: "first", sql: include_str!("migrations/0001_first.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { name: "first", sql: include_str!("migrations/0001_first.sql") },
+    Migration { name: "registry", sql: include_str!("migrations/0002_registry.sql") },
+];
 
 const RECORD: &str = "CREATE TABLE IF NOT EXISTS migrations (
     step   INTEGER NOT NULL PRIMARY KEY,

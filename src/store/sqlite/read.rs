@@ -45,7 +45,7 @@ fn devices(
 ) -> Result<BTreeMap<DeviceId, DeviceRecord>, StoreError> {
     let attempted = failed("read the devices");
     let mut statement = connection
-        .prepare("SELECT device, identity, control, assignment, reported FROM devices ORDER BY device")
+        .prepare("SELECT device, identity, control, assignment, reported, registry FROM devices ORDER BY device")
         .map_err(&attempted)?;
     let mut rows = statement.query([]).map_err(&attempted)?;
     let mut devices = BTreeMap::new();
@@ -71,7 +71,9 @@ fn device_record(row: &Row<'_>, device: &str, quarantined: &mut Vec<Quarantined>
     // one takes its place.
     let poisoned = quarantined.get(before).cloned();
     let reported = part(row, 4, "reported", device, quarantined)?;
-    let mut record = DeviceRecord { identity, control: control.unwrap_or_default(), assignment, reported };
+    // What operators say of it decides nothing: the device goes on, and the quarantine shows what was lost.
+    let registry = part(row, 5, "registry", device, quarantined)?;
+    let mut record = DeviceRecord { identity, control: control.unwrap_or_default(), assignment, reported, registry };
     if let Some(poisoned) = poisoned {
         let conflict = conflict(&record, &poisoned);
         Arc::make_mut(&mut record.control).conflict.get_or_insert(conflict);

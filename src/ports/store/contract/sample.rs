@@ -60,7 +60,7 @@ pub fn doomed() -> Change {
     Change::Event(super::event("doomed", 1))
 }
 
-/// All four parts of a device; other content for another version.
+/// All parts of a device; other content for another version.
 pub fn device_parts(device: &str, version: u64) -> Vec<Change> {
     let id: crate::domain::ids::DeviceId = device.parse().unwrap();
     let at = Timestamp::from_millis(1_000 * i64::try_from(version).unwrap());
@@ -92,11 +92,14 @@ pub fn device_parts(device: &str, version: u64) -> Vec<Change> {
         contender: Some(Contender { key_hash: Digest::of(b"other"), since: at }),
     };
     let reported = reported(version, assignment.mark(), at);
+    let rack = RegistryAttribute { value: format!("rack {version}"), actor: actor(), since: at };
+    let registry = Registry { attributes: BTreeMap::from([("rack".parse().unwrap(), rack)]) };
     vec![
         Change::Identity(id.clone(), Arc::new(identity)),
         Change::Control(id.clone(), Arc::new(control)),
         Change::Assignment(Arc::new(assignment)),
-        Change::Reported(id, Arc::new(reported)),
+        Change::Reported(id.clone(), Arc::new(reported)),
+        Change::Registry(id, Arc::new(registry)),
     ]
 }
 
