@@ -23,6 +23,7 @@ pub mod overview;
 pub mod plan;
 pub mod planted;
 pub mod reported;
+pub mod shared_map;
 pub mod snapshot;
 pub mod spec;
 pub mod time;

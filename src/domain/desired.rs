@@ -18,6 +18,7 @@ pub use resolve::Resolver;
 use super::finding::{Affects, Finding, Place, Severity, codes};
 use super::ids::{AppName, DeviceId, FleetName, StageName};
 use super::manifest::release::requires::Requirements;
+use super::shared_map::SharedMap;
 use super::spec::SealedSpec;
 use super::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ pub struct Desired {
     /// The fleet's name from `fleet.yml`.
     pub fleet: Option<FleetName>,
     /// Devices of the inventory by name; empty and meaningless when a finding concerns the whole commit.
-    pub devices: BTreeMap<DeviceId, Arc<DesiredDevice>>,
+    pub devices: SharedMap<DeviceId, Arc<DesiredDevice>>,
     /// All findings, sorted.
     pub findings: Vec<Finding>,
     /// Limits that the repo tightens.

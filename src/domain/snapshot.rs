@@ -2,7 +2,7 @@
 
 use super::digest::Digest;
 use super::ids::{CommitId, ObjectId};
-use std::collections::BTreeMap;
+use super::shared_map::SharedMap;
 use std::sync::Arc;
 
 /// The longest file of a fleet repo that is read, in bytes. An inventory of 100,000 hosts takes 19 MB.
@@ -14,7 +14,7 @@ pub const MAX_FILES: usize = 1_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Entries by path from the root, with `/`, in byte order.
-    pub entries: BTreeMap<Arc<str>, Entry>,
+    pub entries: SharedMap<Arc<str>, Entry>,
 }
 
 /// One path of a snapshot.

@@ -8,7 +8,6 @@ use crate::domain::snapshot::{Entry, MAX_FILE_BYTES, MAX_FILES, RefusedEntry, Sn
 use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, Tree, TreeEntry};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
 /// How many snapshots are kept at least: the last two of a stage and one of its neighbour.
@@ -247,8 +246,7 @@ impl<'a> Reading<'a> {
         let mut gone: Vec<Arc<str>> = Vec::new();
         if child.kind == Kind::Folder {
             let prefix = format!("{key}/");
-            let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
-            let below = self.snapshot.entries.range::<str, _>(from).map(|(path, _)| path);
+            let below = self.snapshot.entries.from(prefix.as_str()).map(|(path, _)| path);
             gone.extend(below.take_while(|path| path.starts_with(&prefix)).cloned());
         }
         gone.push(Arc::from(key));

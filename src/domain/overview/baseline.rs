@@ -88,9 +88,10 @@ impl Baseline {
     pub fn keep_choices(stage: &StageName, desired: &Desired) -> (Desired, BTreeSet<DeviceId>) {
         let mut kept = desired.clone();
         let mut devices = BTreeSet::new();
-        for (device, listed) in &mut kept.devices {
+        for (device, listed) in &desired.devices {
             if matches!(&listed.branch, Branch::FromDevice { allowed } if allowed.contains(stage)) {
-                Arc::make_mut(listed).branch = Branch::Unknown;
+                let unknown = super::super::desired::DesiredDevice { branch: Branch::Unknown, ..(**listed).clone() };
+                kept.devices.insert(device.clone(), Arc::new(unknown));
                 devices.insert(device.clone());
             }
         }
