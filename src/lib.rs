@@ -35,6 +35,8 @@ pub mod server;
 
 #[cfg(feature = "controller")]
 pub mod store;
+#[cfg(feature = "controller")]
+pub mod threads;
 #[cfg(any(feature = "controller", feature = "agent"))]
 pub mod trust;
 

@@ -6,7 +6,7 @@ use super::table::{Row, median, show_figure};
 use super::{Options, fleet};
 use anyhow::{bail, ensure};
 use bellwether::clock;
-use bellwether::domain::desired::{Desired, Resolver};
+use bellwether::domain::desired::Desired;
 use bellwether::domain::digest::Digest;
 use bellwether::domain::finding::Severity;
 use bellwether::domain::fleet::{DeviceRecord, FleetState, Identity, IdentityStatus};
@@ -44,7 +44,7 @@ struct Measured {
 /// Every row about planning.
 pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let folder = options.folder.as_path();
-    let sizes: &[usize] = if options.quick { &[100] } else { &[1000, 10_000] };
+    let sizes: &[usize] = if options.quick { &[100] } else { &[1000, 10_000, 100_000] };
     let cold_runs = if options.quick { 1 } else { COLD_RUNS };
     let mut rows = Vec::new();
     for &devices in sizes {
@@ -181,7 +181,7 @@ fn reference(devices: usize) -> anyhow::Result<Measured> {
 fn in_memory(devices: usize, commits: usize) -> anyhow::Result<Measured> {
     let mut snapshot = snapshot(fleet::files(devices));
     let mut plane = Plane::new(devices);
-    let mut resolver = Resolver::default();
+    let mut resolver = bellwether::threads::resolver();
     let mut watch = Watch::default();
     for round in 0..=commits {
         if round > 0 {
@@ -218,7 +218,7 @@ pub fn child_through_git(case: &str, folder: &Path, devices: usize) -> anyhow::R
     let commits = if case == "one-file" { COMMITS } else { 0 };
     let mut repo = GitMirror::open(&folder.with_extension("mirror"), RemoteUrl::Local(folder.to_owned()))?;
     let mut plane = Plane::new(devices);
-    let mut resolver = Resolver::default();
+    let mut resolver = bellwether::threads::resolver();
     let mut watch = Watch::default();
     for round in 0..=commits {
         if round > 0 {

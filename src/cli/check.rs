@@ -4,7 +4,7 @@ use super::Output;
 use super::console::{Console, Outcome};
 use super::local;
 use super::render::{findings, text::count};
-use crate::domain::desired::{Branch, Desired, Resolver};
+use crate::domain::desired::{Branch, Desired};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::ids::StageName;
 use clap::ValueEnum;
@@ -56,7 +56,7 @@ struct CheckView<'a> {
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let local::Files { snapshot, origin } = local::files(&args.path, args.rev.as_deref())?;
-    let desired = Resolver::default().resolve(&snapshot);
+    let desired = crate::threads::resolver().resolve(&snapshot);
     let stages = stages(&desired);
     let devices = desired.devices.len();
     match (args.format, output) {

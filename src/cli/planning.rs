@@ -6,7 +6,7 @@ use super::console::Console;
 use super::fault::{Hint as _, usage, with_hint};
 use super::local::{self, RepoArgs};
 use super::remote::{Named, is_absent};
-use crate::domain::desired::{Desired, Resolver};
+use crate::domain::desired::Desired;
 use crate::domain::fleet::FleetState;
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
 use crate::domain::overview::baseline::Baseline;
@@ -109,7 +109,7 @@ pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
     let mut clone = local::open(&repo.repo)?;
     let stage = local::stage(&clone, stage.as_ref(), &repo.rev)?;
     let commit = local::commit(&mut clone, &repo.rev)?;
-    let resolved = Resolver::default().resolve(&commit.files);
+    let resolved = crate::threads::resolver().resolve(&commit.files);
 
     let base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console)?;
     plan_against(&mut clone, &stage, commit, resolved, base)
@@ -221,7 +221,7 @@ fn commit_base(
     desired: &Desired,
 ) -> anyhow::Result<Base> {
     let base = local::commit_by_id(clone, id, named)?;
-    let before = Resolver::default().resolve(&base.files);
+    let before = crate::threads::resolver().resolve(&base.files);
     let fleet = fleet_name(if before.fleet.is_some() { &before } else { desired });
     let policy = StagePolicy::with_defaults(stage.clone());
     Ok(Base {
@@ -288,7 +288,7 @@ fn others(
             continue;
         }
         let files = local::commit_by_id(clone, commit, other.as_str())?.files;
-        let (desired, _) = Baseline::keep_choices(other, &Resolver::default().resolve(&files));
+        let (desired, _) = Baseline::keep_choices(other, &crate::threads::resolver().resolve(&files));
         accepted.insert(other.clone(), Arc::new(desired));
     }
     Ok(accepted)

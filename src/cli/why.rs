@@ -7,7 +7,7 @@ use super::local;
 use super::remote::{Named, is_absent};
 use super::render::text::{Tone, plain};
 use super::render::{detail, why};
-use crate::domain::desired::{Explained, Explanation, Resolver};
+use crate::domain::desired::{Explained, Explanation};
 use crate::domain::ids::{CommitId, DeviceId};
 use crate::domain::overview::device::DeviceDetail;
 use crate::protocol::v1::operator::WhyAnswer;
@@ -109,7 +109,7 @@ fn ask(args: &Args, console: &Console) -> anyhow::Result<Known> {
 fn from_clone(args: &Args) -> anyhow::Result<Known> {
     let mut clone = local::open(args.repo.as_deref().unwrap_or(Path::new(".")))?;
     let commit = local::commit(&mut clone, args.rev.as_deref().unwrap_or("HEAD"))?;
-    let Some(explanation) = Resolver::default().explain(&commit.files, &args.device) else {
+    let Some(explanation) = crate::threads::resolver().explain(&commit.files, &args.device) else {
         let (short, rev) = (commit.head.commit.short(), &commit.rev);
         let error = anyhow!("device {} is not in the inventory of commit {short} ({rev})", args.device);
         return Err(with_hint(error, "name another commit with `--rev`"));

@@ -5,10 +5,12 @@ mod explain;
 mod findings;
 mod layers;
 mod memo;
+mod picture;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod tree;
+pub mod workers;
 mod world;
 
 pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};

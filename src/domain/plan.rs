@@ -3,6 +3,7 @@
 //! [`pass`](pass::pass) is the whole decision of the controller. It reads the state and the commits of all stages and returns
 //! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`recovery`], [`pass`], [`waits`].
 
+mod along;
 pub mod gate;
 pub mod ownership;
 pub mod pass;

@@ -148,7 +148,8 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         if pieces.is_empty() {
             pieces.push(Arc::new(Vec::new()));
         }
-        let at = pieces.partition_point(|piece| piece.first().is_some_and(|(first, _)| *first <= key)).saturating_sub(1);
+        let at =
+            pieces.partition_point(|piece| piece.first().is_some_and(|(first, _)| *first <= key)).saturating_sub(1);
         let piece = Arc::make_mut(&mut pieces[at]);
         match find(piece, &key) {
             Ok(found) => Some(std::mem::replace(&mut piece[found].1, value)),
@@ -177,13 +178,15 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         let piece = Arc::make_mut(&mut pieces[at]);
         let (_, value) = piece.remove(found);
         self.len -= 1;
-        let left = piece.len();
-        if left == 0 {
+        if piece.is_empty() {
             pieces.remove(at);
-        } else if let Some(next) = pieces.get(at + 1).filter(|next| left + next.len() <= PIECE).cloned() {
-            // Many removals would leave many small pieces.
-            Arc::make_mut(&mut pieces[at]).extend(next.iter().cloned());
-            pieces.remove(at + 1);
+            return Some(value);
+        }
+        // Many removals would leave many small pieces.
+        let fit = |one: usize| pieces.get(one + 1).is_some_and(|next| pieces[one].len() + next.len() <= PIECE);
+        if let Some(one) = [Some(at), at.checked_sub(1)].into_iter().flatten().find(|one| fit(*one)) {
+            let next = pieces.remove(one + 1);
+            Arc::make_mut(&mut pieces[one]).extend(next.iter().cloned());
         }
         Some(value)
     }

@@ -31,6 +31,17 @@ pub enum Entry {
     Refused(RefusedEntry),
 }
 
+impl Entry {
+    /// Whether both are the same thing, told by the ids of contents.
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { id: one, .. }, Self::File { id: two, .. }) => one == two,
+            (Self::Refused(one), Self::Refused(two)) => one == two,
+            (Self::File { .. }, Self::Refused(_)) | (Self::Refused(_), Self::File { .. }) => false,
+        }
+    }
+}
+
 /// Why a path was not read. Each becomes a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusedEntry {

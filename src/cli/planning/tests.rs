@@ -1,6 +1,7 @@
 //! What a plan is made against where no controller is asked, on real repositories.
 
 use super::*;
+use crate::domain::desired::Resolver;
 use crate::example;
 use git2::{IndexEntry, IndexTime, Oid, Repository, Signature, Time};
 use tempfile::TempDir;

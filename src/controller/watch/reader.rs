@@ -10,6 +10,7 @@ use crate::domain::plan::pass::{Meaning, StageView};
 use crate::domain::snapshot::Head;
 use crate::domain::time::Timestamp;
 use crate::ports::repo::{Fetch, Repo, RepoError};
+use crate::threads;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -140,7 +141,7 @@ impl Reader {
             return Ok(known.clone());
         }
         let snapshot = repo.snapshot(commit)?;
-        let desired = self.resolvers.entry(stage.clone()).or_default().resolve(&snapshot);
+        let desired = self.resolvers.entry(stage.clone()).or_insert_with(threads::resolver).resolve(&snapshot);
         self.meanings.insert(commit.clone(), desired.clone());
         Ok(desired)
     }

@@ -27,9 +27,19 @@ impl<K: Ord, V> Memo<K, V> {
         value.clone()
     }
 
-    /// Drops what nobody asked for lately.
+    /// Puts a value that was made elsewhere.
+    pub fn put(&mut self, turn: u64, key: K, value: Arc<V>) {
+        self.values.insert(key, (value, turn));
+    }
+
+    /// Whether the value for a key is there.
+    pub fn known(&self, key: &K) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// Drops what nobody asked for lately and nothing else uses.
     pub fn sweep(&mut self, turn: u64) {
-        self.values.retain(|_, (_, used)| turn.saturating_sub(*used) < KEPT_TURNS);
+        self.values.retain(|_, (value, used)| turn.saturating_sub(*used) < KEPT_TURNS || Arc::strong_count(value) > 1);
     }
 
     /// How many values are kept.

@@ -1,28 +1,34 @@
 //! From a snapshot to what it means, with work in proportion to what changed.
 //!
 //! Three kinds of values are kept: files by path and content, stacks of group layers, and per device what came out of which
-//! inputs. Inputs are compared by identity, which is cheap and exact because everything kept is immutable.
+//! inputs. Inputs are compared by identity, which is cheap and exact because everything kept is immutable. Beyond that the
+//! whole [`Picture`] of the last resolve is kept: where only files of devices or groups differ, only the devices that they
+//! touch are looked at. Devices about which nothing is said beyond their groups share one outcome.
 
+use super::Desired;
 use super::device::{Inputs, Merged, Outcome, Picked, merge, outcome};
 use super::explain::{Explanation, explanation};
 use super::findings::Gathered;
 use super::layers::{Layer, Stack};
 use super::memo::{KEPT_TURNS, Memo};
+use super::picture::{Ground, Picture, Remarks, common, of_device, of_devices, orphan, tree_of};
 use super::tree::{Content, ReleaseFolder, Source, Tree, VarsByName};
+use super::workers::{OneByOne, Workers, each};
 use super::world::World;
-use super::{Desired, DesiredDevice};
 use crate::domain::digest::Digest;
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceId, Version};
 use crate::domain::manifest::fleet_file::FleetFile;
 use crate::domain::manifest::inventory::{Host, INVENTORY_FILE, Inventory};
+use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::os::OsImage;
-use crate::domain::manifest::problems::{Draft, show};
+use crate::domain::manifest::problems::Draft;
 use crate::domain::manifest::release::{Release, ReleaseFiles};
 use crate::domain::manifest::vars::{KeyRules, Standing, Vars};
 use crate::domain::manifest::yaml::{Node, Span};
+use crate::domain::shared_map::SharedMap;
 use crate::domain::snapshot::Snapshot;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How many different outcomes of one device are kept: one for each stage that sees it, and a few to go back to.
@@ -30,9 +36,14 @@ const MAX_SLOTS: usize = 8;
 
 /// Turns snapshots into desired states and remembers what it has read. Whatever was resolved before, the answer is the one that a
 /// new resolver would give.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Resolver {
+    workers: Arc<dyn Workers>,
     turn: u64,
+    /// When all devices were looked at last.
+    whole_turn: u64,
+    /// What the last resolve came to.
+    last: Option<Picture>,
     fleet_files: Memo<Content, FleetFile>,
     vars: Memo<(Arc<str>, Content, KeyRules), Vars>,
     inline: Memo<(Span, Digest, KeyRules), Vars>,
@@ -40,13 +51,28 @@ pub struct Resolver {
     releases: Memo<(AppName, Version, [Content; 3], KeyRules), Release>,
     images: Memo<(Arc<str>, Content), OsImage>,
     stacks: Memo<StackKey, Stack>,
-    devices: BTreeMap<DeviceId, Vec<Slot>>,
+    outcomes: BTreeMap<Whose, Vec<Slot>>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new(Arc::new(OneByOne))
+    }
 }
 
 /// The names of the groups and, for each layer, the addresses of what is in it.
 type StackKey = (Vec<Arc<str>>, Vec<Vec<usize>>);
 
-/// One outcome of a device, and what it came from.
+/// Whose outcome it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    /// One device's, which says something of its own.
+    Device(DeviceId),
+    /// That of all devices that say nothing beyond what their groups say: the address of their stack, which the slot keeps.
+    Stack(usize),
+}
+
+/// One outcome, and what it came from.
 #[derive(Debug)]
 struct Slot {
     inputs: Inputs,
@@ -54,59 +80,215 @@ struct Slot {
     picked: Picked,
     outcome: Arc<Outcome>,
     used: u64,
+    age: Age,
+}
+
+/// Whether an outcome is what its device comes to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// It is, however long ago anybody looked.
+    Current,
+    /// It was, and may be again after a revert.
+    Past,
+}
+
+/// An outcome that is asked for.
+struct Job {
+    whose: Whose,
+    inputs: Inputs,
+}
+
+/// How an outcome is come by.
+enum Found {
+    /// It is kept at this place.
+    Kept(usize),
+    /// It was made now.
+    Made(Box<Slot>),
 }
 
 /// A commit read, but not yet looked at device by device.
 struct Prepared {
-    world: World,
-    inventory: Arc<Inventory>,
-    /// By index of membership.
-    stacks: Vec<Arc<Stack>>,
+    ground: Ground,
     gathered: Gathered,
 }
 
 impl Resolver {
+    /// A resolver that shares its work out.
+    pub fn new(workers: Arc<dyn Workers>) -> Self {
+        Self {
+            workers,
+            turn: 0,
+            whole_turn: 0,
+            last: None,
+            fleet_files: Memo::default(),
+            vars: Memo::default(),
+            inline: Memo::default(),
+            inventories: Memo::default(),
+            releases: Memo::default(),
+            images: Memo::default(),
+            stacks: Memo::default(),
+            outcomes: BTreeMap::new(),
+        }
+    }
+
     /// What a snapshot means.
     pub fn resolve(&mut self, snapshot: &Snapshot) -> Arc<Desired> {
         self.turn += 1;
-        let tree = Tree::of(snapshot);
-        let Prepared { world, inventory, stacks, mut gathered } = self.prepare(&tree);
-        let mut devices: Vec<(DeviceId, Arc<DesiredDevice>)> = Vec::with_capacity(inventory.hosts.len());
-        for (device, host) in &inventory.hosts {
-            let inputs = self.inputs(device, host, &stacks, &tree.host_vars, &world.fleet.rules);
-            for vars in inputs.layers().sources().filter(|vars| !vars.findings.is_empty()) {
-                vars.findings.iter().for_each(|draft| gathered.device(draft, device));
-            }
-            if let Some(problem) = &inputs.problem {
-                gathered.device(problem, device);
-            }
-            inputs.inline.iter().chain(&inputs.files).for_each(|vars| unknown_services(vars, &world, &mut gathered));
-            let outcome = self.outcome(device, inputs, &world);
-            outcome.drafts.iter().for_each(|draft| gathered.device(draft, device));
-            devices.push((device.clone(), outcome.device.clone()));
-        }
-        orphans(&tree, &inventory, &mut gathered);
-        for vars in stacks.iter().flat_map(|stack| stack.layers.iter().flatten()) {
-            unknown_services(vars, &world, &mut gathered);
-        }
-        if gathered.rejects() {
-            devices.clear();
-        }
+        let Prepared { ground, mut gathered } = self.prepare(&Tree::of_paths(common(snapshot)));
+        let picture = match self.last.take() {
+            Some(last) if last.ground.same_but_groups(&ground) => self.changed(last, snapshot, ground),
+            Some(_) | None => self.whole(snapshot, ground),
+        };
+        picture.gather(&mut gathered);
+        let devices = if gathered.rejects() { SharedMap::default() } else { picture.devices.clone() };
+        let FleetFile { name, limits, .. } = &*picture.ground.world.fleet;
+        let desired = Desired { fleet: name.clone(), devices, findings: gathered.finish(snapshot), limits: *limits };
+        self.last = Some(picture);
         self.sweep();
-        Arc::new(Desired {
-            fleet: world.fleet.name.clone(),
-            devices: devices.into_iter().collect(),
-            findings: gathered.finish(snapshot),
-            limits: world.fleet.limits,
-        })
+        Arc::new(desired)
+    }
+
+    /// Looks at every device.
+    fn whole(&mut self, snapshot: &Snapshot, ground: Ground) -> Picture {
+        self.whole_turn = self.turn;
+        let mut picture = Picture::new(snapshot.clone(), ground);
+        let tree = Tree::of_paths(of_devices(snapshot));
+        picture.note_paths(&tree);
+        self.read_ahead(&tree.host_vars, &picture.ground.world.fleet.rules);
+        let inventory = picture.ground.inventory.clone();
+        let hosts: Vec<(&DeviceId, &Host)> = inventory.hosts.iter().collect();
+        let outcomes = self.come_to(&hosts, &tree.host_vars, &mut picture);
+        picture.devices = hosts
+            .iter()
+            .zip(outcomes)
+            .map(|((device, _), outcome)| ((*device).clone(), outcome.device.clone()))
+            .collect();
+        picture
+    }
+
+    /// Looks at the devices whose own files or groups say something else than before.
+    fn changed(&mut self, last: Picture, snapshot: &Snapshot, ground: Ground) -> Picture {
+        let names = last.changed_names(snapshot);
+        let moved: Vec<bool> = last.ground.stacks.iter().zip(&ground.stacks).map(|(a, b)| !Arc::ptr_eq(a, b)).collect();
+        let mut picture = Picture { snapshot: snapshot.clone(), ground, ..last };
+        let inventory = picture.ground.inventory.clone();
+        let hosts: Vec<(&DeviceId, &Host)> = if moved.contains(&true) {
+            let dirty = |(device, host): &(&DeviceId, &Host)| moved[host.membership] || names.contains(device.as_str());
+            inventory.hosts.iter().filter(dirty).collect()
+        } else {
+            names.iter().filter_map(|name| inventory.hosts.get_key_value(&**name)).collect()
+        };
+        let all_names = names.iter().cloned().chain(hosts.iter().map(|(device, _)| Box::from(device.as_str())));
+        let tree = tree_of(snapshot, &all_names.collect());
+        names.iter().for_each(|name| picture.forget_paths(name));
+        picture.note_paths(&tree_of(snapshot, &names));
+        self.read_ahead(&tree.host_vars, &picture.ground.world.fleet.rules);
+        let outcomes = self.come_to(&hosts, &tree.host_vars, &mut picture);
+        for ((device, _), outcome) in hosts.into_iter().zip(outcomes) {
+            picture.devices.insert(device.clone(), outcome.device.clone());
+        }
+        picture
+    }
+
+    /// What devices come to, in their order, and what there is to say about them.
+    fn come_to(
+        &mut self,
+        hosts: &[(&DeviceId, &Host)],
+        files: &VarsByName<'_>,
+        picture: &mut Picture,
+    ) -> Vec<Arc<Outcome>> {
+        let Picture { ground: Ground { world, inventory: _, stacks }, remarks, .. } = picture;
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
+        let job_of: Vec<usize> = hosts
+            .iter()
+            .map(|(device, host)| {
+                let own = self.files(device.as_str(), files, &world.fleet.rules);
+                let stack = &stacks[host.membership];
+                let says_nothing = own.is_empty() && host.vars.is_empty() && host.problem.is_none();
+                let address = Arc::as_ptr(stack).addr();
+                if says_nothing && let Some(slots) = self.outcomes.get_mut(&Whose::Device((*device).clone())) {
+                    slots.iter_mut().for_each(|slot| slot.age = Age::Past);
+                }
+                if says_nothing && let Some(&job) = shared.get(&address) {
+                    return job;
+                }
+                let whose = if says_nothing { Whose::Stack(address) } else { Whose::Device((*device).clone()) };
+                if says_nothing {
+                    shared.insert(address, jobs.len());
+                }
+                let inputs = Inputs {
+                    stack: stack.clone(),
+                    inline: host.vars.clone(),
+                    files: own,
+                    problem: host.problem.clone(),
+                };
+                jobs.push(Job { whose, inputs });
+                jobs.len() - 1
+            })
+            .collect();
+        let kept = &self.outcomes;
+        let turn = self.turn;
+        let found = each(&*self.workers, &jobs, |Job { whose, inputs }| {
+            find(kept.get(whose).map_or(&[], Vec::as_slice), inputs, world, turn)
+        });
+        let made: Vec<Arc<Outcome>> =
+            jobs.into_iter().zip(found).map(|(job, found)| self.keep(job.whose, found)).collect();
+        let mut outcomes = Vec::with_capacity(hosts.len());
+        for ((device, host), job) in hosts.iter().zip(job_of) {
+            let outcome = made[job].clone();
+            let own = self.files(device.as_str(), files, &world.fleet.rules);
+            let said = Remarks::new(host.vars.iter().chain(&own), host.problem.clone(), outcome.clone(), world);
+            if said.is_empty() {
+                remarks.remove(*device);
+            } else {
+                remarks.insert((*device).clone(), said);
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    /// Keeps an outcome.
+    fn keep(&mut self, whose: Whose, found: Found) -> Arc<Outcome> {
+        let slots = self.outcomes.entry(whose).or_default();
+        slots.iter_mut().for_each(|slot| slot.age = Age::Past);
+        match found {
+            Found::Kept(at) => {
+                slots[at].used = self.turn;
+                slots[at].age = Age::Current;
+                slots[at].outcome.clone()
+            }
+            Found::Made(slot) => {
+                if slots.len() >= MAX_SLOTS {
+                    slots.sort_by_key(|slot| std::cmp::Reverse(slot.used));
+                    slots.truncate(MAX_SLOTS - 1);
+                }
+                let outcome = slot.outcome.clone();
+                slots.push(*slot);
+                outcome
+            }
+        }
+    }
+
+    /// Reads the files of devices that nobody has read yet, all together.
+    fn read_ahead(&mut self, files: &VarsByName<'_>, rules: &KeyRules) {
+        let key = |source: &Source<'_>| (source.path.clone(), source.content(), rules.clone());
+        let unread: Vec<Source<'_>> =
+            files.values().flatten().filter(|source| !self.vars.known(&key(source))).copied().collect();
+        let read = each(&*self.workers, &unread, |source| Arc::new(read_vars(source, rules)));
+        for (source, vars) in unread.iter().zip(read) {
+            self.vars.put(self.turn, key(source), vars);
+        }
     }
 
     /// Where every effective value of a device comes from. `None` if the inventory has no such device.
     pub fn explain(&mut self, snapshot: &Snapshot, device: &DeviceId) -> Option<Explanation> {
         self.turn += 1;
-        let tree = Tree::of(snapshot);
-        let Prepared { world, inventory, stacks, gathered: _ } = self.prepare(&tree);
+        let Prepared { ground: Ground { world, inventory, stacks }, gathered: _ } =
+            self.prepare(&Tree::of_paths(common(snapshot)));
         let host = inventory.hosts.get(device)?;
+        let tree = Tree::of_paths(of_device(snapshot, device.as_str()));
         let inputs = self.inputs(device, host, &stacks, &tree.host_vars, &world.fleet.rules);
         let merged = merge(&inputs);
         let picked = Picked::new(&merged, &world);
@@ -141,11 +323,14 @@ impl Resolver {
             image.findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
         }
         let stacks = self.stacks(&inventory, &tree.group_vars, &world.fleet, &mut gathered);
-        Prepared { world, inventory, stacks, gathered }
+        orphaned_groups(tree, &inventory, &mut gathered);
+        Prepared { ground: Ground { world, inventory, stacks }, gathered }
     }
 
     fn fleet_file(&mut self, source: Option<Source<'_>>) -> Arc<FleetFile> {
-        let Some(source) = source else { return Arc::default() };
+        let Some(source) = source else {
+            return self.fleet_files.value(self.turn, Content::Missing, FleetFile::default);
+        };
         self.fleet_files.value(self.turn, source.content(), || match source.bytes() {
             Ok(bytes) => FleetFile::read(source.path, bytes),
             Err(draft) => FleetFile { findings: vec![*draft], ..FleetFile::default() },
@@ -248,12 +433,8 @@ impl Resolver {
         sources
             .iter()
             .map(|source| {
-                self.vars.value(self.turn, (source.path.clone(), source.content(), rules.clone()), || {
-                    match source.bytes() {
-                        Ok(bytes) => Vars::read(source.path, bytes, rules),
-                        Err(draft) => Vars::unreadable(*draft),
-                    }
-                })
+                let key = (source.path.clone(), source.content(), rules.clone());
+                self.vars.value(self.turn, key, || read_vars(source, rules))
             })
             .collect()
     }
@@ -274,53 +455,62 @@ impl Resolver {
         }
     }
 
-    /// What a device comes to: kept, if its inputs and what they point at are the same as before.
-    fn outcome(&mut self, device: &DeviceId, inputs: Inputs, world: &World) -> Arc<Outcome> {
-        let slots = match self.devices.get_mut(device) {
-            Some(slots) => slots,
-            None => self.devices.entry(device.clone()).or_default(),
-        };
-        let merged = match slots.iter().find(|slot| slot.inputs.same(&inputs)) {
-            Some(slot) => slot.merged.clone(),
-            None => Arc::new(merge(&inputs)),
-        };
-        let picked = Picked::new(&merged, world);
-        let kept = slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.merged, &merged) && slot.picked.same(&picked));
-        if let Some(slot) = kept {
-            slot.used = self.turn;
-            return slot.outcome.clone();
-        }
-        if slots.len() >= MAX_SLOTS {
-            slots.sort_by_key(|slot| std::cmp::Reverse(slot.used));
-            slots.truncate(MAX_SLOTS - 1);
-        }
-        let outcome = Arc::new(outcome(&inputs, &merged, &picked));
-        slots.push(Slot { inputs, merged, picked, outcome: outcome.clone(), used: self.turn });
-        outcome
-    }
-
+    /// Forgets what was not used lately. Looking at all that is kept costs more than a small commit, so it is done now and then.
     fn sweep(&mut self) {
         let turn = self.turn;
-        let Self { turn: _, fleet_files, vars, inline, inventories, releases, images, stacks, devices } = self;
-        fleet_files.sweep(turn);
-        vars.sweep(turn);
-        inline.sweep(turn);
-        inventories.sweep(turn);
-        releases.sweep(turn);
-        images.sweep(turn);
-        stacks.sweep(turn);
-        devices.retain(|_, slots| {
-            slots.retain(|slot| turn.saturating_sub(slot.used) < KEPT_TURNS);
+        if turn != self.whole_turn && !turn.is_multiple_of(KEPT_TURNS) {
+            return;
+        }
+        let whole_turn = self.whole_turn;
+        let stacks = self.last.iter().flat_map(|picture| &picture.ground.stacks);
+        let stacks: BTreeSet<usize> = stacks.map(|stack| Arc::as_ptr(stack).addr()).collect();
+        self.outcomes.retain(|whose, slots| {
+            let listed = match whose {
+                Whose::Device(_) => true,
+                Whose::Stack(address) => stacks.contains(address),
+            };
+            // A device that was not looked at since all were is as it was then.
+            let current = |slot: &Slot| listed && slot.age == Age::Current && slot.used >= whole_turn;
+            slots.retain(|slot| current(slot) || turn.saturating_sub(slot.used) < KEPT_TURNS);
             !slots.is_empty()
         });
+        self.fleet_files.sweep(turn);
+        self.releases.sweep(turn);
+        self.images.sweep(turn);
+        self.stacks.sweep(turn);
+        self.inventories.sweep(turn);
+        self.vars.sweep(turn);
+        self.inline.sweep(turn);
     }
 
     /// How many values are kept, for the test that nothing grows for ever.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
-        let slots: usize = self.devices.values().map(Vec::len).sum();
+        let slots: usize = self.outcomes.values().map(Vec::len).sum();
         let files = self.vars.len() + self.inline.len() + self.images.len() + self.releases.len();
         slots + files + self.fleet_files.len() + self.inventories.len() + self.stacks.len()
+    }
+}
+
+/// An outcome: kept, if its inputs and what they point at are the same as before.
+fn find(slots: &[Slot], inputs: &Inputs, world: &World, turn: u64) -> Found {
+    let merged = match slots.iter().find(|slot| slot.inputs.same(inputs)) {
+        Some(slot) => slot.merged.clone(),
+        None => Arc::new(merge(inputs)),
+    };
+    let picked = Picked::new(&merged, world);
+    let kept = slots.iter().position(|slot| Arc::ptr_eq(&slot.merged, &merged) && slot.picked.same(&picked));
+    if let Some(at) = kept {
+        return Found::Kept(at);
+    }
+    let outcome = Arc::new(outcome(inputs, &merged, &picked));
+    Found::Made(Box::new(Slot { inputs: inputs.clone(), merged, picked, outcome, used: turn, age: Age::Current }))
+}
+
+fn read_vars(source: &Source<'_>, rules: &KeyRules) -> Vars {
+    match source.bytes() {
+        Ok(bytes) => Vars::read(source.path, bytes, rules),
+        Err(draft) => Vars::unreadable(*draft),
     }
 }
 
@@ -362,40 +552,25 @@ fn inline_vars(
 }
 
 /// Keys of `services` that no release has: probably a slip, and they would do nothing.
-fn unknown_services(vars: &Vars, world: &World, gathered: &mut Gathered) {
+pub fn unknown_services(vars: &Vars, world: &World, say: &mut dyn FnMut(Draft)) {
     let Some(services) = &vars.typed.services else { return };
     for (key, setting) in services.entries.iter().filter(|(key, _)| !world.has_service(key)) {
         let message = format!("no release has a service `{key}`");
         let draft = Draft::warning(&vars.file, setting.span, codes::UNKNOWN_SERVICE, message);
         let hint = world.near_service(key).map(|near| format!("did you mean `{near}`?"));
-        gathered.nothing(draft.maybe_hint(hint));
+        say(draft.maybe_hint(hint));
     }
 }
 
-/// Files for devices and groups that the inventory does not have.
-fn orphans(tree: &Tree<'_>, inventory: &Inventory, gathered: &mut Gathered) {
+/// Files for groups that the inventory does not have.
+fn orphaned_groups(tree: &Tree<'_>, inventory: &Inventory, gathered: &mut Gathered) {
     // Without an inventory every file would be an orphan.
     if inventory.hosts.is_empty() {
         return;
     }
-    let orphan = |name: &str, source: &Source<'_>, what: &str| {
-        let message = format!("the inventory has no {what} `{}`, so nothing reads this file", show(name));
-        Draft::warning(source.path, Span::default(), codes::ORPHAN_VARS_FILE, message)
-    };
-    for (name, sources) in tree.host_vars.iter().filter(|(name, _)| !inventory.hosts.contains_key(**name)) {
-        let near = || super::super::manifest::near::nearest(name, inventory.hosts.keys().map(DeviceId::as_str));
-        // Comparing with every device is only worth it for a handful of names.
-        let hint = (inventory.hosts.len() <= 1000).then(near).flatten().map(|near| format!("did you mean `{near}`?"));
-        for source in sources {
-            gathered.nothing(orphan(name, source, "device").maybe_hint(hint.clone()));
-        }
-    }
-    let groups: std::collections::BTreeSet<&str> = inventory.groups.iter().map(|group| &*group.name).collect();
+    let groups: BTreeSet<&str> = inventory.groups.iter().map(|group| &*group.name).collect();
     for (name, sources) in tree.group_vars.iter().filter(|(name, _)| !groups.contains(**name)) {
-        let hint = super::super::manifest::near::nearest(name, groups.iter().copied());
-        for source in sources {
-            gathered
-                .nothing(orphan(name, source, "group").maybe_hint(hint.map(|near| format!("did you mean `{near}`?"))));
-        }
+        let near = nearest(name, groups.iter().copied());
+        sources.iter().for_each(|source| gathered.nothing(orphan(source.path, name, "group", near)));
     }
 }

@@ -4,7 +4,7 @@ use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, ObjectId, Version};
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::yaml::Span;
-use crate::domain::snapshot::{Entry, MAX_FILE_BYTES, RefusedEntry, Snapshot};
+use crate::domain::snapshot::{Entry, MAX_FILE_BYTES, RefusedEntry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -100,12 +100,12 @@ pub struct ReleaseFolder<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// Sorts the paths of a snapshot.
-    pub fn of(snapshot: &'a Snapshot) -> Self {
+    /// Sorts the paths of a snapshot, or some of them.
+    pub fn of_paths(paths: impl IntoIterator<Item = (&'a Arc<str>, &'a Entry)>) -> Self {
         let mut tree = Self::default();
         let mut group_vars = Vec::new();
         let mut host_vars = Vec::new();
-        for (path, entry) in &snapshot.entries {
+        for (path, entry) in paths {
             let source = Source { path, entry };
             match path.split_once('/') {
                 None => tree.top(source),
@@ -196,6 +196,14 @@ impl<'a> Tree<'a> {
 
     fn refused(&mut self, source: Source<'a>) {
         self.loose.extend(source.bytes().err().map(|draft| *draft));
+    }
+}
+
+/// The name that a path in `host_vars` is for.
+pub fn named(rest: &str) -> &str {
+    match rest.split_once('/') {
+        Some((folder, _)) => folder,
+        None => rank(rest).0,
     }
 }
 

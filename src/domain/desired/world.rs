@@ -60,6 +60,20 @@ impl World {
         world
     }
 
+    /// Whether both are made of the very same values.
+    pub fn same(&self, other: &Self) -> bool {
+        // The types are those that images and releases name.
+        let Self { fleet, releases, os, device_types: _ } = other;
+        let same_releases = |ours: &[Arc<Release>], theirs: &[Arc<Release>]| {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+        };
+        Arc::ptr_eq(&self.fleet, fleet)
+            && self.releases.len() == releases.len()
+            && self.releases.iter().zip(releases).all(|(ours, theirs)| same_releases(ours.1, theirs.1))
+            && self.os.len() == os.len()
+            && self.os.iter().zip(os).all(|(ours, theirs)| ours.0 == theirs.0 && Arc::ptr_eq(ours.1, theirs.1))
+    }
+
     /// The release that a pin means.
     pub fn pick(&self, app: &AppName, pin: &Asked<Pin>) -> Result<Arc<Release>, Box<Draft>> {
         let Some(releases) = self.releases.get(app) else {

@@ -6,20 +6,29 @@ const LONGEST: usize = 64;
 /// The known word nearest to `word`, if it is near enough to be a slip of the fingers: one slip in short words, two in
 /// words of six letters and more.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if word.chars().count() > LONGEST {
+    let length = word.chars().count();
+    if length > LONGEST {
         return None;
     }
+    // A slip changes the length by one at most, so most words are told apart without being compared. Every free variable of every
+    // file comes here.
+    let near_in_length = |candidate: &&str| {
+        let other = candidate.chars().count();
+        candidate.len() <= LONGEST && length.abs_diff(other) <= allowed(other)
+    };
     known
         .into_iter()
-        .filter(|candidate| *candidate != word && candidate.len() <= LONGEST)
+        .filter(|candidate| *candidate != word)
+        .filter(near_in_length)
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(slips, candidate)| *slips <= allowed(candidate))
+        .filter(|(slips, candidate)| *slips <= allowed(candidate.chars().count()))
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-fn allowed(word: &str) -> usize {
-    match word.chars().count() {
+/// How many slips a known word of so many letters may have.
+fn allowed(length: usize) -> usize {
+    match length {
         0..=2 => 0,
         3..=5 => 1,
         _ => 2,

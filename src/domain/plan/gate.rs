@@ -6,6 +6,7 @@ use crate::domain::fleet::{
     Approval, DeviceRecord, FleetState, HeldChange, HeldReason, StageRecord, Waiting, WaitingFor,
 };
 use crate::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
+use crate::domain::plan::along::Along;
 use crate::domain::plan::ownership::{claims, claims_listed};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::plan::requires::unmet;
@@ -119,8 +120,9 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
     let mut excluded = BTreeMap::new();
     let mut claimed = 0;
     let mut taken = 0;
+    let mut records = Along::new(&state.devices);
     for (device, listed) in &candidate.desired.devices {
-        let record = state.devices.get(device);
+        let record = records.value(device);
         if !claims_listed(stage, &listed.branch, record) {
             continue;
         }
@@ -142,9 +144,10 @@ pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
         }
         changes.extend(content_change(device, record, spec));
     }
+    let mut listed = Along::new(&candidate.desired.devices);
     for (device, record) in claimed_before(state, stage) {
         let record = Some(record);
-        if claims(stage, Some(&candidate.desired), device, record) {
+        if listed.value(device).is_some_and(|listed| claims_listed(stage, &listed.branch, record)) {
             continue;
         }
         let Some(next) = others.iter().rev().find(|name| claimed_by(&[**name], device)) else {

@@ -1,21 +1,33 @@
 //! Who owns a device: the most gated stage whose accepted commit claims it.
 
-use crate::domain::desired::{Branch, Desired};
+use crate::domain::desired::{Branch, Desired, DesiredDevice};
 use crate::domain::fleet::DeviceRecord;
 use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::planted::{Bug, planted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Whether a stage claims a device, as one commit sees it.
 ///
 /// `desired` is `None` while the stage's commit has not been read; then, and for a device whose branch cannot be evaluated,
 /// the last claim stands.
 pub fn claims(stage: &StageName, desired: Option<&Desired>, device: &DeviceId, record: Option<&DeviceRecord>) -> bool {
-    match desired {
+    let listed = desired.map(|desired| desired.devices.get(device).map(Arc::as_ref));
+    claims_looked_up(stage, listed, record)
+}
+
+/// The same, for a device that was looked up already: `listed` is `None` while the stage's commit has not been read, and
+/// `Some(None)` if it does not list the device.
+pub fn claims_looked_up(
+    stage: &StageName,
+    listed: Option<Option<&DesiredDevice>>,
+    record: Option<&DeviceRecord>,
+) -> bool {
+    match listed {
         None => last_claim(stage, record) && !planted(Bug::UnreadMeansEmpty),
-        Some(desired) => desired.devices.get(device).is_some_and(|listed| claims_listed(stage, &listed.branch, record)),
+        Some(listed) => listed.is_some_and(|listed| claims_listed(stage, &listed.branch, record)),
     }
 }
 

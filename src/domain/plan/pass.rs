@@ -5,8 +5,9 @@ use crate::domain::desired::{Desired, DesiredDevice};
 use crate::domain::fleet::{Change, Control, DeviceRecord, Event, FleetState, HoldScope, StageRecord, WaitingFor};
 use crate::domain::generation::{Attempt, Generation, Order};
 use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
+use crate::domain::plan::along::Along;
 use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, judge};
-use crate::domain::plan::ownership::{claims, owner};
+use crate::domain::plan::ownership::{claims_looked_up, owner};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::plan::recovery::{Recovery, recover};
 use crate::domain::plan::requires::unmet;
@@ -107,19 +108,53 @@ pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
         Scope::All => {
             judge_candidates(input, &mut accepted, &mut commits, &mut output);
             drop_void_approvals(input, &mut output);
-            let listed = accepted.values().flat_map(|desired| desired.devices.keys());
-            let devices: BTreeSet<&DeviceId> = input.state.devices.keys().chain(listed).collect();
-            for device in devices {
-                decide_device(input, &accepted, &commits, device, &mut output);
-            }
+            decide_all(input, &accepted, &commits, &mut output);
         }
         Scope::Devices(devices) => {
             for device in devices {
-                decide_device(input, &accepted, &commits, device, &mut output);
+                let stages = input.stages.iter().map(|policy| &policy.name);
+                let listed = stages.map(|stage| {
+                    let desired = accepted.get(stage)?;
+                    Some(desired.devices.get(device))
+                });
+                let found =
+                    Found { device, record: input.state.devices.get(device), listed: &listed.collect::<Vec<_>>() };
+                decide_device(input, &commits, &found, &mut output);
             }
         }
     }
     output
+}
+
+/// A device, and what is known and wanted of it.
+struct Found<'a> {
+    device: &'a DeviceId,
+    record: Option<&'a DeviceRecord>,
+    /// By stage, as in the input. `None` while the stage's commit has not been read, `Some(None)` if it does not list the device.
+    listed: &'a [Option<Option<&'a Arc<DesiredDevice>>>],
+}
+
+/// Decides about every device that is known or listed, in order.
+fn decide_all(
+    input: &PassInput<'_>,
+    accepted: &BTreeMap<StageName, Arc<Desired>>,
+    commits: &Commits,
+    output: &mut PassOutput,
+) {
+    let mut records = Along::new(&input.state.devices);
+    let lists = input.stages.iter().map(|policy| accepted.get(&policy.name));
+    let mut lists: Vec<_> = lists.map(|desired| desired.map(|desired| Along::new(&desired.devices))).collect();
+    let mut listed = vec![None; lists.len()];
+    loop {
+        let next = lists.iter_mut().flatten().filter_map(Along::next_key).chain(records.next_key()).min();
+        let Some(device) = next else { return };
+        for (listed, list) in listed.iter_mut().zip(&mut lists) {
+            *listed = list.as_mut().map(|list| list.value(device));
+        }
+        decide_device(input, commits, &Found { device, record: records.value(device), listed: &listed }, output);
+        lists.iter_mut().flatten().for_each(|list| list.pass(device));
+        records.pass(device);
+    }
 }
 
 /// What a pass of this scope looks at: everything while a commit waits to be judged.
@@ -251,16 +286,10 @@ fn drop_void_approvals(input: &PassInput<'_>, output: &mut PassOutput) {
     output.changes.extend(void);
 }
 
-fn decide_device(
-    input: &PassInput<'_>,
-    accepted: &BTreeMap<StageName, Arc<Desired>>,
-    commits: &Commits,
-    device: &DeviceId,
-    output: &mut PassOutput,
-) {
+fn decide_device(input: &PassInput<'_>, commits: &Commits, found: &Found<'_>, output: &mut PassOutput) {
     let PassInput { now, stages, state, .. } = *input;
+    let Found { device, record: known, listed } = *found;
     let unknown;
-    let known = state.devices.get(device);
     let record = match known {
         Some(record) => record,
         None => {
@@ -268,22 +297,24 @@ fn decide_device(
             &unknown
         }
     };
-    let claims = stages
-        .iter()
-        .map(|policy| &policy.name)
-        .filter(|stage| claims(stage, accepted.get(*stage).map(Arc::as_ref), device, known))
-        .cloned()
-        .collect();
-    let Control { claims: _, floor, reissues, conflict } = &*record.control;
-    let mut control = Control { claims, floor: *floor, reissues: *reissues, conflict: conflict.clone() };
+    let claiming = || {
+        let names = stages.iter().map(|policy| &policy.name).zip(listed);
+        names.filter(|(stage, listed)| claims_looked_up(stage, listed.map(|one| one.map(Arc::as_ref)), known))
+    };
+    let mut control = record.control.clone();
+    let is_known = |stage: &StageName| record.control.claims.contains(stage);
+    if claiming().count() != control.claims.len() || !claiming().all(|(stage, _)| is_known(stage)) {
+        Arc::make_mut(&mut control).claims = claiming().map(|(stage, _)| stage.clone()).collect();
+    }
 
     let observed = record.reported.as_ref().and_then(|reported| reported.report.observed.as_ref());
     let mut reissue = false;
     if control.conflict.is_none() {
         match recover(&control, record.assignment.as_deref(), observed, state.epoch(), now) {
             Recovery::None => {}
-            Recovery::Settled => control.reissues = 0,
+            Recovery::Settled => Arc::make_mut(&mut control).reissues = 0,
             Recovery::Adopt { floor } => {
+                let control = Arc::make_mut(&mut control);
                 control.floor = Some(floor);
                 reissue = record.assignment.is_some();
                 control.reissues += u32::from(reissue);
@@ -296,21 +327,20 @@ fn decide_device(
                     subject: device.to_string(),
                     message: conflict.message.clone(),
                 }));
-                control.conflict = Some(conflict);
+                Arc::make_mut(&mut control).conflict = Some(conflict);
             }
         }
     }
 
     let mut owner = owner(stages, &control.claims);
     if planted(Bug::AssignUnclaimed) && owner.is_none() {
-        let lists =
-            |stage: &&StageName| accepted.get(*stage).is_some_and(|desired| desired.devices.contains_key(device));
-        owner = stages.iter().map(|policy| &policy.name).find(lists);
+        let lists = stages.iter().map(|policy| &policy.name).zip(listed);
+        owner = lists.filter(|(_, listed)| listed.flatten().is_some()).map(|(stage, _)| stage).next();
     }
     let wanted = owner.and_then(|stage| {
         let commit = commits.get(stage)?;
-        let listed = accepted.get(stage)?.devices.get(device)?;
-        Some((stage, commit, listed))
+        let (_, listed) = stages.iter().zip(listed).find(|(policy, _)| policy.name == *stage)?;
+        Some((stage, commit, (*listed)??))
     });
     let assignment =
         next_content(input, record, &control, device, wanted, reissue).map(|(stage, commit, spec)| Assignment {
@@ -323,8 +353,10 @@ fn decide_device(
             rollout: None,
             assigned_at: now,
         });
-    if control != *record.control || planted(Bug::WriteAlways) {
-        output.changes.push(Change::Control(device.clone(), Arc::new(control)));
+    // The same value needs no comparison.
+    let changed = !Arc::ptr_eq(&control, &record.control) && control != record.control;
+    if changed || planted(Bug::WriteAlways) {
+        output.changes.push(Change::Control(device.clone(), control));
     }
     if let Some(assignment) = assignment {
         output.changes.push(Change::Assignment(Arc::new(assignment)));
@@ -347,9 +379,11 @@ fn next_content(
     let fresh = wanted.and_then(|(stage, commit, listed)| {
         let spec = listed.spec.as_ref()?;
         let differs = current.is_none_or(|current| current.spec.digest != spec.digest);
-        let free = hold_on(input.state, device, Some(stage), Some(listed), input.now).is_none()
-            && unmet(listed, record).is_empty();
-        (differs && free).then(|| (stage.clone(), commit.clone(), spec.clone()))
+        let free = || {
+            hold_on(input.state, device, Some(stage), Some(listed), input.now).is_none()
+                && unmet(listed, record).is_empty()
+        };
+        (differs && free()).then(|| (stage.clone(), commit.clone(), spec.clone()))
     });
     fresh.or_else(|| {
         // What is assigned already is offered again beyond the device's place, whoever owns the device now.
