@@ -202,6 +202,13 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         Some(&mut piece[found].1)
     }
 
+    /// All values, to change in place. Nothing is shared with other copies after that.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        Arc::make_mut(&mut self.pieces)
+            .iter_mut()
+            .flat_map(|piece| Arc::make_mut(piece).iter_mut().map(|(_, value)| value))
+    }
+
     /// Takes everything away.
     pub fn clear(&mut self) {
         *self = Self::default();

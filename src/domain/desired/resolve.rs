@@ -299,7 +299,7 @@ impl Resolver {
     /// The releases of a snapshot, oldest first, broken ones included.
     pub fn releases(&mut self, snapshot: &Snapshot) -> BTreeMap<AppName, Vec<Arc<Release>>> {
         self.turn += 1;
-        let tree = Tree::of(snapshot);
+        let tree = Tree::of_paths(&snapshot.entries);
         let fleet = self.fleet_file(tree.fleet);
         self.world(&tree, fleet).releases
     }
