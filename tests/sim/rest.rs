@@ -17,6 +17,8 @@ pub const COMPLETE: &str = "no wake-up was missed";
 /// How long convergence may take, in milliseconds. The longest back-offs are 15 minutes for work and 5 for the network; a device
 /// may need two of each.
 const CONVERGE_MILLIS: i64 = 60 * 60_000;
+/// How often it is looked whether everything has converged.
+const CONVERGE_STEP_MILLIS: i64 = 15_000;
 /// How long the last calls may be remembered: their time-outs and the longest back-off of the network.
 const LINGER_MILLIS: i64 = 7 * 60_000;
 /// How long rest is watched.
@@ -25,13 +27,11 @@ const REST_MILLIS: i64 = 5 * 60_000;
 impl World {
     /// Waits until everything has converged, then watches the rest.
     pub fn come_to_rest(&mut self) -> Result<(), Broken> {
-        let deadline = self.now + CONVERGE_MILLIS;
-        loop {
-            self.run_until(self.now + 15_000)?;
-            let Err(lacks) = self.converged() else { break };
-            if self.now >= deadline {
-                return Err(lacks);
-            }
+        self.converge_until(self.now + CONVERGE_MILLIS)?;
+        // A hold that ends by itself is news when it ends.
+        if let Some(end) = self.last_hold_ends().filter(|end| *end > self.now) {
+            self.run_until(end + CONVERGE_STEP_MILLIS)?;
+            self.converge_until(self.now + CONVERGE_MILLIS)?;
         }
         // Calls that were lost still end, and who waits longest for the next one tells the controller that it was missed.
         self.run_until(self.now + LINGER_MILLIS)?;
@@ -42,6 +42,22 @@ impl World {
         hold!(written == 0, RESTS, "{written} transactions were written");
         hold!(self.acts == acts, RESTS, "{} actions were taken", self.acts - acts);
         Ok(())
+    }
+
+    fn converge_until(&mut self, deadline: i64) -> Result<(), Broken> {
+        loop {
+            self.run_until(self.now + CONVERGE_STEP_MILLIS)?;
+            let Err(lacks) = self.converged() else { return Ok(()) };
+            if self.now >= deadline {
+                return Err(lacks);
+            }
+        }
+    }
+
+    /// When the last hold ends that somebody set an end for.
+    fn last_hold_ends(&self) -> Option<i64> {
+        let process = self.controller.process.as_ref()?;
+        process.state.holds.values().filter_map(|hold| hold.until).map(|until| until.millis()).max()
     }
 
     /// Lets everything happen that happens until then.

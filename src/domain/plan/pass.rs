@@ -185,7 +185,9 @@ fn judge_candidates(
     output: &mut PassOutput,
 ) {
     let PassInput { now, stages, state, views } = *input;
-    for policy in stages {
+    // The most gated first: what it lets go in this pass, a less gated stage gets, and that counts in the other's budget. Judged the
+    // other way round, the other would be accepted for what it claims while the first still holds it, and then get more.
+    for policy in stages.iter().rev() {
         let stage = &policy.name;
         let before = state.stages.get(stage);
         let counts = before.and_then(|record| record.accepted.as_ref());

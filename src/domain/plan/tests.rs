@@ -2,6 +2,7 @@
 
 mod laws;
 mod requires;
+mod together;
 mod world;
 
 use super::gate::Lineage;

@@ -105,11 +105,23 @@ impl World {
     }
 
     pub(super) fn push_desired(&mut self, on: &str, number: u32, desired: Desired, lineage: Lineage) -> String {
+        self.arrives(on, number, desired, lineage);
+        self.pass()
+    }
+
+    /// Pushes that the next pass sees together.
+    pub(super) fn push_together(&mut self, pushes: &[(&str, u32, &str)]) -> String {
+        for (on, number, text) in pushes {
+            self.arrives(on, *number, desired(text), Lineage::Extends);
+        }
+        self.pass()
+    }
+
+    fn arrives(&mut self, on: &str, number: u32, desired: Desired, lineage: Lineage) {
         let base = self.state.stages.get(on).and_then(|record| record.accepted.clone());
         let head = Head { commit: commit_id(number), tree: commit_id(number + 1000) };
         let view = self.views.entry(stage(on)).or_default();
         view.candidate = Some(Candidate { head, desired: Arc::new(desired), base, lineage });
-        self.pass()
     }
 
     /// Passes until one changes nothing; what they changed, a line each.
