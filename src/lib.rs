@@ -29,6 +29,8 @@ pub mod daemon;
 #[cfg(feature = "controller")]
 pub mod git;
 #[cfg(feature = "controller")]
+pub mod registry;
+#[cfg(feature = "controller")]
 pub mod schemas;
 #[cfg(feature = "controller")]
 pub mod server;
