@@ -150,7 +150,7 @@ pub enum Command {
     Pin(pin::Args),
     /// Write tags of a device or a group into the fleet repo
     Tag(tag::Args),
-    /// List, show and invalidate releases of apps
+    /// Make, list, show and invalidate releases of apps
     Release(release::Args),
     /// Let a held commit count, or a pending device join
     Approve(approve::Args),
@@ -282,6 +282,7 @@ mod tests {
             "diff kiosk-1 --stage canary",
             "diff --stage canary",
             "drift kiosk-1 kiosk-2 --stage canary --exit-code",
+            "drift kiosk-1 --suggest --repo fleet",
             "status -o wide",
             "--server unix:/run/x.sock devices",
             "devices --server https://fleet.example:8443 --ca-fingerprint ab --key-file k",
@@ -294,6 +295,7 @@ mod tests {
             "tag kiosk-1 site=harbour floor-",
             "tag --group kiosks site=harbour --yes",
             "release list",
+            "release new signage 1.6.0 --compose c.yml --draft --tag a=b --requires-type pi4 --plain-http r:5000 --yes",
             "release list signage --rev main -o wide",
             "release show signage 1.4.2 --repo fleet",
             "release invalidate signage 1.4.2 --reason bad --dry-run",

@@ -29,6 +29,8 @@ pub const FILES: &[(&str, &str)] = files![
     "releases/signage/1.4.2/release.yml",
     "releases/signage/1.5.0/compose.yml",
     "releases/signage/1.5.0/release.yml",
+    "releases/signage/1.5.1/compose.yml",
+    "releases/signage/1.5.1/release.yml",
     "releases/signage/2.0.0/compose.yml",
     "releases/signage/2.0.0/release.yml",
     "releases/telemetry/0.9.3/compose.yml",

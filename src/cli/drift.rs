@@ -1,5 +1,7 @@
 //! `bellwether drift`: where devices differ from what they were told. It only describes.
 
+mod suggest;
+
 use super::console::{Console, ExitArgs, Outcome};
 use super::fault::with_hint;
 use super::{Output, render};
@@ -9,6 +11,7 @@ use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::overview::drift::{DriftReport, DriftTotals};
 use crate::domain::plan::ownership::Standing;
 use anyhow::anyhow;
+use std::path::PathBuf;
 
 /// Flags of `drift`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +23,8 @@ Examples:
   bellwether drift
   bellwether drift kiosk-1 kiosk-2
   bellwether drift --stage production --exit-code    3 if anything drifts, 4 if anything is unknown
-  bellwether drift -o md >> \"$GITHUB_STEP_SUMMARY\"")]
+  bellwether drift -o md >> \"$GITHUB_STEP_SUMMARY\"
+  bellwether drift kiosk-1 --suggest | git apply     let the repo say what was found")]
 pub struct Args {
     /// Devices; all if none is named
     #[arg(value_name = "DEVICE")]
@@ -28,6 +32,12 @@ pub struct Args {
     /// Only devices that this stage owns
     #[arg(long, value_name = "STAGE")]
     pub stage: Option<StageName>,
+    /// Print the change of the fleet repo that would accept what was found, as a patch; writes nothing
+    #[arg(long, conflicts_with = "exit_code")]
+    pub suggest: bool,
+    /// The folder of the fleet repo that `--suggest` is for
+    #[arg(long, value_name = "PATH", default_value = ".", requires = "suggest")]
+    pub repo: PathBuf,
     /// What the exit code tells.
     #[command(flatten)]
     pub exit: ExitArgs,
@@ -41,6 +51,9 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         return Err(with_hint(anyhow!("device {stranger} is not known"), "`bellwether devices` lists all"));
     }
     let report = narrowed(report, args);
+    if args.suggest {
+        return suggest::run(&report, &args.repo, output, console);
+    }
     match output {
         Output::Table | Output::Wide => console.print(render::drift::text(&report, console.width()))?,
         Output::Md => console.print(render::drift::markdown(&report, clock::now()))?,

@@ -20,7 +20,7 @@ const MAX_REPLY_BYTES: u64 = 64;
 #[derive(Clone, Debug, clap::Args)]
 pub struct EditArgs {
     /// The folder of the fleet repo, with its files
-    #[arg(long, value_name = "PATH", default_value = ".")]
+    #[arg(long, visible_alias = "dir", value_name = "PATH", default_value = ".")]
     pub repo: PathBuf,
     /// Show the diff and write nothing
     #[arg(long, conflicts_with = "yes")]

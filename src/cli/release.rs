@@ -2,6 +2,7 @@
 
 mod invalidate;
 mod list;
+mod new;
 mod show;
 
 use super::console::{Console, Outcome};
@@ -10,6 +11,7 @@ use super::console::{Console, Outcome};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  bellwether release new signage 1.6.0 --compose compose.yml
   bellwether release list
   bellwether release list signage
   bellwether release show signage 1.4.2
@@ -23,6 +25,8 @@ pub struct Args {
 /// What to do with releases.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Make a release from a Compose file, with every image named by its digest
+    New(Box<new::Args>),
     /// List releases with their state
     List(list::Args),
     /// Show one release: its services, what it requires, and which devices it is for
@@ -34,6 +38,7 @@ pub enum Command {
 /// Runs `release`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     match &args.command {
+        Command::New(args) => new::run(args, console),
         Command::List(args) => list::run(args, console),
         Command::Show(args) => show::run(args, console),
         Command::Invalidate(args) => invalidate::run(args, console),

@@ -210,8 +210,8 @@ pub fn key_prefix(snapshot: &Snapshot) -> String {
 pub fn propose(desk: &mut Desk<'_>, whose: &Whose, wishes: &[Wish]) -> Result<Vec<String>, ProposeError> {
     let prefix = key_prefix(desk.snapshot);
     let mut reasons = Vec::new();
+    let places = places(desk.snapshot, whose)?;
     for wish in wishes {
-        let places = places(desk.snapshot, whose)?;
         let mut path = wish.path.clone();
         if let Some(first) = path.first_mut() {
             first.insert_str(0, &prefix);
@@ -269,14 +269,16 @@ fn remove(desk: &mut Desk<'_>, places: &place::Places, whose: &Whose, path: &[St
 pub struct Effect {
     /// Devices whose content, stage or tags change.
     pub changed: BTreeSet<DeviceId>,
+    /// Errors that were not there before.
+    pub errors: Vec<Finding>,
     /// The repo after the change.
     pub after: Arc<Desired>,
     /// The repo before the change.
     pub before: Arc<Desired>,
 }
 
-/// Resolves a change. It must bring no new error, and reach no device but those that `may` names.
-pub fn judge(desk: &Desk<'_>, may: impl Fn(&DeviceId, &Desired) -> bool) -> Result<Effect, ProposeError> {
+/// Resolves a change.
+pub fn effect(desk: &Desk<'_>) -> Effect {
     let mut resolver = Resolver::default();
     let before = resolver.resolve(desk.snapshot);
     let after = resolver.resolve(&desk.snapshot());
@@ -287,15 +289,19 @@ pub fn judge(desk: &Desk<'_>, may: impl Fn(&DeviceId, &Desired) -> bool) -> Resu
         };
         finding.severity == Severity::Error && !before.findings.iter().any(alike)
     };
-    if let Some(finding) = after.findings.iter().find(is_new) {
+    let errors = after.findings.iter().filter(is_new).cloned().collect();
+    let differs = |device: &&DeviceId| before.devices.get(*device) != after.devices.get(*device);
+    let changed = before.devices.keys().chain(after.devices.keys()).filter(differs).cloned().collect();
+    Effect { changed, errors, after, before }
+}
+
+/// Resolves a change that must bring no new error, and reach no device but those that `may` names.
+pub fn judge(desk: &Desk<'_>, may: impl Fn(&DeviceId, &Desired) -> bool) -> Result<Effect, ProposeError> {
+    let effect = effect(desk);
+    if let Some(finding) = effect.errors.first() {
         return Err(ProposeError::Breaks(Box::new(finding.clone())));
     }
-    let differs = |device: &&DeviceId| before.devices.get(*device) != after.devices.get(*device);
-    let changed: BTreeSet<DeviceId> =
-        before.devices.keys().chain(after.devices.keys()).filter(differs).cloned().collect();
-    let strays: BTreeSet<DeviceId> = changed.iter().filter(|device| !may(device, &after)).cloned().collect();
-    if !strays.is_empty() {
-        return Err(ProposeError::Strays(strays));
-    }
-    Ok(Effect { changed, after, before })
+    let strays: BTreeSet<DeviceId> =
+        effect.changed.iter().filter(|device| !may(device, &effect.after)).cloned().collect();
+    if strays.is_empty() { Ok(effect) } else { Err(ProposeError::Strays(strays)) }
 }

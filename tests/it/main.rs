@@ -16,4 +16,5 @@ mod ownership;
 mod people;
 mod real_parts;
 mod refusals;
+mod releases;
 mod restored;

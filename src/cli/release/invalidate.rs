@@ -4,7 +4,7 @@ use crate::cli::console::{Console, Outcome};
 use crate::cli::editing::{EditArgs, WorkTree, edit_output};
 use crate::cli::fault::usage;
 use crate::domain::edits::release::{Mark, mark};
-use crate::domain::edits::{Desk, Effect, judge};
+use crate::domain::edits::{Desk, Effect, effect};
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceId, Version};
 use std::collections::BTreeMap;
@@ -53,17 +53,21 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let work = WorkTree::open(&edit.repo)?;
     let mut desk = Desk::new(&work.snapshot);
     mark(&mut desk, app, version, &becomes)?;
-    // Every device that tracks the app may move; that is what this is for.
-    let effect = judge(&desk, |_, _| true)?;
+    // A bad release must be stopped even if nothing else fits some device: that device keeps what it has, and the check says so.
+    let effect = effect(&desk);
+    let mut notes = moves(&effect, app, version);
+    notes.extend(
+        effect.errors.iter().map(|finding| format!("error from now on: {}: {}", finding.place, finding.message)),
+    );
     let message = match becomes {
         Mark::Invalidated { .. } => format!("Invalidate {app} {version}"),
         Mark::Good => format!("Take back that {app} {version} is bad"),
     };
-    work.finish(&desk, &moves(&effect, app, version), &message, edit, console)
+    work.finish(&desk, &notes, &message, edit, console)
 }
 
 /// Where devices go, and who stays on the bad release.
-fn moves(effect: &Effect, app: &AppName, version: &Version) -> Vec<String> {
+pub(super) fn moves(effect: &Effect, app: &AppName, version: &Version) -> Vec<String> {
     let release = |device: &DeviceId, desired: &crate::domain::desired::Desired| -> Option<Version> {
         Some(desired.devices.get(device)?.spec.as_ref()?.spec.apps.get(app)?.release.clone())
     };

@@ -65,7 +65,8 @@ struct OneDevice<'a> {
 
 /// What a wish is for: what it says, and how to see that it came true.
 struct Acceptance {
-    wish: Wish,
+    /// What is tried, the first that does it counts.
+    wishes: Vec<Wish>,
     subject: String,
     sentence: String,
     holds: Holds,
@@ -97,20 +98,24 @@ impl OneDevice<'_> {
             return self.left("the device", &format!("its files have errors: {reason}"));
         }
         for acceptance in self.acceptances(&listed, desk.snapshot, releases, drift) {
-            let Acceptance { wish, subject, sentence, holds } = acceptance;
+            let Acceptance { wishes, subject, sentence, holds } = acceptance;
             let kept = desk.changed.clone();
-            let outcome = propose(desk, &Whose::Device(self.device.clone()), &[wish]);
-            let outcome = outcome.and_then(|_| self.judge(desk, resolver, &holds));
-            match outcome {
-                Ok(Verdict::InSync) => self.suggestion.accepted.push(format!("{}: {sentence}", self.device)),
-                other => {
-                    desk.changed = kept;
-                    let reason = match other {
-                        Err(error) => error.to_string(),
-                        Ok(_) => "something more specific in the files decides".to_owned(),
-                    };
-                    self.left(&subject, &reason);
+            let mut reason = String::new();
+            let came_true = wishes.into_iter().any(|wish| {
+                desk.changed.clone_from(&kept);
+                let outcome = propose(desk, &Whose::Device(self.device.clone()), &[wish]);
+                match outcome.and_then(|_| self.judge(desk, resolver, &holds)) {
+                    Ok(Verdict::InSync) => return true,
+                    Ok(_) => reason = "something more specific in the files decides".to_owned(),
+                    Err(error) => reason = error.to_string(),
                 }
+                false
+            });
+            if came_true {
+                self.suggestion.accepted.push(format!("{}: {sentence}", self.device));
+            } else {
+                desk.changed = kept;
+                self.left(&subject, &reason);
             }
         }
     }
@@ -206,13 +211,17 @@ impl OneDevice<'_> {
         }
         let named = name_of(listed, &app, &service);
         let path = ["services", &named, "variables", name].map(str::to_owned).to_vec();
-        let becomes = found.clone().map_or(Becomes::Removed, Becomes::Text);
+        // A line of the device's own goes; what it inherits is covered.
+        let becomes = match found {
+            Some(value) => vec![Becomes::Text(value.clone())],
+            None => vec![Becomes::Inherited, Becomes::Removed],
+        };
         let sentence = match found {
             Some(value) => format!("{app}/{service} gets {name}={}", crate::domain::manifest::problems::show(value)),
             None => format!("{app}/{service} loses {name}"),
         };
         Ok(Acceptance {
-            wish: Wish { path, becomes },
+            wishes: becomes.into_iter().map(|becomes| Wish { path: path.clone(), becomes }).collect(),
             subject: subject.clone(),
             sentence,
             holds: Holds::Variable { app, service, name: variable, value: found.clone() },
@@ -271,7 +280,10 @@ fn matching<'a>(
 fn pinned(app: &AppName, release: &Release) -> Acceptance {
     let version = &release.version;
     Acceptance {
-        wish: Wish { path: vec!["pins".to_owned(), app.to_string()], becomes: Becomes::Text(version.to_string()) },
+        wishes: vec![Wish {
+            path: vec!["pins".to_owned(), app.to_string()],
+            becomes: Becomes::Text(version.to_string()),
+        }],
         subject: format!("{app} release"),
         sentence: format!("{app} is pinned to {version}"),
         holds: Holds::Release { app: app.clone(), version: version.clone() },
@@ -295,7 +307,7 @@ fn os(snapshot: &Snapshot, listed: &DesiredDevice, difference: &Difference) -> O
     let name = names.pop_first().filter(|_| names.is_empty())?;
     Some(Acceptance {
         sentence: format!("the OS is {name} {version}"),
-        wish: Wish { path: vec!["os".to_owned()], becomes: Becomes::Text(name) },
+        wishes: vec![Wish { path: vec!["os".to_owned()], becomes: Becomes::Text(name) }],
         subject: difference.subject.clone(),
         holds: Holds::Os { version: version.to_owned() },
     })

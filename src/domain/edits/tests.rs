@@ -270,6 +270,22 @@ fn invalidating_a_release_moves_those_who_track_it_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_bad_release_can_be_stopped_even_if_a_device_is_left_without_one() {
+    let files = [
+        ("group_vars/all.yml", "branch: main\npins: {app: latest}\n"),
+        ("releases/app/1.0.0/release.yml", "version: 1.0.0\nrequires: {device_types: [pi4]}\n"),
+    ];
+    let snapshot = snapshot(&files);
+    let mut desk = Desk::new(&snapshot);
+    let bad = Mark::Invalidated { reason: "bad".to_owned() };
+    mark(&mut desk, &"app".parse().expect("an app"), &"1.1.0".parse().expect("a version"), &bad).expect("a release");
+    let effect = effect(&desk);
+    let messages: Vec<&str> = effect.errors.iter().map(|finding| finding.message.as_str()).collect();
+    assert_eq!(messages, ["release 1.0.0 of `app` does not run on devices without `device_type`"]);
+    assert!(effect.after.devices["a"].spec.is_none(), "it keeps what it has");
+}
+
+#[test]
 fn a_new_release_keeps_the_compose_file_and_never_overwrites_one() {
     let snapshot = snapshot(&[]);
     let mut desk = Desk::new(&snapshot);
@@ -356,7 +372,7 @@ fn a_suggestion_makes_what_was_found_the_desired_state() {
     insta::assert_snapshot!(format!("{}\n{}\n\n{}", lines(&desk), suggestion.accepted.join("\n"), left.join("\n")), @r#"
     host_vars/a.yml
     -services: { web: { variables: { OLD: x } } } # by hand
-    +services: { web: { variables: { OLD: null, FROM: "a person: #1" } } } # by hand
+    +services: { web: { variables: { FROM: "a person: #1" } } } # by hand
     host_vars/b.yml (new)
     +pins:
     +  app: 1.1.0

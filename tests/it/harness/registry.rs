@@ -82,6 +82,46 @@ impl Registry {
     }
 }
 
+/// A registry with the same images that shows them only to one person.
+pub struct Guarded {
+    /// Where it listens.
+    pub port: u16,
+    /// Name and password, in the form in which `docker login` writes them.
+    pub auth: &'static str,
+    process: Child,
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // The run's guard ends it if this does not.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Registry {
+    /// Starts a second registry on the same images, for one test.
+    pub fn with_password(&self, engine: &Engine) -> Guarded {
+        /// A test vector of bcrypt, the only form that the registry takes: the password is `U*U`.
+        const PASSWORDS: &str = "ada:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
+        let port = PORT + 1;
+        let directory = engine.directory().join("registry");
+        let passwords = directory.join("htpasswd");
+        std::fs::write(&passwords, PASSWORDS).expect("write the registry's passwords");
+        let configuration = format!(
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n\
+             auth:\n  htpasswd:\n    realm: ours\n    path: {}\n",
+            directory.join("data").display(),
+            passwords.display(),
+        );
+        std::fs::write(directory.join("guarded.yml"), configuration).expect("write the registry's configuration");
+        let mut registry = engine.inside("docker-registry");
+        registry.arg("serve").arg(directory.join("guarded.yml"));
+        let process = engine.spawn_until(registry, "guarded-registry", || engine.is_listening(port));
+        Guarded { port, auth: "YWRhOlUqVQ==", process }
+    }
+}
+
 /// Starts the registry on what its directory holds.
 fn serve(engine: &Engine) -> Child {
     let mut registry = engine.inside("docker-registry");

@@ -1,0 +1,65 @@
+//! `bellwether drift --suggest`: the change of the fleet repo that would accept what was found.
+
+use crate::cli::Output;
+use crate::cli::console::{Console, Outcome};
+use crate::cli::editing::WorkTree;
+use crate::cli::render::text::{Tone, count, plain};
+use crate::cli::render::udiff;
+use crate::domain::edits::suggest::{Left, Suggestion, suggest};
+use crate::domain::edits::{Desk, FileChange};
+use crate::domain::overview::drift::DriftReport;
+use serde::Serialize;
+use std::path::Path;
+
+/// The answer for programs.
+#[derive(Serialize)]
+struct SuggestView<'a> {
+    /// What `git apply` takes; empty if there is nothing to suggest.
+    patch: String,
+    #[serde(flatten)]
+    suggestion: &'a Suggestion,
+}
+
+/// Prints the patch to stdout, and to stderr what it accepts and what it cannot.
+pub(super) fn run(report: &DriftReport, repo: &Path, output: Output, console: &Console) -> anyhow::Result<Outcome> {
+    let work = WorkTree::open(repo)?;
+    let mut desk = Desk::new(&work.snapshot);
+    let suggestion = suggest(&mut desk, report);
+    let patch: String = desk
+        .files()
+        .iter()
+        .map(|FileChange { path, before, after }| udiff::patch(path, before.as_deref(), after))
+        .collect();
+    match output {
+        Output::Json | Output::Yaml => console.data(&SuggestView { patch, suggestion: &suggestion }, output)?,
+        Output::Md => {
+            let body =
+                if patch.is_empty() { "Nothing to suggest.\n".to_owned() } else { format!("```diff\n{patch}```\n") };
+            let left = suggestion.left.iter().map(|left| format!("\n- {}", plain(&line(left))));
+            console.print(format!("{body}{}\n", left.collect::<String>()))?;
+        }
+        Output::Table | Output::Wide => {
+            suggestion
+                .accepted
+                .iter()
+                .for_each(|one| console.note(format!("{} {}", Tone::Good.paint("accepts"), plain(one))));
+            for left in &suggestion.left {
+                console.note(format!("{} {}", Tone::Unsure.paint("cannot"), plain(&line(left))));
+            }
+            if patch.is_empty() {
+                console.note("nothing to suggest");
+            } else {
+                console.note(format!(
+                    "this accepts {}; to do so: `bellwether drift --suggest | git apply`",
+                    count(suggestion.accepted.len(), "difference")
+                ));
+            }
+            console.print(if console.is_terminal() { udiff::painted(&patch) } else { patch })?;
+        }
+    }
+    Ok(Outcome::Fine)
+}
+
+fn line(left: &Left) -> String {
+    format!("{} {}: {}", left.device, left.subject, left.reason)
+}
