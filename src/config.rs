@@ -7,6 +7,7 @@
 mod file;
 mod flags;
 mod fragment;
+mod git;
 mod inputs;
 mod schema;
 mod settings;
@@ -18,9 +19,11 @@ pub use schema::schema;
 
 use crate::domain::digest::Digest;
 use crate::domain::finding::{Finding, render_findings};
+use crate::domain::ids::StageName;
 use crate::domain::ids::{Actor, FleetName};
 use crate::domain::plan::policy::StagePolicy;
-use crate::git::RemoteUrl;
+use crate::git::signature::Signers;
+use crate::git::{Access, RemoteUrl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,6 +46,10 @@ pub struct Settings {
     pub fleet: FleetName,
     /// The fleet repo.
     pub repo: RemoteUrl,
+    /// How it is reached, if it is behind a network.
+    pub access: Access,
+    /// Who may sign the newest commits of the stages that ask for signatures.
+    pub signers: BTreeMap<StageName, Signers>,
     /// All stages, least gated first.
     pub stages: Vec<StagePolicy>,
     /// Where keys, store and mirror are kept.

@@ -6,8 +6,9 @@ use crate::config::CertificateSource;
 use crate::controller::owner::{self, Counters};
 use crate::controller::{Options, SharedWorld, watch};
 use crate::domain::digest::Digest;
-use crate::domain::ids::Actor;
-use crate::git::{GitMirror, MirrorError, RemoteUrl};
+use crate::domain::ids::{Actor, StageName};
+use crate::git::signature::Signers;
+use crate::git::{Access, GitMirror, MirrorError, RemoteUrl, Stop};
 use crate::ports::store::{Store as _, StoreError};
 use crate::server::keys::{Keys, KeysError};
 use crate::server::{ServeError, Server, bind, serve_socket, serve_tls};
@@ -29,6 +30,10 @@ pub struct Inputs {
     pub data_dir: PathBuf,
     /// The fleet repo.
     pub repo: RemoteUrl,
+    /// How it is reached, if it is behind a network.
+    pub access: Access,
+    /// Who may sign the newest commits of the stages that ask for signatures.
+    pub signers: BTreeMap<StageName, Signers>,
     /// Where devices and operators with keys reach it.
     pub listen: SocketAddr,
     /// Where operators on this machine reach it.
@@ -106,11 +111,12 @@ pub struct Daemon {
     tls: JoinHandle<Result<(), ServeError>>,
     local: JoinHandle<Result<(), ServeError>>,
     owner: std::thread::JoinHandle<()>,
+    fetching: Stop,
 }
 
 /// Starts a controller. When this returns it answers requests; the fleet repo is being looked at.
 pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
-    let Inputs { options, data_dir, repo, listen, socket, certificate, operators } = inputs;
+    let Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators } = inputs;
     std::fs::create_dir_all(&data_dir).map_err(|source| DaemonError::DataDir { path: data_dir.clone(), source })?;
     // The store's lock comes first: it makes sure that nobody else uses this folder.
     let mut store = SqliteStore::open(&data_dir.join("bellwether.db"))?;
@@ -119,7 +125,9 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         return Err(DaemonError::KeysLost { folder: keys_folder });
     }
     let keys = Keys::open(&keys_folder, &certificate, clock::now())?;
+    let fetching = Stop::default();
     let mirror = GitMirror::open(&data_dir.join("mirror.git"), repo)?;
+    let mirror = mirror.with_access(access).with_signers(signers).stopped_by(fetching.clone());
     let listener = bind(listen)?;
     let address = listener.local_addr().map_err(ServeError::Serve)?;
 
@@ -156,6 +164,7 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         tls,
         local,
         owner: running.thread,
+        fetching,
     })
 }
 
@@ -169,6 +178,9 @@ impl Daemon {
             result = &mut self.local => Some(result),
         };
         self.server.stopping.cancel();
+        // A fetch that runs is given up: it loses nothing, and no program outlives the controller.
+        let fetching = self.fetching.clone();
+        let fetching = tokio::task::spawn_blocking(move || fetching.stop());
         self.server.published.wake_all();
         if !self.tls.is_finished() {
             let _ = self.tls.await;
@@ -176,6 +188,7 @@ impl Daemon {
         if !self.local.is_finished() {
             let _ = self.local.await;
         }
+        let _ = fetching.await;
         self.server.owner.stop().await;
         // The owner's thread ends after its last transaction; waiting for it must not block the runtime.
         let owner = self.owner;

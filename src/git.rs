@@ -4,23 +4,35 @@
 //! file system. What a commit or a folder means in files is decided in one place each, `objects` and [`worktree`], and
 //! both answer with the same [`Snapshot`](crate::domain::snapshot::Snapshot).
 //!
-//! libgit2 waits for ever by default, and its time-outs can only be set by an `unsafe` call. Local remotes do not need them;
-//! transports over a network will.
+//! libgit2 waits for ever by default, and its time-outs can only be set by an `unsafe` call. It reads remotes on this machine,
+//! which do not need them; those behind a network are fetched by the `git` program, which can be given up and killed
+//! (`docs/decisions`, "Fetching over a network").
 
+pub mod access;
 pub mod clone;
 pub mod mirror;
 mod objects;
+mod program;
 pub mod remote;
+pub mod secret;
+pub mod signature;
+mod upkeep;
 pub mod worktree;
 
+pub use access::Access;
 pub use clone::{GitClone, open_clone};
 pub use mirror::{GitMirror, MirrorError};
-pub use remote::RemoteUrl;
+pub use program::Stop;
+pub use remote::{RemoteUrl, Transport};
 pub use worktree::read_worktree;
 
-use crate::domain::ids::ObjectId;
+use crate::domain::ids::{ObjectId, StageName};
 use crate::ports::repo::{Head, RepoError};
 use git2::{Oid, Repository};
+use std::collections::BTreeMap;
+
+/// The newest commits of branches.
+type Tips = BTreeMap<StageName, Oid>;
 
 /// How deep folders may be nested. Nothing that Bellwether reads lies deeper than four.
 pub const MAX_DEPTH: usize = 32;

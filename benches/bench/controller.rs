@@ -8,7 +8,7 @@ use bellwether::daemon::{self, Inputs};
 use bellwether::domain::fleet::{Change, DeviceRecord, Reported};
 use bellwether::domain::ids::CommitId;
 use bellwether::domain::reported::{Freshness, Phase, Report};
-use bellwether::git::RemoteUrl;
+use bellwether::git::{Access, RemoteUrl};
 use bellwether::ports::store::Store as _;
 use bellwether::store::SqliteStore;
 use serde_json::{Value, json};
@@ -88,6 +88,8 @@ fn inputs(folder: &Path, repo: &Path) -> Inputs {
         options: Options { fleet: fleet::name(), stages: fleet::policies(), poll_secs: 1, offline_after_secs: 300 },
         data_dir: folder.to_owned(),
         repo: RemoteUrl::Local(repo.to_owned()),
+        access: Access::default(),
+        signers: BTreeMap::new(),
         listen: ([127, 0, 0, 1], 0).into(),
         socket: socket(folder),
         certificate: CertificateSource::SelfMade { names: ["127.0.0.1".to_owned()].into() },

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  bellwether serve --fleet acme --repo https://git.example/acme/fleet.git --git-token-file /run/secrets/git --stage main
   bellwether serve --config /etc/bellwether/bellwether.yml
   bellwether serve --fleet acme --repo /srv/git/fleet.git --stage main --stage canary --stage production
 
@@ -35,6 +36,8 @@ fn inputs(settings: Settings) -> Inputs {
     let Settings {
         fleet,
         repo,
+        access,
+        signers,
         stages,
         data_dir,
         listen,
@@ -46,7 +49,7 @@ fn inputs(settings: Settings) -> Inputs {
         log: _,
     } = settings;
     let options = Options { fleet, stages, poll_secs, offline_after_secs };
-    Inputs { options, data_dir, repo, listen, socket, certificate, operators }
+    Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators }
 }
 
 async fn serve(inputs: Inputs) -> anyhow::Result<Outcome> {

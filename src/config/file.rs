@@ -25,16 +25,34 @@ const ROOT: Keys = Keys {
         "poll_secs",
         "offline_after_secs",
         "log",
+        "git",
     ],
     later: &["database", "forge", "metrics"],
     extensions: Extensions::Ignored,
 };
 const TLS: Keys = Keys { what: "`tls`", known: &["cert", "key"], later: &[], extensions: Extensions::Unknown };
 const LOG: Keys = Keys { what: "`log`", known: &["format", "level"], later: &[], extensions: Extensions::Unknown };
+const GIT: Keys = Keys {
+    what: "`git`",
+    known: &[
+        "user",
+        "token_file",
+        "ca_file",
+        "ssh_key_file",
+        "known_hosts_file",
+        "ssh_agent",
+        "timeout_secs",
+        "plain_http",
+    ],
+    later: &[],
+    extensions: Extensions::Unknown,
+};
+const SIGNERS: Keys =
+    Keys { what: "`signers`", known: &["ssh", "openpgp"], later: &[], extensions: Extensions::Unknown };
 const STAGE: Keys = Keys {
     what: "a stage",
-    known: &["name", "max_unstaged", "deletion_budget"],
-    later: &["promotion", "signers"],
+    known: &["name", "max_unstaged", "deletion_budget", "signers"],
+    later: &["promotion"],
     extensions: Extensions::Unknown,
 };
 const OPERATOR: Keys = Keys {
@@ -71,6 +89,7 @@ impl Reading<'_> {
                 "operators" => self.operators(value),
                 "tls" => self.section(value, &TLS, "tls"),
                 "log" => self.section(value, &LOG, "log"),
+                "git" => self.section(value, &GIT, "git"),
                 key => self.scalar(value, key),
             }
         }
@@ -107,7 +126,7 @@ impl Reading<'_> {
     fn stage(&mut self, node: &Node) -> Option<StageGiven> {
         if !matches!(node.kind, Kind::Map(_)) {
             let name = self.text(node, "a stage")?;
-            return Some(StageGiven { name, max_unstaged: None, deletion_budget: None });
+            return Some(StageGiven::named(name));
         }
         fields(node, &STAGE, self.problems)?;
         let field = |this: &mut Self, key: &str| {
@@ -115,8 +134,25 @@ impl Reading<'_> {
             this.text(map.value(key)?, &format!("`{key}`"))
         };
         let (max_unstaged, deletion_budget) = (field(self, "max_unstaged"), field(self, "deletion_budget"));
+        let (allowed_signers, keyring) = self.signers(node);
         let name = self.required(node, "a stage", "name")?;
-        Some(StageGiven { name, max_unstaged, deletion_budget })
+        Some(StageGiven { name, max_unstaged, deletion_budget, allowed_signers, keyring })
+    }
+
+    /// The files of a stage's `signers`. An empty mapping is an error: it looks as if signatures were asked for.
+    fn signers(&mut self, stage: &Node) -> (Option<Given>, Option<Given>) {
+        let Kind::Map(map) = &stage.kind else { return (None, None) };
+        let Some(signers) = map.value("signers") else { return (None, None) };
+        if fields(signers, &SIGNERS, self.problems).is_none() {
+            return (None, None);
+        }
+        let Kind::Map(map) = &signers.kind else { return (None, None) };
+        let mut file = |key: &str| self.text(map.value(key)?, &format!("`{key}`"));
+        let (allowed_signers, keyring) = (file("ssh"), file("openpgp"));
+        if map.value("ssh").is_none() && map.value("openpgp").is_none() {
+            missing(signers.span, "`signers`", "ssh", self.problems);
+        }
+        (allowed_signers, keyring)
     }
 
     fn names(&mut self, node: &Node) {

@@ -16,7 +16,7 @@ pub struct ServeFlags {
     /// Name of the fleet
     #[arg(long, value_name = "NAME")]
     pub fleet: Option<String>,
-    /// Path or file:// address of the fleet repo
+    /// Address of the fleet repo: https://…, ssh://…, host:path, a path or file://…
     #[arg(long, value_name = "ADDRESS")]
     pub repo: Option<String>,
     /// A stage's branch, with the default limits; once for each, least gated first
@@ -40,6 +40,30 @@ pub struct ServeFlags {
     /// Its private key, in PEM
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
+    /// User whose token is used for https; the token itself comes from --git-token-file or BELLWETHER_GIT_TOKEN
+    #[arg(long, value_name = "USER")]
+    pub git_user: Option<String>,
+    /// File with a token or password for https, read anew at each fetch
+    #[arg(long, value_name = "FILE")]
+    pub git_token_file: Option<String>,
+    /// Authorities of the https remote's certificate, in PEM, instead of this machine's
+    #[arg(long, value_name = "FILE")]
+    pub git_ca_file: Option<String>,
+    /// Private key for ssh
+    #[arg(long, value_name = "FILE")]
+    pub git_ssh_key_file: Option<String>,
+    /// Keys that ssh hosts must have, as known_hosts of OpenSSH
+    #[arg(long, value_name = "FILE")]
+    pub git_known_hosts_file: Option<String>,
+    /// Socket of an ssh agent
+    #[arg(long, value_name = "SOCKET")]
+    pub git_ssh_agent: Option<String>,
+    /// Seconds that one fetch may take [default: 600]
+    #[arg(long, value_name = "SECS")]
+    pub git_timeout_secs: Option<String>,
+    /// refused, or this-machine: http:// without TLS to this machine, for tests [default: refused]
+    #[arg(long, value_name = "WHERE", hide = true)]
+    pub git_plain_http: Option<String>,
     /// Seconds between two looks at the fleet repo [default: 15]
     #[arg(long, value_name = "SECS")]
     pub poll_secs: Option<String>,
@@ -68,6 +92,14 @@ impl ServeFlags {
             socket,
             tls_cert,
             tls_key,
+            git_user,
+            git_token_file,
+            git_ca_file,
+            git_ssh_key_file,
+            git_known_hosts_file,
+            git_ssh_agent,
+            git_timeout_secs,
+            git_plain_http,
             poll_secs,
             offline_after_secs,
             log_format,
@@ -83,6 +115,14 @@ impl ServeFlags {
             ("socket", socket),
             ("tls.cert", tls_cert),
             ("tls.key", tls_key),
+            ("git.user", git_user),
+            ("git.token_file", git_token_file),
+            ("git.ca_file", git_ca_file),
+            ("git.ssh_key_file", git_ssh_key_file),
+            ("git.known_hosts_file", git_known_hosts_file),
+            ("git.ssh_agent", git_ssh_agent),
+            ("git.timeout_secs", git_timeout_secs),
+            ("git.plain_http", git_plain_http),
             ("poll_secs", poll_secs),
             ("offline_after_secs", offline_after_secs),
             ("log.format", log_format),

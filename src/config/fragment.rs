@@ -1,12 +1,16 @@
 //! What one source says, as text with its place.
 
 use crate::domain::manifest::yaml::Span;
+use crate::git::access::DEFAULT_USER;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 /// How the names of environment variables begin.
 const PREFIX: &str = "BELLWETHER_";
+/// The variable with the token for https. It is neither a flag, which everybody on the machine could read, nor a key of the file,
+/// which is copied about.
+pub(super) const TOKEN_VARIABLE: &str = "BELLWETHER_GIT_TOKEN";
 
 /// A setting that is one text. Lists of stages, names and operators are apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +31,24 @@ const fn setting(key: &'static str, about: &'static str, default: Option<&'stati
 /// `BELLWETHER_POLL_SECS`, `tls.cert` is `--tls-cert` and `BELLWETHER_TLS_CERT`.
 pub const KEYS: &[Setting] = &[
     setting("fleet", "name of the fleet", None),
-    setting("repo", "path or file:// address of the fleet repo", None),
+    setting("repo", "address of the fleet repo: https://…, ssh://…, host:path, a path or file://…", None),
     setting("data_dir", "folder for keys, store and mirror", Some(super::DEFAULT_DATA_DIR)),
     setting("listen", "address and port for devices and operators with keys", Some("0.0.0.0:8443")),
     setting("socket", "Unix socket for operators on this machine; bellwether.sock in data_dir", None),
     setting("tls.cert", "certificate with its chain, in PEM, instead of the controller's own", None),
     setting("tls.key", "its private key, in PEM", None),
+    setting("git.user", "user whose token or password is used for https", Some(DEFAULT_USER)),
+    setting("git.token_file", "file with a token or password for https, read anew at each fetch", None),
+    setting("git.ca_file", "authorities of the https remote's certificate, in PEM, instead of this machine's", None),
+    setting("git.ssh_key_file", "private key for ssh; with git.ssh_agent the public key of the agent's", None),
+    setting("git.known_hosts_file", "keys that ssh hosts must have, as known_hosts of OpenSSH", None),
+    setting("git.ssh_agent", "socket of an ssh agent", None),
+    setting("git.timeout_secs", "seconds that one fetch may take", Some("600")),
+    setting(
+        "git.plain_http",
+        "refused, or this-machine: http:// without TLS to this machine, for tests",
+        Some("refused"),
+    ),
     setting("poll_secs", "seconds between two looks at the fleet repo", Some("15")),
     setting("offline_after_secs", "seconds of silence after which a device counts as offline", Some("300")),
     setting("log.format", "text or json", Some("text")),
@@ -85,6 +101,18 @@ pub struct Fragment {
     pub(super) stages: Option<Given<Vec<StageGiven>>>,
     pub(super) names: Option<Given<Vec<Given>>>,
     pub(super) operators: Option<Given<Vec<OperatorGiven>>>,
+    /// The token for https, from the environment. Its `Debug` hides it.
+    pub(super) token: Option<Given<Hidden>>,
+}
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub(super) String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
 }
 
 /// One stage as somebody gave it.
@@ -93,6 +121,16 @@ pub struct StageGiven {
     pub(super) name: Given,
     pub(super) max_unstaged: Option<Given>,
     pub(super) deletion_budget: Option<Given>,
+    /// The files of `signers`.
+    pub(super) allowed_signers: Option<Given>,
+    pub(super) keyring: Option<Given>,
+}
+
+impl StageGiven {
+    /// A stage of which only the name was said.
+    pub(super) fn named(name: Given) -> Self {
+        Self { name, max_unstaged: None, deletion_budget: None, allowed_signers: None, keyring: None }
+    }
 }
 
 /// One operator as somebody gave them.
@@ -105,13 +143,14 @@ pub struct OperatorGiven {
 impl Fragment {
     /// Lays a later fragment over this one.
     pub(super) fn overlaid_with(mut self, later: Self) -> Self {
-        let Self { texts, stages, names, operators } = later;
+        let Self { texts, stages, names, operators, token } = later;
         self.texts.extend(texts);
         Self {
             texts: self.texts,
             stages: stages.or(self.stages),
             names: names.or(self.names),
             operators: operators.or(self.operators),
+            token: token.or(self.token),
         }
     }
 
@@ -119,7 +158,7 @@ impl Fragment {
     pub(super) fn set_lists(&mut self, stages: Option<(Place, Vec<String>)>, names: Option<(Place, Vec<String>)>) {
         let given = |place: &Place, value| Given { value, place: place.clone() };
         self.stages = stages.map(|(place, words)| {
-            let stage = |word| StageGiven { name: given(&place, word), max_unstaged: None, deletion_budget: None };
+            let stage = |word| StageGiven::named(given(&place, word));
             Given { value: words.into_iter().map(stage).collect(), place: place.clone() }
         });
         self.names = names.map(|(place, words)| {
@@ -129,9 +168,15 @@ impl Fragment {
     }
 }
 
-/// The environment variables that begin with `BELLWETHER_`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The environment variables that begin with `BELLWETHER_`. One of them is a secret, so only their names are shown.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment(BTreeMap<String, String>);
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Environment {
     /// Those of this process.
@@ -168,6 +213,9 @@ impl Environment {
             Some((place(name), words))
         };
         fragment.set_lists(list(&variable("stages")), list(&variable("names")));
+        fragment.token = self
+            .value(TOKEN_VARIABLE)
+            .map(|value| Given { value: Hidden(value.to_owned()), place: place(TOKEN_VARIABLE) });
         fragment
     }
 
@@ -176,6 +224,7 @@ impl Environment {
     pub(super) fn misspelled(&self) -> Vec<(&str, String)> {
         let mut known: Vec<String> = KEYS.iter().map(Setting::variable).collect();
         known.extend(["stages", "names", "config", "server", "key_file", "ca_file", "ca_fingerprint"].map(variable));
+        known.push(TOKEN_VARIABLE.to_owned());
         let near = |name: &String| {
             crate::domain::manifest::near::nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
         };

@@ -30,7 +30,9 @@ pub(super) struct Source {
 impl Source {
     /// Drafts as sorted findings, with their lines of the file.
     pub(super) fn findings(&self, drafts: Vec<Draft>) -> Vec<Finding> {
-        let bytes = |draft: &Draft| (draft.file == self.name).then_some(self.bytes.as_slice());
+        // The line of an address with a password is not shown.
+        let can_be_shown = |draft: &Draft| draft.file == self.name && draft.code != codes::URL_CREDENTIALS;
+        let bytes = |draft: &Draft| can_be_shown(draft).then_some(self.bytes.as_slice());
         let mut findings: Vec<Finding> =
             drafts.into_iter().map(|draft| finding_in(bytes(&draft), draft, Affects::Nothing)).collect();
         findings.sort();

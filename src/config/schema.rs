@@ -22,6 +22,16 @@ pub fn schema() -> Value {
             "name": stage_name,
             "max_unstaged": limit("How many devices may get other content at once without a rollout."),
             "deletion_budget": limit("How many devices may become unmanaged since the last approval."),
+            "signers": {
+                "description": "Who may sign the branch's newest commit; without it no signature is asked for.",
+                "type": "object",
+                "additionalProperties": false,
+                "minProperties": 1,
+                "properties": {
+                    "ssh": { "type": "string", "description": "A file of allowed signers, as ssh-keygen(1) describes it." },
+                    "openpgp": { "type": "string", "description": "A file with the public keys of those who may sign." },
+                },
+            },
         },
     });
     let operator = json!({
@@ -70,6 +80,21 @@ pub fn schema() -> Value {
             },
             "socket": text("socket"),
             "operators": { "type": "array", "items": operator },
+            "git": {
+                "description": "How a fleet repo behind https or ssh is reached.",
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "user": text("git.user"),
+                    "token_file": text("git.token_file"),
+                    "ca_file": text("git.ca_file"),
+                    "ssh_key_file": text("git.ssh_key_file"),
+                    "known_hosts_file": text("git.known_hosts_file"),
+                    "ssh_agent": text("git.ssh_agent"),
+                    "timeout_secs": seconds("git.timeout_secs"),
+                    "plain_http": { "enum": ["refused", "this-machine"], "description": describe("git.plain_http") },
+                },
+            },
             "poll_secs": seconds("poll_secs"),
             "offline_after_secs": seconds("offline_after_secs"),
             "log": {

@@ -11,7 +11,6 @@ use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::plan::policy::{Limit, StagePolicy};
-use crate::git::RemoteUrl;
 use rustls::pki_types::ServerName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -40,24 +39,24 @@ impl Inputs {
 }
 
 /// What is wrong with a text, and what to do about it.
-struct Wrong {
+pub(super) struct Wrong {
     code: Code,
     message: String,
     hint: Option<String>,
 }
 
-fn wrong(code: Code, message: impl Into<String>) -> Wrong {
+pub(super) fn wrong(code: Code, message: impl Into<String>) -> Wrong {
     Wrong { code, message: message.into(), hint: None }
 }
 
 impl Wrong {
-    fn hint(self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 }
 
-struct Check<'a> {
-    inputs: &'a Inputs,
+pub(super) struct Check<'a> {
+    pub(super) inputs: &'a Inputs,
     drafts: Vec<Draft>,
 }
 
@@ -65,7 +64,8 @@ impl Check<'_> {
     /// Every setting is looked at before one that is missing ends it, so that all problems are found.
     fn settings(&mut self) -> Option<Settings> {
         let fleet = self.required("fleet", name::<FleetName>);
-        let repo = self.required("repo", address).map(|(url, place)| url.relative_to(&place.folder));
+        let (repo, access) = self.repo();
+        let signers = self.signers();
         let stages = self.stages();
         let data_dir = self.path("data_dir");
         let listen = self.text("listen", listen);
@@ -78,6 +78,8 @@ impl Check<'_> {
         Some(Settings {
             fleet: fleet?.0,
             repo: repo?,
+            access: access?,
+            signers: signers?,
             stages: stages?,
             data_dir: data_dir?,
             listen: listen?,
@@ -90,28 +92,32 @@ impl Check<'_> {
         })
     }
 
-    fn tell(&mut self, place: &Place, problem: Wrong) {
+    pub(super) fn tell(&mut self, place: &Place, problem: Wrong) {
         let Wrong { code, message, hint } = problem;
         self.drafts.push(Draft::error(&place.source, place.span, code, message).maybe_hint(hint));
     }
 
-    fn given(&self, key: &str) -> Option<Given> {
+    pub(super) fn given(&self, key: &str) -> Option<Given> {
         self.inputs.all.texts.get(key).cloned()
     }
 
     /// Something that nobody said and somebody must.
-    fn missing(&mut self, key: &str, hint: String) {
+    pub(super) fn missing(&mut self, key: &str, hint: String) {
         let message = format!("`{key}` is not set");
         self.drafts
             .push(Draft::error(&self.inputs.source.name, Span::default(), codes::MISSING_KEY, message).hint(hint));
     }
 
-    fn parse<T>(&mut self, given: &Given, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+    pub(super) fn parse<T>(&mut self, given: &Given, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
         parse(&given.value).map_err(|problem| self.tell(&given.place, problem)).ok()
     }
 
     /// A setting without a default.
-    fn required<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<(T, Place)> {
+    pub(super) fn required<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, Wrong>,
+    ) -> Option<(T, Place)> {
         let Some(given) = self.given(key) else {
             let setting = Setting::of(key);
             self.missing(
@@ -124,14 +130,14 @@ impl Check<'_> {
     }
 
     /// A setting with a default.
-    fn text<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+    pub(super) fn text<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
         match self.given(key) {
             Some(given) => self.parse(&given, parse),
             None => parse(Setting::of(key).default.unwrap_or_default()).ok(),
         }
     }
 
-    fn path(&mut self, key: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
         match self.given(key) {
             Some(given) => self.parse(&given, |text| path(text, &given.place.folder)),
             None => Setting::of(key).default.map(PathBuf::from),
@@ -202,7 +208,7 @@ impl Check<'_> {
     }
 
     fn stage(&mut self, given: &StageGiven, seen: &mut BTreeSet<StageName>) -> Option<StagePolicy> {
-        let StageGiven { name: written, max_unstaged, deletion_budget } = given;
+        let StageGiven { name: written, max_unstaged, deletion_budget, allowed_signers: _, keyring: _ } = given;
         let name = self.parse(written, name::<StageName>);
         if let Some(name) = &name
             && !seen.insert(name.clone())
@@ -262,11 +268,7 @@ fn name<T: FromStr<Err = NameError>>(text: &str) -> Result<T, Wrong> {
     })
 }
 
-fn address(text: &str) -> Result<RemoteUrl, Wrong> {
-    RemoteUrl::parse(text).map_err(|error| wrong(codes::BAD_VALUE, error.to_string()))
-}
-
-fn path(text: &str, folder: &Path) -> Result<PathBuf, Wrong> {
+pub(super) fn path(text: &str, folder: &Path) -> Result<PathBuf, Wrong> {
     if text.is_empty() || text.contains('\0') {
         return Err(wrong(codes::BAD_VALUE, "this is not a path"));
     }
@@ -280,7 +282,7 @@ fn listen(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
-fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
+pub(super) fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| plain && range.contains(number)).ok_or_else(|| {
         let (from, to) = range.into_inner();
@@ -304,7 +306,7 @@ fn key_digest(text: &str) -> Result<Digest, Wrong> {
     })
 }
 
-fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Wrong> {
+pub(super) fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Wrong> {
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let hint = match nearest(text, names.iter().copied()) {

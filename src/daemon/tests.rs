@@ -13,6 +13,8 @@ fn inputs(folder: &Path) -> Inputs {
         },
         data_dir: folder.to_owned(),
         repo: RemoteUrl::Local(folder.join("fleet.git")),
+        access: Access::default(),
+        signers: BTreeMap::new(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket: folder.join("bellwether.sock"),
         certificate: CertificateSource::SelfMade { names: Default::default() },

@@ -17,8 +17,8 @@ pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};
 pub use findings::finding_in;
 pub use resolve::Resolver;
 
-use super::finding::{Affects, Finding, Place, Severity, codes};
-use super::ids::{AppName, DeviceId, FleetName, StageName};
+use super::finding::{Affects, Code, Finding, Place, Severity, codes};
+use super::ids::{AppName, CommitId, DeviceId, FleetName, StageName};
 use super::manifest::release::requires::Requirements;
 use super::shared_map::SharedMap;
 use super::spec::SealedSpec;
@@ -49,12 +49,26 @@ impl Desired {
     /// address would otherwise unmanage or retarget everything.
     pub fn for_fleet(self: Arc<Self>, fleet: &FleetName) -> Arc<Self> {
         let Some(other) = self.fleet.as_ref().filter(|named| *named != fleet) else { return self };
+        let message = format!("the repo is of the fleet `{other}`, the controller of `{fleet}`");
+        let hint = "check the controller's `repo` and `fleet`, and `name` in fleet.yml";
+        self.refused(Place::file("fleet.yml"), codes::WRONG_FLEET, message, hint)
+    }
+
+    /// The same meaning of a commit that does not carry the signature that its stage asks for: it never counts.
+    pub fn unsigned(self: Arc<Self>, commit: &CommitId, why: &str, wanted: &str) -> Arc<Self> {
+        let message = format!("{why}; this stage takes commits signed by {wanted}");
+        let hint = "sign the branch's newest commit, or correct `signers` in the controller's configuration";
+        self.refused(Place::file(&format!("commit {}", commit.short())), codes::UNSIGNED, message, hint)
+    }
+
+    /// The same meaning with an error that concerns the whole commit.
+    fn refused(self: Arc<Self>, place: Place, code: Code, message: String, hint: &str) -> Arc<Self> {
         let finding = Finding {
-            place: Place::file("fleet.yml"),
+            place,
             severity: Severity::Error,
-            code: codes::WRONG_FLEET.name.to_owned(),
-            message: format!("the repo is of the fleet `{other}`, the controller of `{fleet}`"),
-            hint: Some("check the controller's `repo` and `fleet`, and `name` in fleet.yml".to_owned()),
+            code: code.name.to_owned(),
+            message,
+            hint: Some(hint.to_owned()),
             excerpt: None,
             affects: Affects::Commit,
         };

@@ -4,7 +4,8 @@ use super::objects::Snapshots;
 use super::{contains, failed, find_commit, head_of, object_id};
 use crate::domain::ids::{CommitId, StageName};
 use crate::domain::snapshot::Snapshot;
-use crate::ports::repo::{Fetch, Head, Repo, RepoError};
+use crate::domain::time::Timestamp;
+use crate::ports::repo::{Fetch, Head, Repo, RepoError, Signature};
 use git2::{Delta, ErrorCode, Oid, Repository};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -140,5 +141,10 @@ impl Repo for GitClone {
 
     fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError> {
         contains(&self.repo, newer, older)
+    }
+
+    /// Whose signatures count is the controller's business.
+    fn signature(&mut self, _: &StageName, commit: &CommitId, _: Timestamp) -> Result<Signature, RepoError> {
+        find_commit(&self.repo, commit).map(|_| Signature::NotAsked)
     }
 }

@@ -4,12 +4,15 @@
 //! commit a stage last accepted stays readable after a forced push.
 
 use super::objects::{Snapshots, Soundness};
+use super::program::ProgramError;
 use super::remote::{Remote, RemoteError};
-use super::{RemoteUrl, contains, find_commit, head_of, object_id};
+use super::signature::Signers;
+use super::{Access, RemoteUrl, Stop, Tips, contains, find_commit, head_of, object_id, upkeep};
 use crate::domain::ids::{CommitId, StageName};
 use crate::domain::snapshot::Snapshot;
-use crate::ports::repo::{Fetch, Head, Repo, RepoError};
-use git2::{Oid, Repository, RepositoryInitOptions};
+use crate::domain::time::Timestamp;
+use crate::ports::repo::{Fetch, Head, Repo, RepoError, Signature};
+use git2::{Repository, RepositoryInitOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +54,9 @@ pub struct GitMirror {
     folder: PathBuf,
     repo: Repository,
     remote: RemoteUrl,
+    access: Access,
+    signers: BTreeMap<StageName, Signers>,
+    stop: Stop,
     snapshots: Snapshots,
     /// What the last fetch answered; `None` before the first.
     last: Option<BTreeMap<StageName, Head>>,
@@ -64,7 +70,7 @@ enum Health {
     /// Something could not be read: made anew at the next fetch.
     Damaged,
     /// Made anew for these heads. If it is damaged still, the remote itself is, and only other heads are worth another try.
-    MadeAnew(BTreeMap<StageName, Oid>),
+    MadeAnew(Tips),
 }
 
 impl GitMirror {
@@ -74,20 +80,52 @@ impl GitMirror {
             true => Repository::open_bare(folder).or_else(|_| make_anew(folder))?,
             false => make(folder)?,
         };
-        let folder = folder.to_owned();
-        Ok(Self { folder, repo, remote, snapshots: Snapshots::default(), last: None, health: Health::Sound })
+        // Whoever fetched last may have been killed.
+        upkeep::sweep(folder);
+        Ok(Self {
+            folder: folder.to_owned(),
+            repo,
+            remote,
+            access: Access::default(),
+            signers: BTreeMap::new(),
+            stop: Stop::default(),
+            snapshots: Snapshots::default(),
+            last: None,
+            health: Health::Sound,
+        })
+    }
+
+    /// Fetches over networks with these credentials and bounds.
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Asks for signatures on the newest commits of these stages.
+    pub fn with_signers(self, signers: BTreeMap<StageName, Signers>) -> Self {
+        Self { signers, ..self }
+    }
+
+    /// Lets `stop` end what a fetch has started.
+    pub fn stopped_by(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     fn try_fetch(&mut self, stages: &[StageName]) -> Result<Fetch, FetchError> {
-        let remote = Remote::connect(&self.remote)?;
-        let wanted = remote.heads(stages)?;
+        let (url, access, folder, stop) =
+            (self.remote.clone(), self.access.clone(), self.folder.clone(), self.stop.clone());
+        let remote = Remote::connect(&url, &access, &folder, &stop)?;
+        let mut wanted = remote.heads(stages)?;
         self.mend(&wanted)?;
         let known = self.heads()?;
         if known != wanted {
-            remote.bring(&self.repo, wanted.values().copied(), known.values().copied()).map_err(RemoteError::Copy)?;
+            let brought = remote.bring(&self.repo, wanted, &known);
+            // A fetch also fails because the mirror is damaged; then it is to be made anew.
+            wanted =
+                brought.or_else(|error| self.described(&known).map_err(FetchError::Mirror).and(Err(error.into())))?;
         }
         let heads = self.described(&wanted)?;
         self.point(&known, &wanted)?;
+        self.tidy();
         if self.last.as_ref() == Some(&heads) {
             return Ok(Fetch::NotModified);
         }
@@ -96,7 +134,7 @@ impl GitMirror {
     }
 
     /// Makes a damaged mirror anew, once for the same heads.
-    fn mend(&mut self, wanted: &BTreeMap<StageName, Oid>) -> Result<(), FetchError> {
+    fn mend(&mut self, wanted: &Tips) -> Result<(), FetchError> {
         if self.health == Health::Damaged {
             self.snapshots.clear();
             self.repo = make_anew(&self.folder)?;
@@ -106,7 +144,7 @@ impl GitMirror {
     }
 
     /// The branches as the mirror has them.
-    fn heads(&self) -> Result<BTreeMap<StageName, Oid>, git2::Error> {
+    fn heads(&self) -> Result<Tips, git2::Error> {
         let mut heads = BTreeMap::new();
         for reference in self.repo.references_glob(&format!("{HEADS}*"))? {
             let reference = reference?;
@@ -119,7 +157,7 @@ impl GitMirror {
     }
 
     /// The heads with their trees. Fails if one is not there, so that no branch ever points at what cannot be read.
-    fn described(&self, wanted: &BTreeMap<StageName, Oid>) -> Result<BTreeMap<StageName, Head>, git2::Error> {
+    fn described(&self, wanted: &Tips) -> Result<BTreeMap<StageName, Head>, git2::Error> {
         let mut heads = BTreeMap::new();
         for (stage, commit) in wanted {
             let tree = self.repo.find_commit(*commit)?.tree()?.id();
@@ -129,7 +167,7 @@ impl GitMirror {
     }
 
     /// Moves the mirror's branches. What is gone goes first: `a` may have made place for `a/b`.
-    fn point(&self, known: &BTreeMap<StageName, Oid>, wanted: &BTreeMap<StageName, Oid>) -> Result<(), git2::Error> {
+    fn point(&self, known: &Tips, wanted: &Tips) -> Result<(), git2::Error> {
         for stage in known.keys().filter(|stage| !wanted.contains_key(*stage)) {
             self.repo.find_reference(&format!("{HEADS}{stage}"))?.delete()?;
         }
@@ -137,6 +175,24 @@ impl GitMirror {
             self.repo.reference(&format!("{HEADS}{stage}"), *commit, true, "fetched")?;
         }
         Ok(())
+    }
+
+    /// Puts packs together once there are many. It is never worth failing a fetch for.
+    fn tidy(&mut self) {
+        if upkeep::packs(&self.folder) <= upkeep::MAX_PACKS {
+            return;
+        }
+        match upkeep::compact(&self.folder, &self.stop) {
+            // The old handle would go on looking into packs that are gone.
+            Ok(()) => match Repository::open_bare(&self.folder) {
+                Ok(repo) => self.repo = repo,
+                Err(_) => self.found_damaged(),
+            },
+            Err(ProgramError::Stopped) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, "the mirror's packs could not be put together; reading gets slower")
+            }
+        }
     }
 
     fn found_damaged(&mut self) {
@@ -198,6 +254,13 @@ impl Repo for GitMirror {
 
     fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError> {
         contains(&self.repo, newer, older)
+    }
+
+    fn signature(&mut self, stage: &StageName, commit: &CommitId, now: Timestamp) -> Result<Signature, RepoError> {
+        match self.signers.get(stage) {
+            None => Ok(Signature::NotAsked),
+            Some(signers) => signers.judge(&self.repo, commit, now, &self.stop),
+        }
     }
 }
 

@@ -2,8 +2,12 @@
 
 mod damage;
 mod hostile;
+mod network;
 mod program;
 mod same;
+#[path = "../../tests/it/harness/git_servers.rs"]
+mod servers;
+mod signatures;
 
 use super::*;
 use crate::domain::ids::{CommitId, StageName};

@@ -3,6 +3,7 @@
 use crate::domain::ids::{CommitId, StageName};
 pub use crate::domain::snapshot::Head;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
 #[cfg(test)]
@@ -21,6 +22,22 @@ pub enum Fetch {
     Unavailable {
         /// Why, without credentials.
         reason: String,
+    },
+}
+
+/// Whether a commit carries the signature that its stage asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// The stage asks for none.
+    NotAsked,
+    /// It is signed by somebody who may; their name as the controller's configuration has it.
+    By(String),
+    /// It is not signed, or not so that it counts.
+    Refused {
+        /// Why not.
+        why: String,
+        /// Who should have signed, for people.
+        wanted: String,
     },
 }
 
@@ -51,6 +68,10 @@ pub trait Repo: Send {
 
     /// The head of a commit that was fetched.
     fn head(&mut self, commit: &CommitId) -> Result<Head, RepoError>;
+
+    /// Whether a commit that was fetched carries the signature that a stage asks for. What cannot be judged is an error, and the
+    /// commit waits.
+    fn signature(&mut self, stage: &StageName, commit: &CommitId, now: Timestamp) -> Result<Signature, RepoError>;
 
     /// Whether `newer` contains `older` in its history. `Ok(false)` also if `older` is gone.
     fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError>;

@@ -6,6 +6,7 @@
 pub mod engine;
 pub mod fleet;
 pub mod git;
+pub mod git_servers;
 pub mod process;
 pub mod registry;
 pub mod run;

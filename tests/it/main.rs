@@ -8,6 +8,7 @@ mod demo;
 mod documents;
 mod engine;
 mod enrollment;
+mod git_remotes;
 mod harness;
 mod hostile_http;
 mod kill;

@@ -9,7 +9,7 @@ use crate::domain::plan::gate::{Candidate, Lineage};
 use crate::domain::plan::pass::{Meaning, StageView};
 use crate::domain::snapshot::Head;
 use crate::domain::time::Timestamp;
-use crate::ports::repo::{Fetch, Repo, RepoError};
+use crate::ports::repo::{Fetch, Repo, RepoError, Signature};
 use crate::threads;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Reader {
     resolvers: BTreeMap<StageName, Resolver>,
     heads: BTreeMap<StageName, Head>,
     status: RepoStatus,
+    /// What was last said of the signatures of commits that do not count yet.
+    signatures: BTreeMap<StageName, Signature>,
     /// The commits that counted when the stages were last read; `None` before the first time. Then the accepted commits are
     /// read even if the remote is unavailable.
     bases: Option<Accepted>,
@@ -43,7 +45,9 @@ impl Reader {
     ) -> News {
         let mut status = self.status.clone();
         // What could not be read is read again; and what was read against a commit that no longer counts.
-        let mut read = !status.unreadable.is_empty() || self.bases.as_ref() != Some(accepted);
+        let mut read = !status.unreadable.is_empty()
+            || self.bases.as_ref() != Some(accepted)
+            || self.signatures_changed(repo, accepted, now);
         match repo.fetch(stages) {
             Fetch::Fetched(heads) => {
                 status.last_contact = Some(now);
@@ -64,7 +68,7 @@ impl Reader {
                 status.unavailable = Some(reason);
             }
         }
-        let views = read.then(|| self.read_stages(repo, stages, accepted, views, &mut status));
+        let views = read.then(|| self.read_stages(repo, stages, accepted, views, &mut status, now));
         self.status = status.clone();
         News { views, status }
     }
@@ -77,12 +81,14 @@ impl Reader {
         accepted: &Accepted,
         known: &BTreeMap<StageName, StageView>,
         status: &mut RepoStatus,
+        now: Timestamp,
     ) -> BTreeMap<StageName, StageView> {
         self.bases = Some(accepted.clone());
         status.unreadable.clear();
+        self.signatures.clear();
         let mut views = BTreeMap::new();
         for stage in stages {
-            match self.read_stage(repo, stage, accepted.get(stage)) {
+            match self.read_stage(repo, stage, accepted.get(stage), now) {
                 Ok(view) => {
                     views.insert(stage.clone(), view);
                 }
@@ -107,6 +113,7 @@ impl Reader {
         repo: &mut dyn Repo,
         stage: &StageName,
         accepted: Option<&CommitId>,
+        now: Timestamp,
     ) -> Result<StageView, RepoError> {
         let mut view = StageView::default();
         if let Some(commit) = accepted {
@@ -121,7 +128,13 @@ impl Reader {
         if Some(&head.commit) == accepted {
             return Ok(view);
         }
+        let signature = repo.signature(stage, &head.commit, now)?;
         let desired = self.meaning(repo, stage, &head.commit)?;
+        let desired = match &signature {
+            Signature::NotAsked | Signature::By(_) => desired,
+            Signature::Refused { why, wanted } => desired.unsigned(&head.commit, why, wanted),
+        };
+        self.signatures.insert(stage.clone(), signature);
         let extends = match accepted {
             None => true,
             Some(accepted) => repo.contains(&head.commit, accepted)?,
@@ -129,6 +142,18 @@ impl Reader {
         let lineage = if extends { Lineage::Extends } else { Lineage::Rewrites };
         view.candidate = Some(Candidate { head, desired, base: accepted.cloned(), lineage });
         Ok(view)
+    }
+
+    /// Whether something else is to be said of a signature than last time: keys expire, and files of signers are edited, while a
+    /// commit waits.
+    fn signatures_changed(&self, repo: &mut dyn Repo, accepted: &Accepted, now: Timestamp) -> bool {
+        self.signatures.iter().any(|(stage, known)| {
+            let Some(head) = self.heads.get(stage).filter(|head| accepted.get(stage) != Some(&head.commit)) else {
+                return false;
+            };
+            *known != Signature::NotAsked
+                && repo.signature(stage, &head.commit, now).map_or(true, |signature| signature != *known)
+        })
     }
 
     fn meaning(

@@ -3,7 +3,7 @@
 use super::*;
 use std::process::Command;
 
-fn git(folder: &Path, arguments: &[&str]) {
+pub(super) fn git(folder: &Path, arguments: &[&str]) {
     let output = Command::new("git")
         .args(["-c", "user.name=anna", "-c", "user.email=anna@example.org", "-c", "init.defaultBranch=main"])
         .args(arguments)

@@ -1,10 +1,11 @@
 //! A fleet repo in memory, for tests and the simulation: a remote whose branches are moved by hand, and the controller's mirror
 //! of it, which knows only what it has fetched.
 
-use super::{Fetch, Head, Repo, RepoError};
+use super::{Fetch, Head, Repo, RepoError, Signature};
 use crate::domain::digest::Digest;
 use crate::domain::ids::{CommitId, ObjectId, StageName};
 use crate::domain::snapshot::{Entry, Snapshot};
+use crate::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,8 @@ struct Contents {
     commits: BTreeMap<CommitId, Commit>,
     branches: BTreeMap<StageName, CommitId>,
     outage: Option<String>,
+    /// Commits that a stage does not take, and why.
+    unsigned: BTreeMap<(StageName, CommitId), String>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +105,17 @@ impl FakeRemote {
     /// The commit that a branch points at.
     pub fn tip(&self, branch: &str) -> Option<CommitId> {
         self.contents().branches.get(branch).cloned()
+    }
+
+    /// From now on a stage that asks for signatures does not take this commit, for this reason.
+    pub fn unsign(&self, stage: &str, commit: &CommitId, why: &str) {
+        let stage = stage.parse().expect("tests name branches that can be stages");
+        self.contents().unsigned.insert((stage, commit.clone()), why.to_owned());
+    }
+
+    /// From now on every stage takes every commit again.
+    pub fn sign_all(&self) {
+        self.contents().unsigned.clear();
     }
 
     /// From now on the remote cannot be asked, for this reason.
@@ -188,6 +202,14 @@ impl Repo for FakeRepo {
 
     fn head(&mut self, commit: &CommitId) -> Result<Head, RepoError> {
         self.read(commit, |found| Head { commit: commit.clone(), tree: found.tree.clone() })
+    }
+
+    fn signature(&mut self, stage: &StageName, commit: &CommitId, _: Timestamp) -> Result<Signature, RepoError> {
+        let unsigned = self.remote.contents().unsigned.get(&(stage.clone(), commit.clone())).cloned();
+        self.read(commit, |_| match unsigned {
+            None => Signature::NotAsked,
+            Some(why) => Signature::Refused { why, wanted: "ada".to_owned() },
+        })
     }
 
     fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError> {
