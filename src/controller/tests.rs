@@ -243,3 +243,29 @@ fn a_refused_act_answers_why_and_writes_nothing() {
     assert_eq!(store.counts(), before);
     controller.stop();
 }
+
+#[test]
+fn an_unsigned_commit_waits_and_counts_once_its_signature_does() {
+    let (store, remote) = (FakeStore::new(), remote());
+    let mut controller = settled(&store, &remote);
+    let before = controller.running.world.read().state.stages["production"].accepted.clone();
+    let commit = remote.change("production", &[("README.md", Some("# Unsigned\n"))]);
+    remote.unsign("production", &commit, "it is not signed");
+    controller.look();
+    controller.look();
+    {
+        let world = controller.running.world.read();
+        let stage = &world.state.stages["production"];
+        assert_eq!(stage.accepted, before);
+        let WaitingFor::Repair { message } = &stage.waiting.as_ref().expect("the commit waits").why else {
+            panic!("{stage:?}")
+        };
+        let short = commit.short();
+        assert_eq!(*message, format!("commit {short}: it is not signed; this stage takes commits signed by ada"));
+    }
+    // The file of signers was corrected; nobody pushes anything.
+    remote.sign_all();
+    controller.look();
+    assert_eq!(controller.running.world.read().state.stages["production"].accepted, Some(commit));
+    controller.stop();
+}

@@ -311,3 +311,58 @@ fn many_small_packs_become_few_and_lose_nothing() {
     assert!(mirror.head(&rewritten).is_ok(), "what no branch leads to stays");
     git(&folder, &["fsck", "--full"]);
 }
+
+#[test]
+fn a_hundred_thousand_files_come_over_a_network_and_one_change_alone() {
+    const DEVICES: usize = 100_000;
+    let behind = Behind::https();
+    let path = behind.disk.path();
+    let author = "committer anna <anna@example.org> 1700000000 +0000\ndata 1\nx\n";
+    let mut all = format!("commit refs/heads/main\n{author}");
+    for device in 0..DEVICES {
+        let text = format!("branch: main\nvariables: {{ID: \"{device}\"}}\n");
+        all.push_str(&format!("M 644 inline host_vars/kiosk-{device:06}.yml\ndata {}\n{text}\n", text.len()));
+    }
+    fast_import(&path, &all);
+    let mut mirror = behind.open("mirror", behind.access.clone());
+    let Fetch::Fetched(heads) = mirror.fetch(&main()) else { panic!("it can be fetched") };
+    let before = mirror.snapshot(&heads["main"].commit).unwrap();
+    assert_eq!(before.entries.len(), DEVICES);
+
+    let from = heads["main"].commit.clone();
+    let one = "M 644 inline host_vars/kiosk-000007.yml\ndata 13\nbranch: main\n\n";
+    fast_import(&path, &format!("commit refs/heads/main\n{author}from {from}\n{one}"));
+    let Fetch::Fetched(heads) = mirror.fetch(&main()) else { panic!("one file has changed") };
+    let after = mirror.snapshot(&heads["main"].commit).unwrap();
+    let changed: Vec<&str> = after
+        .entries
+        .iter()
+        .filter(|(path, entry)| before.entries.get(&***path) != Some(entry))
+        .map(|(path, _)| &**path)
+        .collect();
+    assert_eq!(changed, ["host_vars/kiosk-000007.yml"]);
+    // The second fetch brought the commit, two folders and the file, and not the fleet again.
+    let mut sizes: Vec<u64> = std::fs::read_dir(behind.disk.folder.path().join("mirror/objects/pack"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack"))
+        .map(|entry| entry.metadata().unwrap().len())
+        .collect();
+    sizes.sort_unstable();
+    assert!(sizes.len() == 2 && sizes[0] * 2 < sizes[1], "{sizes:?}");
+}
+
+fn fast_import(repo: &Path, stream: &str) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut git = Command::new("git")
+        .args(["fast-import", "--quiet", "--force"])
+        .current_dir(repo)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the tests need git");
+    git.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+    assert!(git.wait().unwrap().success());
+}
