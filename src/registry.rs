@@ -102,7 +102,9 @@ impl RegistryError {
             Self::NoAccess { .. } => {
                 Some("log in with `docker login`, or name a file with credentials with `--registry-config`")
             }
-            Self::Unreachable { .. } => Some("a registry that speaks no TLS must be named: `--plain-http HOST:PORT`"),
+            Self::Unreachable { .. } => {
+                Some("check its name and the network; one that speaks no TLS must be named: `--plain-http HOST:PORT`")
+            }
             Self::TooMany { .. } => Some("wait, or log in"),
             Self::NotFound { .. } => Some("push the image first"),
             Self::BadReference { .. } | Self::BadAnswer { .. } | Self::Library(_) => None,

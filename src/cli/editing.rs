@@ -4,8 +4,9 @@ use super::console::{Console, Outcome};
 use super::fault::{Hint as _, usage, with_hint};
 use super::render::udiff;
 use super::{Output, local};
-use crate::domain::edits::{Desk, FileChange};
-use crate::domain::snapshot::Snapshot;
+use crate::domain::edits::{Desk, FileChange, ProposeError};
+use crate::domain::manifest::edit::EditError;
+use crate::domain::snapshot::{Entry, Snapshot};
 use crate::git::{open_clone, read_worktree};
 use anyhow::{Context as _, anyhow};
 use rustix::fs::{Mode, OFlags};
@@ -80,6 +81,24 @@ impl WorkTree {
         Ok(Self { root, snapshot })
     }
 
+    /// What was proposed. An edit that would change more than was asked is shown as advice, for somebody to make by hand.
+    pub fn proposed<T>(&self, outcome: Result<T, ProposeError>, console: &Console) -> anyhow::Result<T> {
+        let error = match outcome {
+            Ok(proposed) => return Ok(proposed),
+            Err(error) => error,
+        };
+        let ProposeError::Edit { path, source: EditError::Unfaithful { attempted, .. } } = &error else {
+            return Err(error.into());
+        };
+        let before = match self.snapshot.entries.get(path.as_str()) {
+            Some(Entry::File { bytes, .. }) => String::from_utf8_lossy(bytes).into_owned(),
+            Some(Entry::Refused(_)) | None => String::new(),
+        };
+        console.note("the edit would have been:");
+        console.note(udiff::painted(&udiff::patch(path, Some(&before), attempted)));
+        Err(with_hint(error.into(), "change it by hand; nothing was written"))
+    }
+
     /// Shows what changed, asks if it may, and writes. `message` is what a commit of it could say.
     pub fn finish(
         &self,
@@ -99,7 +118,7 @@ impl WorkTree {
             }
         }
         notes.iter().for_each(|note| console.note(note));
-        let write = !files.is_empty() && !args.dry_run && self.may_write(&files, args, console)?;
+        let write = !files.is_empty() && !args.dry_run && self.may_write(&files, args)?;
         if write {
             self.write(&files)?;
         }
@@ -122,7 +141,7 @@ impl WorkTree {
         Ok(Outcome::Fine)
     }
 
-    fn may_write(&self, files: &[FileChange], args: &EditArgs, console: &Console) -> anyhow::Result<bool> {
+    fn may_write(&self, files: &[FileChange], args: &EditArgs) -> anyhow::Result<bool> {
         if args.yes {
             return Ok(true);
         }
@@ -138,7 +157,6 @@ impl WorkTree {
         // Until somebody says yes nothing has been touched, so Ctrl-C leaves nothing behind.
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdin.lock().take(MAX_REPLY_BYTES)), &mut reply)
             .context("cannot read the answer")?;
-        let _ = console;
         Ok(matches!(reply.trim(), "y" | "Y" | "yes" | "Yes"))
     }
 

@@ -2,11 +2,12 @@
 
 use super::console::{Console, Outcome};
 use super::editing::{EditArgs, WorkTree, edit_output};
-use super::fault::{Hint as _, usage};
+use super::fault::{Hint as _, usage, with_hint};
 use super::render::text::count;
 use crate::domain::desired::{Desired, DesiredDevice};
 use crate::domain::edits::{Becomes, Desk, Effect, Whose, Wish, judge, propose};
 use crate::domain::ids::{AppName, DeviceId, Version};
+use anyhow::anyhow;
 use std::collections::BTreeMap;
 
 /// Flags of `pin`.
@@ -55,9 +56,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let mut desk = Desk::new(&work.snapshot);
     let becomes = version.clone().map_or(Becomes::Inherited, Becomes::Text);
     let wish = Wish { path: vec!["pins".to_owned(), app.to_string()], becomes };
-    let mut notes = propose(&mut desk, &whose, &[wish])?;
+    let mut notes = work.proposed(propose(&mut desk, &whose, &[wish]), console)?;
     let effect = judge(&desk, |device, desired| concerns(&whose, device, desired))
         .hint("nothing was written; `bellwether release list` shows what can be pinned")?;
+    if let (Whose::Device(device), Some(version)) = (&whose, &version) {
+        comes_true(&effect, device, &app, version)?;
+    }
     notes.extend(releases(&effect, &app, &whose));
     let message = match &version {
         Some(version) => format!("Pin {app} {version} on {whose}"),
@@ -83,6 +87,23 @@ fn asked(args: &Args) -> anyhow::Result<Asked> {
         (None, true) => Ok(Asked { whose, app, version: None }),
         (Some(_), true) => Err(usage("name a version, or say `--remove`, not both")),
         (None, false) => Err(usage("name a version, or say `--remove`")),
+    }
+}
+
+/// A pin on one release must be what the device then gets, or the file that was chosen is one that does not count.
+fn comes_true(effect: &Effect, device: &DeviceId, app: &AppName, version: &str) -> anyhow::Result<()> {
+    let spec = effect.after.devices.get(device).and_then(|listed| listed.spec.as_ref());
+    let release = spec.and_then(|sealed| sealed.spec.apps.get(app)).map(|app| app.release.as_str());
+    let exact = semver::Version::parse(version).is_ok();
+    match spec {
+        Some(_) if exact && release != Some(version) => {
+            let got = release.unwrap_or("nothing");
+            Err(with_hint(
+                anyhow!("the pin would have no effect: {device} would still get {got}"),
+                format!("`bellwether why {device} pins` shows what decides; nothing was written"),
+            ))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

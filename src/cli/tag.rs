@@ -50,9 +50,10 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     for (key, value) in &tags {
         let wish = |becomes| [Wish { path: vec!["tags".to_owned(), key.clone()], becomes }];
         let reasons = match value {
-            Some(value) => propose(&mut desk, &whose, &wish(Becomes::Text(value.clone())))?,
-            None => remove(&mut desk, &whose, key, wish)?,
+            Some(value) => propose(&mut desk, &whose, &wish(Becomes::Text(value.clone()))),
+            None => remove(&mut desk, &whose, key, wish),
         };
+        let reasons = work.proposed(reasons, console)?;
         for reason in reasons {
             if !notes.contains(&reason) {
                 notes.push(reason);

@@ -94,6 +94,16 @@ fn tags_and_pins_of_groups_go_into_their_own_files() {
 }
 
 #[test]
+fn an_edit_that_would_reach_another_device_is_refused_and_shown_as_advice() {
+    let repo = repo("advice");
+    let inventory = "all:\n  hosts:\n    kiosk-1: &same\n      pins: { web: 1.0.0 }\n    kiosk-2: *same\n";
+    repo.write(&[("inventory.yml", inventory), ("host_vars/kiosk-1.yml", "tags: { a: b }\n")]);
+    let (patch, error) = here(&repo, &["pin", "kiosk-1", "web", "1.1.0", "--yes"], 1);
+    assert!(patch.is_empty() && error.contains("+      pins: { web: 1.1.0 }") && error.contains("by hand"), "{error}");
+    assert_eq!(read(&repo, "inventory.yml"), inventory);
+}
+
+#[test]
 fn links_and_bare_repositories_are_not_written_through() {
     let repo = repo("links");
     let outside = run().scratch("outside").join("kiosk-2.yml");

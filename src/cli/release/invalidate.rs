@@ -52,7 +52,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     };
     let work = WorkTree::open(&edit.repo)?;
     let mut desk = Desk::new(&work.snapshot);
-    mark(&mut desk, app, version, &becomes)?;
+    work.proposed(mark(&mut desk, app, version, &becomes), console)?;
     // A bad release must be stopped even if nothing else fits some device: that device keeps what it has, and the check says so.
     let effect = effect(&desk);
     let mut notes = moves(&effect, app, version);

@@ -218,12 +218,16 @@ pub(super) fn choose(desk: &Desk<'_>, places: &Places, key: &[String]) -> Result
 /// The comment for editors with which the other files of a folder begin, if they all do.
 pub(super) fn first_line(snapshot: &Snapshot, path: &str) -> Option<String> {
     let (folder, _) = path.rsplit_once('/')?;
-    let mut lines = snapshot.entries.iter().filter_map(|(other, entry)| {
-        let Entry::File { bytes, .. } = entry else { return None };
-        if other.rsplit_once('/')?.0 != folder {
-            return None;
+    shared_first_line(snapshot, |other| other.rsplit_once('/').is_some_and(|(theirs, _)| theirs == folder))
+}
+
+/// The comment for editors with which all files of a kind begin, if they all do.
+pub(super) fn shared_first_line(snapshot: &Snapshot, is_one: impl Fn(&str) -> bool) -> Option<String> {
+    let mut lines = snapshot.entries.iter().filter_map(|(path, entry)| match entry {
+        Entry::File { bytes, .. } if is_one(path) => {
+            Some(std::str::from_utf8(bytes).ok()?.lines().next().unwrap_or_default())
         }
-        Some(std::str::from_utf8(bytes).ok()?.lines().next().unwrap_or_default())
+        Entry::File { .. } | Entry::Refused(_) => None,
     });
     let first = lines.next().filter(|line| line.starts_with("# yaml-language-server:"))?;
     lines.all(|line| line == first).then(|| format!("{first}\n"))

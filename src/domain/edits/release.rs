@@ -1,5 +1,6 @@
 //! Making releases, and saying that one is bad.
 
+use super::place::shared_first_line;
 use super::{Desk, ProposeError};
 use crate::domain::ids::{AppName, DeviceType, Version};
 use crate::domain::manifest::edit::{Dialect, Edit, edit};
@@ -69,17 +70,24 @@ pub fn create(
         edit(compose, &edits, Dialect::Yaml).map_err(|source| ProposeError::Edit { path: path.clone(), source })?;
     desk.write(&path, compose);
     let path = format!("{folder}/release.yml");
-    let text = release_file(version, about).map_err(|source| ProposeError::Edit { path: path.clone(), source })?;
+    let is_one = |path: &str| path.starts_with("releases/") && path.ends_with("/release.yml");
+    let first_line = shared_first_line(desk.snapshot, is_one).unwrap_or_default();
+    let text = release_file(&first_line, version, about)
+        .map_err(|source| ProposeError::Edit { path: path.clone(), source })?;
     desk.write(&path, text);
     Ok(())
 }
 
-fn release_file(version: &Version, about: &About) -> Result<String, crate::domain::manifest::edit::EditError> {
+fn release_file(
+    first_line: &str,
+    version: &Version,
+    about: &About,
+) -> Result<String, crate::domain::manifest::edit::EditError> {
     let About { draft, notes, tags, device_types } = about;
     let mut edits = vec![Edit::set(&["version"], version.as_str())];
     edits.extend(notes.as_ref().map(|notes| Edit::set(&["notes"], notes)));
     edits.extend(tags.iter().map(|(key, value)| Edit::set(&["tags", key], value)));
-    let mut text = edit("", &edits, Dialect::Yaml)?;
+    let mut text = edit(first_line, &edits, Dialect::Yaml)?;
     // A list and a boolean are no texts; both come from types that need no quotes.
     if *draft {
         text.push_str("draft: true\n");

@@ -126,10 +126,10 @@ pub fn edit(text: &str, edits: &[Edit], dialect: Dialect) -> Result<String, Edit
 fn edit_once(text: &str, edit: &Edit, dialect: Dialect) -> Result<String, EditError> {
     let root = parse(text.as_bytes()).map_err(EditError::Yaml)?;
     let Splice { start, end, with } = splice::plan(text, root.as_ref(), edit, dialect)?;
-    let mut attempted = String::with_capacity(text.len() + with.len());
-    attempted.push_str(&text[..start]);
-    attempted.push_str(&with);
-    attempted.push_str(&text[end..]);
+    let (Some(before), Some(after)) = (text.get(..start), text.get(end.max(start)..)) else {
+        return Err(EditError::Layout { path: edit.path().join(".") });
+    };
+    let attempted = [before, &with, after].concat();
     let means = parse(attempted.as_bytes());
     if means.is_ok_and(|after| meaning::is_faithful(root, edit, after.as_ref())) {
         return Ok(attempted);

@@ -233,6 +233,11 @@ proptest! {
             prop_assert_eq!(edit(&once, &[Edit::Remove { path, keep: 0 }], Dialect::Yaml).expect("it is there"), text);
         }
     }
+}
+
+proptest! {
+    // Small and odd: many are cheap.
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn no_text_makes_the_editor_panic(text in "[-a-c:{}\\[\\]&*|>'\"#,? \\n\\r\\t]{0,40}", one in an_edit()) {

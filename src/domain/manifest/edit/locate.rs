@@ -47,6 +47,17 @@ pub(super) struct Written<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// The text between two bytes; nothing where the parser's marks lie outside of it, which they do for a few odd documents. What
+    /// comes of that means something else, and is refused.
+    pub fn slice(self, start: usize, end: usize) -> &'a str {
+        self.0.get(start..end).unwrap_or_default()
+    }
+
+    /// The text from a byte on.
+    pub fn from(self, start: usize) -> &'a str {
+        self.slice(start, self.0.len())
+    }
+
     fn byte(self, at: usize) -> Option<u8> {
         self.0.as_bytes().get(at).copied()
     }
@@ -57,7 +68,8 @@ impl<'a> Text<'a> {
         let context = if self.byte(start) == Some(b'{') { Context::Flow } else { Context::Block };
         let inside = |field: &&Field| {
             // An end of zero is that of a mapping whose end the parser did not see as a token.
-            field.key.span.start >= node.span.start && field.key.span.start < node.span.end.max(node.span.start + 1)
+            field.key.span.start >= node.span.start
+                && field.key.span.start < node.span.end.max(node.span.start.saturating_add(1))
         };
         let mut own: Vec<&'n Field> = map.entries.iter().filter(inside).collect();
         own.sort_by_key(|field| field.key.span.start);
@@ -67,7 +79,7 @@ impl<'a> Text<'a> {
     /// The byte after the colon of an entry, or after the key where there is none.
     pub fn after_colon(self, field: &Field) -> usize {
         let end = field.key.span.end as usize;
-        let rest = &self.0[end..];
+        let rest = self.from(end);
         let blank = rest.len() - rest.trim_start_matches(' ').len();
         if self.byte(end + blank) == Some(b':') { end + blank + 1 } else { end }
     }
@@ -75,12 +87,12 @@ impl<'a> Text<'a> {
     /// The alias that an entry has as its value: its first byte and the byte after its last.
     pub fn alias(self, field: &Field) -> Option<(usize, usize)> {
         let from = self.after_colon(field);
-        let start = from + (self.0[from..].len() - self.0[from..].trim_start_matches(' ').len());
+        let start = from + (self.from(from).len() - self.from(from).trim_start_matches(' ').len());
         if self.byte(start) != Some(b'*') {
             return None;
         }
         let ends = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}');
-        let end = self.0[start..].find(ends).map_or(self.0.len(), |length| start + length);
+        let end = self.from(start).find(ends).map_or(self.0.len(), |length| start + length);
         Some((start, end))
     }
 
@@ -103,8 +115,8 @@ impl<'a> Text<'a> {
     fn block_header(self, field: &Field) -> Option<(usize, usize)> {
         let mut at = self.after_colon(field);
         loop {
-            at += self.0[at..].len() - self.0[at..].trim_start_matches(' ').len();
-            let end = self.0[at..].find(char::is_whitespace).map_or(self.0.len(), |length| at + length);
+            at += self.from(at).len() - self.from(at).trim_start_matches(' ').len();
+            let end = self.from(at).find(char::is_whitespace).map_or(self.0.len(), |length| at + length);
             match self.byte(at)? {
                 b'|' | b'>' => return Some((at, end)),
                 b'&' | b'!' => at = end,
@@ -117,7 +129,7 @@ impl<'a> Text<'a> {
         match style {
             Style::Single | Style::Double => end,
             // The parser counts what comes before the next token too.
-            Style::Plain | Style::Literal | Style::Folded => start + self.0[start..end.max(start)].trim_end().len(),
+            Style::Plain | Style::Literal | Style::Folded => start + self.slice(start, end.max(start)).trim_end().len(),
         }
     }
 
@@ -136,7 +148,7 @@ impl<'a> Text<'a> {
             Kind::Scalar(scalar) if end > start => self.trimmed(scalar.style, start, end),
             Kind::Scalar(_) => 0,
             Kind::List(_) if self.byte(start) == Some(b'[') => closing(b']'),
-            Kind::List(items) => items.iter().map(|item| self.end_of(item)).max().unwrap_or(0).max(start + 1),
+            Kind::List(items) => items.iter().map(|item| self.end_of(item)).max().unwrap_or(0).max(start),
             Kind::Map(map) => {
                 let written = self.written(node, map);
                 match written.context {
@@ -149,15 +161,15 @@ impl<'a> Text<'a> {
 
     /// The first byte of the line that a byte is in.
     pub fn line_start(self, at: usize) -> usize {
-        self.0[..at]
+        self.slice(0, at)
             .rfind('\n')
             .map_or_else(|| if self.0.starts_with('\u{feff}') { 3.min(at) } else { 0 }, |newline| newline + 1)
     }
 
     /// The first byte of the line after the one that a byte is in, if nothing but a comment comes before it.
     pub fn next_line(self, at: usize) -> Option<usize> {
-        let end = self.0[at..].find('\n').map_or(self.0.len(), |length| at + length);
-        let rest = &self.0[at..end];
+        let end = self.from(at).find('\n').map_or(self.0.len(), |length| at + length);
+        let rest = self.slice(at, end);
         let comment = rest.trim_start();
         let is_blank = comment.is_empty() || comment.starts_with('#') && comment.len() < rest.len();
         is_blank.then(|| (end + 1).min(self.0.len()))
@@ -165,8 +177,8 @@ impl<'a> Text<'a> {
 
     /// How lines end around here: as the one that a byte is in, or else as the first of the text.
     pub fn line_break(self, at: usize) -> &'static str {
-        let end = self.0[at..].find('\n').map(|length| at + length).or_else(|| self.0.find('\n'));
-        if end.is_some_and(|end| self.0[..end].ends_with('\r')) { "\r\n" } else { "\n" }
+        let end = self.from(at).find('\n').map(|length| at + length).or_else(|| self.0.find('\n'));
+        if end.is_some_and(|end| self.slice(0, end).ends_with('\r')) { "\r\n" } else { "\n" }
     }
 
     /// How far a mapping is indented inside another, where this text shows it.

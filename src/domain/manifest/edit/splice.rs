@@ -74,7 +74,7 @@ impl Planner<'_> {
             }
             None => {
                 let at = self.text.after_colon(field);
-                let colon = if self.text.0[..at].ends_with(':') { "" } else { ":" };
+                let colon = if self.text.slice(0, at).ends_with(':') { "" } else { ":" };
                 Ok(Splice::at(at, format!("{colon} {}", self.value(value, None, context))))
             }
         }
@@ -104,14 +104,14 @@ impl Planner<'_> {
             (Context::Flow, None) => {
                 let (start, end) = (written.start + 1, node.span.end as usize);
                 // Something stands between the brackets that is no entry of its own: a merge key, or a comment.
-                if !self.text.0[start..end.max(start)].trim().is_empty() {
+                if !self.text.slice(start, end.max(start)).trim().is_empty() {
                     return Err(self.layout());
                 }
                 Ok(Splice { start, end: end.max(start), with: format!(" {} ", self.flow(rest, value)) })
             }
             (Context::Block, Some(last)) => {
                 let column = written.own.first().map_or(1, |field| field.key.span.column);
-                self.lines_after(self.text.end(last), column as usize - 1, rest, value)
+                self.lines_after(self.text.end(last), column.saturating_sub(1) as usize, rest, value)
             }
             (Context::Block, None) => Err(self.layout()),
         }
@@ -126,11 +126,11 @@ impl Planner<'_> {
         let at = self.text.after_colon(field);
         match self.context(map)? {
             Context::Flow => {
-                let colon = if self.text.0[..at].ends_with(':') { "" } else { ":" };
+                let colon = if self.text.slice(0, at).ends_with(':') { "" } else { ":" };
                 Ok(Splice::at(at, format!("{colon} {flow}")))
             }
             Context::Block => {
-                let indent = field.key.span.column as usize - 1 + self.step();
+                let indent = field.key.span.column.saturating_sub(1) as usize + self.step();
                 self.lines_after(at, indent, rest, value)
             }
         }
@@ -146,7 +146,7 @@ impl Planner<'_> {
         let line_break = self.text.line_break(at);
         let lines = self.lines(indent, rest, value, line_break);
         // The file's last line may lack its end; the new last one then lacks it too.
-        if self.text.0[..next].ends_with('\n') {
+        if self.text.slice(0, next).ends_with('\n') {
             return Ok(Splice::at(next, lines));
         }
         Ok(Splice::at(next, format!("{line_break}{}", lines.trim_end_matches(['\r', '\n']))))
@@ -217,12 +217,12 @@ impl Planner<'_> {
         let key = field.key.span.start as usize;
         let start = self.text.line_start(key);
         let end = self.text.next_line(self.text.end(field)).ok_or_else(|| self.layout())?;
-        if !self.text.0[start..key].bytes().all(|byte| byte == b' ') {
+        if !self.text.slice(start, key).bytes().all(|byte| byte == b' ') {
             return Err(self.layout());
         }
         if end == self.text.0.len() && !self.text.0.ends_with('\n') {
             // The line before becomes the last one, and lacks its end as the last one did.
-            let before = self.text.0[..start].trim_end_matches('\n').trim_end_matches('\r').len();
+            let before = self.text.slice(0, start).trim_end_matches('\n').trim_end_matches('\r').len();
             return Ok(Splice { start: before, end, with: String::new() });
         }
         Ok(Splice { start, end, with: String::new() })
@@ -234,9 +234,9 @@ impl Planner<'_> {
         let Splice { end, .. } = self.remove_lines(field)?;
         let at = self.text.after_colon(outer);
         let key_line = self.text.next_line(at).ok_or_else(|| self.layout())?;
-        let kept = &self.text.0[at..key_line];
+        let kept = self.text.slice(at, key_line);
         // Comments between the key and its entry stay.
-        let between = &self.text.0[key_line..self.text.line_start(field.key.span.start as usize)];
+        let between = self.text.slice(key_line, self.text.line_start(field.key.span.start as usize));
         Ok(Splice { start: at, end, with: format!(" {{}}{kept}{between}") })
     }
 
@@ -252,8 +252,9 @@ impl Planner<'_> {
             (None, Some(previous)) => (splice(previous, end), previous..key),
             (None, None) if map.entries.len() == 1 => {
                 let start = written.start + 1;
-                let close = end + self.text.0[end..].find('}').ok_or_else(|| self.layout())?;
-                return if self.text.0[start..key].trim().is_empty() && self.text.0[end..close].trim().is_empty() {
+                let close = end + self.text.from(end).find('}').ok_or_else(|| self.layout())?;
+                return if self.text.slice(start, key).trim().is_empty() && self.text.slice(end, close).trim().is_empty()
+                {
                     Ok(splice(start, close))
                 } else {
                     Err(self.layout())
@@ -262,7 +263,7 @@ impl Planner<'_> {
             (None, None) => return Err(self.layout()),
         };
         // A comment between two entries, or a merge key, is nobody's to take.
-        if !self.text.0[taken].chars().all(|c| c.is_whitespace() || c == ',') {
+        if !self.text.slice(taken.start, taken.end).chars().all(|c| c.is_whitespace() || c == ',') {
             return Err(self.layout());
         }
         Ok(gone)

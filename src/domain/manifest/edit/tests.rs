@@ -372,6 +372,16 @@ fn json_stays_json() {
     assert_eq!(json("{\"a\": 1}", &[Edit::set(&["a"], "2")]), "{\"a\": \"2\"}");
 }
 
+/// The parser's marks for this one lie beyond its end.
+#[test]
+fn a_document_whose_marks_are_wrong_is_no_panic() {
+    let odd = " &|-'c ,&#\"[:\n- #* &* []\"]'?[]&";
+    for one in [Edit::set(&["a"], "x"), Edit::set(&["a", "b"], "x"), Edit::remove(&["a"])] {
+        let _ = edit(odd, &[one], Dialect::Yaml);
+        let _ = edit(&odd[1..], &[Edit::set(&["a"], "")], Dialect::Yaml);
+    }
+}
+
 #[test]
 fn a_refused_edit_says_what_it_would_have_done() {
     let refused = edit("a: &x 1\nb: *x\n", &[Edit::set(&["a"], "2")], Dialect::Yaml).expect_err("it changes b too");
