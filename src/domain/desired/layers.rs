@@ -5,7 +5,7 @@
 use crate::domain::ids::{AppName, ServiceName, VariableName};
 use crate::domain::manifest::compose::Service;
 use crate::domain::manifest::read::Setting;
-use crate::domain::manifest::vars::{Base, Merge, TypedKeys, Vars};
+use crate::domain::manifest::vars::{Base, Merge, TypedKeys, Vars, Wording};
 use crate::domain::manifest::yaml::Span;
 use std::sync::Arc;
 
@@ -16,6 +16,13 @@ pub struct Stack {
     pub groups: Vec<Arc<str>>,
     /// The layers.
     pub layers: Vec<Layer>,
+}
+
+impl Stack {
+    /// Whether it says the same to every host in its groups.
+    pub fn says_the_same_to_all(&self) -> bool {
+        self.layers.iter().flatten().all(|vars| vars.wording == Wording::Plain)
+    }
 }
 
 /// One step of the precedence: one or several files that count as one.

@@ -200,18 +200,20 @@ impl Resolver {
         let Picture { ground: Ground { world, inventory: _, stacks }, remarks, .. } = picture;
         let mut jobs: Vec<Job> = Vec::new();
         let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
-        let job_of: Vec<usize> = hosts
+        let same_to_all: Vec<bool> = stacks.iter().map(|stack| stack.says_the_same_to_all()).collect();
+        let job_of: Vec<(usize, Layer)> = hosts
             .iter()
             .map(|(device, host)| {
                 let own = self.files(device.as_str(), files, &world.fleet.rules);
                 let stack = &stacks[host.membership];
-                let says_nothing = own.is_empty() && host.vars.is_empty() && host.problem.is_none();
+                let alone = own.is_empty() && host.vars.is_empty() && host.problem.is_none();
+                let says_nothing = alone && same_to_all[host.membership];
                 let address = Arc::as_ptr(stack).addr();
                 if says_nothing && let Some(slots) = self.outcomes.get_mut(&Whose::Device((*device).clone())) {
                     slots.iter_mut().for_each(|slot| slot.age = Age::Past);
                 }
                 if says_nothing && let Some(&job) = shared.get(&address) {
-                    return job;
+                    return (job, own);
                 }
                 let whose = if says_nothing { Whose::Stack(address) } else { Whose::Device((*device).clone()) };
                 if says_nothing {
@@ -220,11 +222,11 @@ impl Resolver {
                 let inputs = Inputs {
                     stack: stack.clone(),
                     inline: host.vars.clone(),
-                    files: own,
+                    files: own.clone(),
                     problem: host.problem.clone(),
                 };
                 jobs.push(Job { whose, inputs });
-                jobs.len() - 1
+                (jobs.len() - 1, own)
             })
             .collect();
         let kept = &self.outcomes;
@@ -235,9 +237,8 @@ impl Resolver {
         let made: Vec<Arc<Outcome>> =
             jobs.into_iter().zip(found).map(|(job, found)| self.keep(job.whose, found)).collect();
         let mut outcomes = Vec::with_capacity(hosts.len());
-        for ((device, host), job) in hosts.iter().zip(job_of) {
+        for ((device, host), (job, own)) in hosts.iter().zip(job_of) {
             let outcome = made[job].clone();
-            let own = self.files(device.as_str(), files, &world.fleet.rules);
             let said = Remarks::new(host.vars.iter().chain(&own), host.problem.clone(), outcome.clone(), world);
             if said.is_empty() {
                 remarks.remove(*device);

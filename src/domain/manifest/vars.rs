@@ -27,6 +27,28 @@ pub struct Vars {
     pub findings: Vec<Draft>,
     /// Whether it can be relied on.
     pub health: Health,
+    /// Whether what it says can depend on the device that reads it.
+    pub wording: Wording,
+}
+
+/// Whether what a source says can depend on the device that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// The same for every device.
+    Plain,
+    /// Some value holds the marks of a template, which can name the device.
+    Templated,
+}
+
+impl Wording {
+    fn of(node: &Node) -> Self {
+        let templated = match &node.kind {
+            Kind::Scalar(scalar) => ["{{", "{%", "{#"].iter().any(|mark| scalar.text.contains(mark)),
+            Kind::List(items) => items.iter().any(|item| Self::of(item) == Self::Templated),
+            Kind::Map(map) => map.entries.iter().any(|field| Self::of(&field.value) == Self::Templated),
+        };
+        if templated { Self::Templated } else { Self::Plain }
+    }
 }
 
 /// Whether a file can be relied on.
@@ -213,6 +235,7 @@ impl Vars {
             free: Vec::new(),
             findings: Vec::new(),
             health: Health::Sound,
+            wording: Wording::Plain,
         }
     }
 
@@ -233,7 +256,8 @@ impl Vars {
             (typed::BranchKnown::Yes, 0) => Health::Sound,
             (typed::BranchKnown::Yes, _) => Health::Faulty,
         };
-        Self { file: file.clone(), typed, free, findings: problems.finish(), health }
+        let wording = Wording::of(node);
+        Self { file: file.clone(), typed, free, findings: problems.finish(), health, wording }
     }
 
     /// The first error, for people.

@@ -144,3 +144,16 @@ fn equal_content_is_shared_and_not_made_again() {
         assert_eq!(same, shared, "{device}");
     }
 }
+
+#[test]
+fn devices_that_say_nothing_of_their_own_share_one_outcome_unless_a_template_could_tell_them_apart() {
+    let shared = |text: &str| {
+        let files =
+            [("group_vars/all.yml", text), ("inventory.yml", "all: {hosts: {a: , b: , c: {tags: {own: yes}}}}\n")];
+        let desired = Resolver::default().resolve(&snapshot(&files));
+        let at = |device: &str| desired.devices[&device.parse::<super::DeviceId>().expect("a name")].clone();
+        (std::sync::Arc::ptr_eq(&at("a"), &at("b")), std::sync::Arc::ptr_eq(&at("a"), &at("c")))
+    };
+    assert_eq!(shared("branch: main\n"), (true, false));
+    assert_eq!(shared("branch: main\nfree: '{{ inventory_hostname }}'\n"), (false, false));
+}
