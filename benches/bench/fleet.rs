@@ -46,6 +46,21 @@ pub fn files(devices: usize) -> impl Iterator<Item = (String, Value)> {
     common.into_iter().chain(groups).chain(releases()).chain(hosts)
 }
 
+/// Every file of a fleet about whose devices nothing is said beyond their groups. The inventory names them as ranges.
+pub fn files_of_groups(devices: usize) -> impl Iterator<Item = (String, Value)> {
+    let each = devices / GROUPS;
+    let group = move |group: usize| {
+        let hosts = json!({ format!("unit-[{:07}:{:07}]", group * each, (group + 1) * each - 1): null });
+        (format!("group_{group:02}"), json!({ "hosts": hosts }))
+    };
+    let groups: serde_json::Map<String, Value> = (0..GROUPS).map(group).collect();
+    let inventory = json!({ "all": { "children": groups } });
+    files(0).map(move |(path, content)| match path.as_str() {
+        "inventory.yml" => (path, inventory.clone()),
+        _ => (path, content),
+    })
+}
+
 /// `group_vars/all.yml`; another round changes every device.
 pub fn all(round: usize) -> Value {
     json!({
@@ -153,7 +168,8 @@ fn block(value: &Value, indent: usize, text: &mut String) {
             for (position, (key, field)) in fields.iter().enumerate() {
                 // The first key of a document stands at its very beginning.
                 text.push_str(if position == 0 && text.is_empty() { "" } else { &start });
-                text.push_str(key);
+                // A range begins like a list.
+                text.push_str(&if key.contains('[') { format!("{key:?}") } else { key.clone() });
                 text.push(':');
                 text.push_str(if is_block(field) || field.is_null() { "" } else { " " });
                 block(field, indent + 1, text);

@@ -76,6 +76,13 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
             rows.push(row(&format!("{count} devices, {what}"), &run(case)?, reference, aim));
         }
     }
+    let count = if options.quick { "1000" } else { "1000000" };
+    let measured = process::run::<Measured>(&["plan", "groups", count])?;
+    let wall = median(measured.wall.clone());
+    let result = format!("{}, peak {:.0} MiB", show_figure(wall, "ms"), measured.peak);
+    rows.push(
+        Row::new(format!("resolve {count} devices without files of their own"), result).at_most(wall, 30_000.0, "ms"),
+    );
     Ok(rows)
 }
 
@@ -163,6 +170,7 @@ pub fn child(case: &str, devices: usize) -> anyhow::Result<()> {
         "reference" => reference(devices)?,
         "cold" => in_memory(devices, 0)?,
         "one-file" => in_memory(devices, COMMITS)?,
+        "groups" => groups_only(devices)?,
         _ => bail!("{case} is no case"),
     };
     measured.peak = peak_mib()?;
@@ -182,6 +190,18 @@ fn reference(devices: usize) -> anyhow::Result<Measured> {
         watch.decided();
         drop(parsed);
     }
+    Ok(watch.0)
+}
+
+/// Devices without files of their own: what they come to is what their groups say.
+fn groups_only(devices: usize) -> anyhow::Result<Measured> {
+    let snapshot = snapshot(fleet::files_of_groups(devices));
+    let mut watch = Watch::default();
+    watch.start();
+    let desired = bellwether::threads::resolver().resolve(&snapshot);
+    watch.resolved();
+    watch.decided();
+    sound(&desired, devices)?;
     Ok(watch.0)
 }
 
