@@ -18,6 +18,7 @@ pub mod epoch;
 pub mod events;
 pub mod fault;
 pub mod hold;
+pub mod import;
 pub mod interrupt;
 pub mod local;
 pub mod pin;
@@ -132,6 +133,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Find everything that is wrong with a fleet repo
     Check(check::Args),
+    /// Make a fleet repo of an Ansible inventory by writing fleet.yml
+    Import(import::Args),
     /// Show what a commit would change on which devices, before it is merged
     Plan(plan::Args),
     /// Show the content of devices before and after a commit, line by line
@@ -180,6 +183,7 @@ impl Command {
             Self::Serve(args) => serve::run(args, console),
             Self::Demo(args) => demo::run(args, console),
             Self::Check(args) => check::run(args, console),
+            Self::Import(args) => import::run(args, console),
             Self::Plan(args) => plan::run(args, console),
             Self::Diff(args) => diff::run(args, console),
             Self::Drift(args) => drift::run(args, console),
@@ -279,6 +283,8 @@ mod tests {
             "check",
             "check fleet.git --rev main --format github",
             "plan --stage canary --repo . --rev HEAD --base main --exit-code -o md",
+            "import",
+            "import ansible --name acme --branch canary --key-prefix fleet_ --dry-run -o json",
             "diff kiosk-1 --stage canary",
             "diff --stage canary",
             "drift kiosk-1 kiosk-2 --stage canary --exit-code",
