@@ -14,6 +14,7 @@ pub mod enrollment;
 pub mod finding;
 pub mod fleet;
 pub mod generation;
+pub mod history;
 pub mod ids;
 #[cfg(feature = "repo")]
 pub mod manifest;

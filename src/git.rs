@@ -9,7 +9,10 @@
 //! (`docs/decisions`, "Fetching over a network").
 
 pub mod access;
+mod blame;
 pub mod clone;
+#[cfg(test)]
+pub(crate) mod history;
 pub mod mirror;
 mod objects;
 mod program;

@@ -4,7 +4,7 @@ mod reader;
 
 pub use reader::{Accepted, Reader};
 
-use super::owner::{CommandError, Handle};
+use super::owner::{CommandError, Handle, show_chain};
 use super::{Options, RepoStatus, SharedWorld};
 use crate::clock;
 use crate::domain::desired::{Explanation, explain};
@@ -111,11 +111,23 @@ impl Watcher {
             match requests.recv_timeout(due.left()) {
                 Ok(Request::Look) | Err(RecvTimeoutError::Timeout) => return Due::Look,
                 Ok(Request::Explain { commit, device, answer }) => {
-                    let explained = self.repo.snapshot(&commit).ok().and_then(|files| explain(&files, &device));
                     // Whoever asked may have gone.
-                    let _ = answer.send(explained);
+                    let _ = answer.send(self.explain(&commit, &device));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Due::Stop,
+            }
+        }
+    }
+
+    fn explain(&mut self, commit: &CommitId, device: &DeviceId) -> Option<Explanation> {
+        let files = self.repo.snapshot(commit).ok()?;
+        let explanation = explain(&files, device)?;
+        match self.repo.last_changes(commit, &files, &explanation.lines()) {
+            Ok(changes) => Some(explanation.with_changes(&changes)),
+            // Where values come from is worth telling without who wrote them.
+            Err(error) => {
+                tracing::warn!(commit = commit.short(), error = %show_chain(&error), "the history could not be followed");
+                Some(explanation)
             }
         }
     }

@@ -3,10 +3,13 @@
 mod device;
 mod explain;
 mod findings;
+mod history;
 mod layers;
 mod memo;
+mod picking;
 mod picture;
 mod resolve;
+mod select;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -15,6 +18,7 @@ mod world;
 
 pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};
 pub use findings::finding_in;
+pub use picking::{MAX_PASSED_OVER, PassedOver, PickedRelease};
 pub use resolve::Resolver;
 
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};

@@ -1,7 +1,8 @@
 //! An ordinary clone on this machine, for planning without a controller. It is only read.
 
 use super::objects::Snapshots;
-use super::{contains, failed, find_commit, head_of, object_id};
+use super::{blame, contains, failed, find_commit, head_of, object_id};
+use crate::domain::history::{LastChanges, Lines};
 use crate::domain::ids::{CommitId, StageName};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -137,6 +138,10 @@ impl Repo for GitClone {
 
     fn head(&mut self, commit: &CommitId) -> Result<Head, RepoError> {
         head_of(&self.repo, commit)
+    }
+
+    fn last_changes(&mut self, commit: &CommitId, files: &Snapshot, lines: &Lines) -> Result<LastChanges, RepoError> {
+        blame::last_changes(&self.repo, commit, files, lines)
     }
 
     fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError> {

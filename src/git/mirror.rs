@@ -7,7 +7,8 @@ use super::objects::{Snapshots, Soundness};
 use super::program::ProgramError;
 use super::remote::{Remote, RemoteError};
 use super::signature::Signers;
-use super::{Access, RemoteUrl, Stop, Tips, contains, find_commit, head_of, object_id, upkeep};
+use super::{Access, RemoteUrl, Stop, Tips, blame, contains, find_commit, head_of, object_id, upkeep};
+use crate::domain::history::{LastChanges, Lines};
 use crate::domain::ids::{CommitId, StageName};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -250,6 +251,10 @@ impl Repo for GitMirror {
 
     fn head(&mut self, commit: &CommitId) -> Result<Head, RepoError> {
         head_of(&self.repo, commit)
+    }
+
+    fn last_changes(&mut self, commit: &CommitId, files: &Snapshot, lines: &Lines) -> Result<LastChanges, RepoError> {
+        blame::last_changes(&self.repo, commit, files, lines)
     }
 
     fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError> {

@@ -1,5 +1,6 @@
 //! Tests against real repositories in temporary folders.
 
+mod blame;
 mod damage;
 mod hostile;
 mod network;

@@ -1,5 +1,6 @@
 //! The fleet repo as the controller sees it: branches that move, and the bytes of commits.
 
+use crate::domain::history::{LastChanges, Lines};
 use crate::domain::ids::{CommitId, StageName};
 pub use crate::domain::snapshot::Head;
 use crate::domain::snapshot::Snapshot;
@@ -72,6 +73,13 @@ pub trait Repo: Send {
     /// Whether a commit that was fetched carries the signature that a stage asks for. What cannot be judged is an error, and the
     /// commit waits.
     fn signature(&mut self, stage: &StageName, commit: &CommitId, now: Timestamp) -> Result<Signature, RepoError>;
+
+    /// When and by whom lines of a commit's files were last changed. What the files have that the commit has not is not committed
+    /// yet. Lines of which nothing is known are left out, and by default that is all of them: not every repo keeps a history.
+    fn last_changes(&mut self, commit: &CommitId, files: &Snapshot, lines: &Lines) -> Result<LastChanges, RepoError> {
+        let _ = (commit, files, lines);
+        Ok(LastChanges::new())
+    }
 
     /// Whether `newer` contains `older` in its history. `Ok(false)` also if `older` is gone.
     fn contains(&mut self, newer: &CommitId, older: &CommitId) -> Result<bool, RepoError>;

@@ -9,7 +9,7 @@ use crate::controller::owner::Act;
 use crate::domain::acts::operator::{self as acts, NewToken};
 use crate::domain::enrollment::{JoinToken, TokenId, TokenSecret};
 use crate::domain::fleet::{Change, Event};
-use crate::domain::ids::{Actor, DeviceId};
+use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
 use crate::domain::overview::OverviewInput;
 use crate::domain::overview::baseline::Baseline;
 use crate::domain::overview::device::{self, DeviceDetail, DeviceRow};
@@ -90,17 +90,30 @@ pub async fn device(
 /// `GET /v1/devices/{device}/why`
 pub async fn why(State(server): State<Shared>, _: Operator, Named(device): Named) -> Result<Json<WhyAnswer>, Refused> {
     let detail = overview(&server, |input| device::detail(input, &device)).ok_or_else(|| unknown_device(&device))?;
-    let commit = match &detail.row.standing {
-        Standing::Owned(stage) => {
-            server.world.read().state.stages.get(stage).and_then(|record| record.accepted.clone())
-        }
-        Standing::InTransit | Standing::Unmanaged => None,
-    };
+    let (stage, commit) = overview(&server, |input| explaining(input, &detail)).unzip();
     let explanation = match &commit {
         Some(commit) => server.watcher.explain(commit.clone(), device).await,
         None => None,
     };
-    Ok(Json(WhyAnswer { device: detail, commit, explanation }))
+    Ok(Json(WhyAnswer { device: detail, stage, commit, explanation }))
+}
+
+/// The stage and the commit that tell where a device's values come from. Of a device in transit that is what the most gated stage
+/// that lists it says, because there somebody must finish the move.
+fn explaining(input: &OverviewInput<'_>, detail: &DeviceDetail) -> Option<(StageName, CommitId)> {
+    let pass = &input.pass;
+    let stage = match &detail.row.standing {
+        Standing::Owned(stage) => stage.clone(),
+        Standing::InTransit => {
+            let lists = |stage: &&StageName| {
+                pass.accepted(stage).is_some_and(|desired| desired.devices.contains_key(&detail.row.device))
+            };
+            pass.stages.iter().rev().map(|policy| &policy.name).find(lists)?.clone()
+        }
+        Standing::Unmanaged => return None,
+    };
+    let commit = pass.state.stages.get(&stage)?.accepted.clone()?;
+    Some((stage, commit))
 }
 
 /// `GET /v1/drift`

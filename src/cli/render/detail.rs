@@ -7,7 +7,7 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::fleet::IdentityStatus;
 use crate::domain::overview::device::DeviceDetail;
 use crate::domain::plan::waits::Wait;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, show_secs};
 use std::fmt::Write as _;
 
 /// How many names one line names before it counts the rest.
@@ -16,7 +16,7 @@ const NAMED: usize = 20;
 /// A device as a screen of text.
 pub fn text(detail: &DeviceDetail, now: Timestamp, width: Option<u16>) -> String {
     let mut text = facts(detail, now).text(width);
-    section(&mut text, "waits for", &waits(&detail.waits));
+    section(&mut text, "waits for", &waits(&detail.waits, now));
     let layers = drift::layers(&detail.layers);
     if !layers.is_empty() {
         section(&mut text, "drift", &layers.text(width));
@@ -36,7 +36,7 @@ pub fn text(detail: &DeviceDetail, now: Timestamp, width: Option<u16>) -> String
 pub fn markdown(detail: &DeviceDetail, now: Timestamp) -> String {
     let mut text = format!("## Device {}\n\n{}", escaped(detail.row.device.as_str()), facts(detail, now).markdown());
     if !detail.waits.is_empty() {
-        let _ = write!(text, "\n### Waits for\n\n{}", waits_markdown(&detail.waits));
+        let _ = write!(text, "\n### Waits for\n\n{}", waits_markdown(&detail.waits, now));
     }
     let tables = [
         ("Drift", drift::layers(&detail.layers)),
@@ -55,25 +55,34 @@ fn section(text: &mut String, title: &str, body: &str) {
     }
 }
 
-/// What a device waits for, most fundamental first.
-pub fn waits(waits: &[Wait]) -> String {
+/// What a device waits for, in the order in which it would be unblocked.
+pub fn waits(waits: &[Wait], now: Timestamp) -> String {
     let mut text = String::new();
-    for (index, Wait { code, message, hint }) in waits.iter().enumerate() {
-        let _ =
-            writeln!(text, "  {}. {} {}", index + 1, plain(message), Tone::Quiet.paint(format!("[{}]", plain(code))));
+    for (index, Wait { code, message, hint, place, since }) in waits.iter().enumerate() {
+        let quiet = |text: String| Tone::Quiet.paint(text);
+        let since =
+            since.map(|since| quiet(format!(" for {}", show_secs(now.secs_since(since).max(0))))).unwrap_or_default();
+        let code = quiet(format!("[{}]", plain(code)));
+        let _ = writeln!(text, "  {}. {} {code}{since}", index + 1, plain(message));
+        if let Some(place) = place {
+            let _ = writeln!(text, "     {}", quiet(format!("at {}", plain(&place.to_string()))));
+        }
         if let Some(hint) = hint {
-            let _ = writeln!(text, "     {}", Tone::Quiet.paint(plain(hint)));
+            let _ = writeln!(text, "     {}", quiet(plain(hint)));
         }
     }
     text
 }
 
 /// The same as a numbered list of Markdown.
-pub fn waits_markdown(waits: &[Wait]) -> String {
+pub fn waits_markdown(waits: &[Wait], now: Timestamp) -> String {
     let mut text = String::new();
-    for (index, Wait { code, message, hint }) in waits.iter().enumerate() {
-        let hint = hint.as_ref().map(|hint| format!("<br>{}", escaped(hint))).unwrap_or_default();
-        let _ = writeln!(text, "{}. {} ({}){hint}", index + 1, escaped(message), escaped(code));
+    for (index, Wait { code, message, hint, place, since }) in waits.iter().enumerate() {
+        let since = since.map(|since| format!(", for {}", show_secs(now.secs_since(since).max(0)))).unwrap_or_default();
+        let _ = write!(text, "{}. {} ({}{since})", index + 1, escaped(message), escaped(code));
+        let below = place.iter().map(|place| format!("at {place}")).chain(hint.clone());
+        text.extend(below.map(|line| format!("<br>{}", escaped(&line))));
+        text.push('\n');
     }
     text
 }

@@ -1,31 +1,57 @@
 //! Where a device's values come from.
 
 use super::table::{Cell, Table, row};
-use super::text::{Tone, plain};
-use crate::domain::desired::{Explained, Explanation};
+use super::text::{Tone, age, count, plain};
+use crate::domain::desired::{Explained, Explanation, Overridden, PassedOver, PickedRelease};
+use crate::domain::history::LastChange;
+use crate::domain::overview::device::DeviceDetail;
+use crate::domain::time::Timestamp;
 use std::fmt::Write as _;
 
-/// The values that a key names: itself, what is below it, and environment variables and other last parts of that name.
-pub fn matching<'a>(explanation: &'a Explanation, key: Option<&str>) -> Vec<&'a Explained> {
-    let named = |one: &&Explained| match key {
-        None => true,
-        Some(key) => {
-            let below = one.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']));
-            below || one.key.rsplit('.').next() == Some(key)
+/// Values, where each is written and since when; below each what it came to and what it overrode.
+pub fn table(values: &[&Explained]) -> Table {
+    let mut table = Table::new(&["KEY", "VALUE", "FROM", "LAST CHANGED"]);
+    for Explained { key, value, place, changed, picked, overridden } in values {
+        table.row(row![key, Cell::new(value, Tone::Strong), place, last_change(changed.as_ref())]);
+        let quiet = |text: &str| Cell::new(text, Tone::Quiet);
+        if let Some(PickedRelease { release, passed_over }) = picked {
+            let release = release.as_ref().map_or("no release", |release| release.as_str());
+            table.row(row![quiet("  picks"), Cell::new(release, Tone::Strong), "", ""]);
+            for PassedOver { release, why } in passed_over {
+                table.row(row![quiet("  passes over"), quiet(release.as_str()), quiet(why), ""]);
+            }
         }
-    };
-    explanation.values.iter().filter(named).collect()
+        for Overridden { value, place, changed } in overridden {
+            let changed = last_change(changed.as_ref());
+            table.row(row![quiet("  overrides"), quiet(value), quiet(&place.to_string()), quiet(&changed)]);
+        }
+    }
+    table
 }
 
-/// Values, where each is written, and below each what it overrode.
-pub fn table(values: &[&Explained]) -> Table {
-    let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
-    for Explained { key, value, place, overridden } in values {
-        table.row(row![key, Cell::new(value, Tone::Strong), place]);
-        for one in overridden {
-            let quiet = |text: String| Cell::new(text, Tone::Quiet);
-            table.row(row![quiet("  overrides".to_owned()), quiet(one.value.clone()), quiet(one.place.to_string())]);
+/// `1a2b3c4d Anna, 2026-11-02`.
+fn last_change(changed: Option<&LastChange>) -> String {
+    match changed {
+        None => String::new(),
+        Some(LastChange::Commit { commit, author, at }) => {
+            let at = at.to_string();
+            let day = at.split_once('T').map_or(at.as_str(), |(day, _)| day);
+            format!("{} {author}, {day}", commit.short())
         }
+        Some(LastChange::NotCommitted) => "not committed yet".to_owned(),
+        Some(LastChange::OlderThan { commits }) => format!("older than {}", count(*commits, "commit")),
+    }
+}
+
+/// What is said of a device by itself and by operators, and is never part of its content.
+pub fn attributes(detail: &DeviceDetail, now: Timestamp) -> Table {
+    let mut table = Table::new(&["ATTRIBUTE", "VALUE", "SAID BY"]);
+    for (key, value) in &detail.attributes {
+        table.row(row![format!("reported.{key}"), Cell::new(value, Tone::Strong), "the device"]);
+    }
+    for (key, attribute) in &detail.registry {
+        let by = format!("{}, {}", attribute.actor, age(now, attribute.since));
+        table.row(row![format!("registry.{key}"), Cell::new(&attribute.value, Tone::Strong), by]);
     }
     table
 }
@@ -47,7 +73,6 @@ pub fn head(explanation: &Explanation) -> String {
 mod tests {
     use super::super::bare;
     use super::*;
-    use crate::domain::desired::Overridden;
     use crate::domain::finding::Place;
 
     fn explanation() -> Explanation {
@@ -56,48 +81,50 @@ mod tests {
             key: key.to_owned(),
             value: value.to_owned(),
             place: place(file, 2),
+            changed: None,
+            picked: None,
             overridden: Vec::new(),
         };
         let mut branch = value("branch", "canary", "host_vars/kiosk-1.yml");
-        branch.overridden = vec![Overridden { value: "production".to_owned(), place: place("group_vars/all.yml", 1) }];
+        branch.changed = Some(LastChange::Commit {
+            commit: "1a2b3c4d".repeat(5).parse().expect("a commit"),
+            author: "Anna Muster".to_owned(),
+            at: Timestamp::from_millis(1_795_000_000_000),
+        });
+        branch.overridden = vec![Overridden {
+            value: "production".to_owned(),
+            place: place("group_vars/all.yml", 1),
+            changed: Some(LastChange::OlderThan { commits: 10_000 }),
+        }];
+        let mut pin = value("pins.signage", "^2.0", "group_vars/kiosks.yml");
+        pin.changed = Some(LastChange::NotCommitted);
+        pin.picked = Some(PickedRelease {
+            release: Some("2.0.0".parse().expect("a version")),
+            passed_over: vec![PassedOver { release: "2.1.0".parse().expect("a version"), why: "a draft".to_owned() }],
+        });
         Explanation {
             device: "kiosk-1".parse().expect("a device"),
             groups: vec!["boards".to_owned(), "kiosks".to_owned()],
             problem: None,
-            values: vec![
-                branch,
-                value("pins.signage", "2.0.0", "group_vars/kiosks.yml"),
-                value("signage/player.environment.URL", "https://example.org", "fleet.yml"),
-            ],
+            values: vec![branch, pin, value("signage/player.environment.URL", "https://example.org", "fleet.yml")],
         }
     }
 
     #[test]
     fn values_come_with_their_place_and_what_they_overrode() {
         let explanation = explanation();
-        let text = format!("{}\n{}", head(&explanation), table(&matching(&explanation, None)).text(None));
-        insta::assert_snapshot!(bare(&text), @"
+        let text =
+            format!("{}\n{}", head(&explanation), table(&explanation.values.iter().collect::<Vec<_>>()).text(None));
+        insta::assert_snapshot!(bare(&text), @r"
         groups, later ones win: all, boards, kiosks
 
-        KEY                              VALUE                 FROM
-        branch                           canary                host_vars/kiosk-1.yml:2:3
-          overrides                      production            group_vars/all.yml:1:3
-        pins.signage                     2.0.0                 group_vars/kiosks.yml:2:3
+        KEY                              VALUE                 FROM                        LAST CHANGED
+        branch                           canary                host_vars/kiosk-1.yml:2:3   1a2b3c4d Anna Muster, 2026-11-18
+          overrides                      production            group_vars/all.yml:1:3      older than 10000 commits
+        pins.signage                     ^2.0                  group_vars/kiosks.yml:2:3   not committed yet
+          picks                          2.0.0
+          passes over                    2.1.0                 a draft
         signage/player.environment.URL   https://example.org   fleet.yml:2:3
         ");
-    }
-
-    #[test]
-    fn a_key_names_itself_what_is_below_it_and_variables_of_that_name() {
-        let explanation = explanation();
-        let check = |key: &str, expected: &[&str]| {
-            let found: Vec<&str> = matching(&explanation, Some(key)).iter().map(|one| one.key.as_str()).collect();
-            assert_eq!(found, expected, "{key}");
-        };
-        check("branch", &["branch"]);
-        check("pins", &["pins.signage"]);
-        check("signage", &["pins.signage", "signage/player.environment.URL"]);
-        check("URL", &["signage/player.environment.URL"]);
-        check("pin", &[]);
     }
 }

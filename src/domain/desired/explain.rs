@@ -1,17 +1,19 @@
 //! Where every effective value of a device comes from.
 
-use super::device::{Inputs, Outcome, Picked};
+use super::device::{Inputs, Merged, Outcome, Picked};
 use super::findings::place;
 use super::layers::{Layers, Written};
-use super::{Branch, Resolver};
+use super::world::World;
+use super::{Branch, PickedRelease, Resolver};
 use crate::domain::finding::Place;
+use crate::domain::history::LastChange;
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::scalar::json;
 use crate::domain::manifest::vars::{BranchRule, Merge, TypedKeys};
 use crate::domain::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where every effective value of a device comes from, in one commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +32,19 @@ pub struct Explanation {
 /// One value with its history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
-    /// The path of the key: `branch`, `pins.kiosk`, `kiosk/browser.environment.URL`, `vars.motd`.
+    /// The path of the key: `branch`, `pins.kiosk`, `kiosk/browser.environment.URL`, `vars.motd`. A variable of the environment
+    /// that no service of the device gets is `variables.URL`.
     pub key: String,
     /// The value as written; [`REMOVED`] if a `null` took it away.
     pub value: String,
     /// Where it is written.
     pub place: Place,
+    /// The last change of that line, where a repository was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<LastChange>,
+    /// Of a pin that leaves a choice: what it came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picked: Option<PickedRelease>,
     /// What it overrode, from the nearest to the farthest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<Overridden>,
@@ -48,6 +57,9 @@ pub struct Overridden {
     pub value: String,
     /// Where it is written.
     pub place: Place,
+    /// The last change of that line, where a repository was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<LastChange>,
 }
 
 /// What stands for a `null`.
@@ -60,10 +72,11 @@ struct History(BTreeMap<String, Vec<Overridden>>);
 impl History {
     fn add<T: ?Sized>(&mut self, key: String, written: Written<'_, T>, show: impl Fn(&T) -> String) {
         let Written { file, span, value } = written;
-        self.0
-            .entry(key)
-            .or_default()
-            .push(Overridden { value: value.map_or_else(|| REMOVED.to_owned(), &show), place: place(file, span) });
+        self.0.entry(key).or_default().push(Overridden {
+            value: value.map_or_else(|| REMOVED.to_owned(), &show),
+            place: place(file, span),
+            changed: None,
+        });
     }
 
     fn single<'a, T: 'a>(
@@ -87,9 +100,9 @@ impl History {
 
     fn finish(self) -> Vec<Explained> {
         let explained = |(key, mut all): (String, Vec<Overridden>)| {
-            let Overridden { value, place } = all.pop()?;
+            let Overridden { value, place, changed } = all.pop()?;
             all.reverse();
-            Some(Explained { key, value, place, overridden: all })
+            Some(Explained { key, value, place, changed, picked: None, overridden: all })
         };
         self.0.into_iter().filter_map(explained).collect()
     }
@@ -100,7 +113,14 @@ pub fn explain(files: &Snapshot, device: &DeviceId) -> Option<Explanation> {
     Resolver::default().explain(files, device)
 }
 
-pub(super) fn explanation(device: &DeviceId, inputs: &Inputs, picked: &Picked, outcome: &Outcome) -> Explanation {
+pub(super) fn explanation(
+    device: &DeviceId,
+    inputs: &Inputs,
+    merged: &Merged,
+    picked: &Picked,
+    outcome: &Outcome,
+    world: &World,
+) -> Explanation {
     let layers = inputs.layers();
     let mut history = History::default();
     history.single("branch", &layers, |keys| keys.branch.as_ref(), show_branch);
@@ -137,7 +157,14 @@ pub(super) fn explanation(device: &DeviceId, inputs: &Inputs, picked: &Picked, o
             });
         }
     }
+    unused_variables(&layers, &mut history);
     let mut values = history.finish();
+    for (app, pin) in &merged.pins {
+        let key = format!("pins.{app}");
+        if let Some(explained) = values.iter_mut().find(|explained| explained.key == key) {
+            explained.picked = world.picked(app, &pin.value);
+        }
+    }
     if outcome.device.branch == Branch::Unknown {
         // What is written elsewhere does not count while one of the files cannot be read.
         values.retain(|explained| explained.key != "branch");
@@ -148,6 +175,20 @@ pub(super) fn explanation(device: &DeviceId, inputs: &Inputs, picked: &Picked, o
         problem: outcome.device.problem.clone(),
         values,
     }
+}
+
+/// Variables that no service of the device gets, so that whoever asks for one learns at least where it is written.
+fn unused_variables(layers: &Layers<'_>, history: &mut History) {
+    let used: BTreeSet<String> =
+        history.0.keys().filter_map(|key| key.split_once(".environment.").map(|(_, name)| name.to_owned())).collect();
+    layers.entries(
+        |keys| keys.variables.as_ref(),
+        |name, written| {
+            if !used.contains(name.as_str()) {
+                history.add(format!("variables.{name}"), written, String::clone);
+            }
+        },
+    );
 }
 
 fn show_branch(rule: &BranchRule) -> String {

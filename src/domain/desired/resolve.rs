@@ -294,7 +294,7 @@ impl Resolver {
         let merged = merge(&inputs);
         let picked = Picked::new(&merged, &world);
         let outcome = outcome(&inputs, &merged, &picked);
-        Some(explanation(device, &inputs, &picked, &outcome))
+        Some(explanation(device, &inputs, &merged, &picked, &outcome, &world))
     }
 
     /// The releases of a snapshot, oldest first, broken ones included.

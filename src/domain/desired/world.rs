@@ -1,13 +1,14 @@
 //! What devices can be pointed at: releases and OS images, the same for every device of a commit.
 
+use super::picking::passed_over;
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceType};
 use crate::domain::manifest::fleet_file::FleetFile;
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::os::{OsEntry, OsImage};
 use crate::domain::manifest::problems::{Draft, show};
+use crate::domain::manifest::release::Release;
 use crate::domain::manifest::release::requires::FromVersions;
-use crate::domain::manifest::release::{Release, ReleaseStatus};
 use crate::domain::manifest::vars::{Pin, ServiceKey};
 use crate::domain::manifest::yaml::Span;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,14 +83,12 @@ impl World {
             let draft = pin.error(codes::UNKNOWN_APP, format!("no app is called `{app}`"));
             return Err(Box::new(draft.maybe_hint(hint)));
         };
-        let newest_final = |fits: &dyn Fn(&Release) -> bool| {
-            releases.iter().rev().find(|release| release.status == ReleaseStatus::Final && fits(release)).cloned()
-        };
         let found = match &pin.value {
-            Pin::Latest => newest_final(&|release| release.precedence.pre.is_empty()),
-            // A range takes a pre-release only if it names one of the same version itself.
-            Pin::Range { range, .. } => newest_final(&|release| range.matches(&release.precedence)),
+            // A draft, and one that turned out to be bad, can still be named.
             Pin::Exact(version) => releases.iter().find(|release| release.version == *version).cloned(),
+            choice @ (Pin::Latest | Pin::Range { .. }) => {
+                releases.iter().rev().find(|release| passed_over(release, choice).is_none()).cloned()
+            }
         };
         let Some(release) = found else { return Err(Box::new(self.no_release(app, releases, pin))) };
         if release.broken {

@@ -403,6 +403,17 @@ pub fn is_enrolled(record: &DeviceRecord) -> bool {
     })
 }
 
+/// What keeps new content from a device although nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldOn {
+    /// Who holds what, until when, and why.
+    pub message: String,
+    /// Since when; `None` if the fleet repo says so.
+    pub since: Option<Timestamp>,
+    /// How it ends.
+    pub hint: String,
+}
+
 /// The hold that keeps a device from getting anything new, if there is one: its own, its stage's, the fleet's, the repo's.
 pub fn hold_on(
     state: &FleetState,
@@ -410,7 +421,7 @@ pub fn hold_on(
     stage: Option<&StageName>,
     listed: Option<&DesiredDevice>,
     now: Timestamp,
-) -> Option<String> {
+) -> Option<HoldOn> {
     let scopes = [
         Some(HoldScope::Device(device.clone())),
         stage.map(|stage| HoldScope::Stage(stage.clone())),
@@ -422,15 +433,20 @@ pub fn hold_on(
     for scope in scopes.into_iter().flatten() {
         if let Some(hold) = state.holds.get(&scope).filter(|hold| hold.holds(now)) {
             let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
-            return Some(format!("held ({scope}) by {}{until}: {}", hold.actor, hold.reason));
+            return Some(HoldOn {
+                message: format!("held ({scope}) by {}{until}: {}", hold.actor, hold.reason),
+                since: Some(hold.since),
+                hint: format!("`bellwether resume {scope}` ends it early"),
+            });
         }
     }
     let hold = listed?.hold.as_ref()?;
-    match hold.until {
-        Some(until) if until <= now => None,
-        Some(until) => Some(format!("held in the fleet repo until {until}: {}", hold.reason)),
-        None => Some(format!("held in the fleet repo: {}", hold.reason)),
-    }
+    let message = match hold.until {
+        Some(until) if until <= now => return None,
+        Some(until) => format!("held in the fleet repo until {until}: {}", hold.reason),
+        None => format!("held in the fleet repo: {}", hold.reason),
+    };
+    Some(HoldOn { message, since: None, hint: format!("take `hold` away; `bellwether why {device} hold` shows where") })
 }
 
 /// The place of the next assignment: beyond everything that was assigned and that the device was ever seen at.

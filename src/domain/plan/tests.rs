@@ -133,6 +133,40 @@ fn deleting_a_line_leaves_the_device_running() {
 }
 
 #[test]
+fn what_a_device_waits_for_says_since_when_and_where() {
+    let mut world = World::with_devices("a b");
+    world.push("production", 1, "a:production:v1");
+    let mut broken = desired("a:production:!");
+    broken.findings.push(Finding {
+        place: Place { file: "host_vars/a.yml".to_owned(), line: 3, column: 1 },
+        severity: Severity::Error,
+        code: "syntax".to_owned(),
+        message: "it does not parse".to_owned(),
+        hint: None,
+        excerpt: None,
+        affects: Affects::Devices([device("a")].into()),
+    });
+    let listed = broken.devices.get_mut("a").expect("it is listed");
+    std::sync::Arc::make_mut(listed).problem = Some("host_vars/a.yml:3:1: it does not parse".to_owned());
+    world.push_desired("production", 2, broken, Lineage::Extends);
+    assert_snapshot!(world.waits_in_full("a"), @r#"
+    {"code":"spec-invalid","message":"host_vars/a.yml:3:1: it does not parse","hint":"see `bellwether check`","place":{"file":"host_vars/a.yml","line":3,"column":1}}
+    {"code":"unreported","message":"the device has not reported yet","since":"1970-01-01T00:00:02Z"}
+    "#);
+    let changes = hold(
+        &world.state,
+        &[stage("production")],
+        &HoldScope::Device(device("b")),
+        "being repaired",
+        None,
+        &world.acting(),
+    );
+    world.state.apply(&changes.unwrap());
+    world.push("production", 3, "a:production:v1 b:production:v1");
+    assert_snapshot!(world.waits_in_full("b"), @r#"{"code":"held","message":"held (device b) by ada: being repaired","hint":"`bellwether resume device b` ends it early","since":"1970-01-01T00:00:03Z"}"#);
+}
+
+#[test]
 fn a_plan_and_the_status_call_a_device_that_another_branch_still_lists_the_same() {
     let mut world = World::with_devices("a b c");
     world.push("main", 1, "a:production:v1 b:production:v1 c:production:v1");

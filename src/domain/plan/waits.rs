@@ -1,12 +1,14 @@
 //! Why a device does not have what its stage's newest commit wants: an ordered list of reasons, as data.
 
 use crate::domain::desired::{Desired, DesiredDevice};
+use crate::domain::finding::{Finding, Place};
 use crate::domain::fleet::{DeviceRecord, FleetState, IdentityStatus, WaitingFor};
 use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::plan::ownership::{Standing, claims, owner};
-use crate::domain::plan::pass::{PassInput, hold_on, show_waiting};
+use crate::domain::plan::pass::{HoldOn, PassInput, hold_on, show_waiting};
 use crate::domain::plan::requires::{Unmet, unmet};
 use crate::domain::reported::Phase;
+use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,10 +23,26 @@ pub struct Wait {
     /// What to do about it, where anything can be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Where in the fleet repo it can be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// Since when; `None` where nobody noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 fn wait(code: &str, message: String, hint: Option<String>) -> Wait {
-    Wait { code: code.to_owned(), message, hint }
+    Wait { code: code.to_owned(), message, hint, place: None, since: None }
+}
+
+impl Wait {
+    fn since(self, since: impl Into<Option<Timestamp>>) -> Self {
+        Self { since: since.into(), ..self }
+    }
+
+    fn at(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
+    }
 }
 
 /// How a device stands between the stages, with the claims of all stages as they are now.
@@ -59,7 +77,7 @@ pub fn waits(input: &PassInput<'_>, device: &DeviceId) -> Vec<Wait> {
     identity_waits(record, device, &mut all);
     if let Some(conflict) = &record.control.conflict {
         let hint = format!("look at the device, then `bellwether resume device {device}`");
-        all.push(wait("conflict", conflict.message.clone(), Some(hint)));
+        all.push(wait("conflict", conflict.message.clone(), Some(hint)).since(conflict.since));
     }
     match &standing {
         Standing::Unmanaged => all.push(wait(
@@ -87,15 +105,15 @@ fn identity_waits(record: &DeviceRecord, device: &DeviceId, all: &mut Vec<Wait>)
         )),
         Some(identity) => match identity.status {
             IdentityStatus::Pending => {
-                all.push(wait("pending", "the device waits for approval".to_owned(), approve()));
+                all.push(wait("pending", "the device waits for approval".to_owned(), approve()).since(identity.since));
             }
             IdentityStatus::Rejected => {
-                all.push(wait("rejected", "the device was rejected".to_owned(), approve()));
+                all.push(wait("rejected", "the device was rejected".to_owned(), approve()).since(identity.since));
             }
-            IdentityStatus::Enrolled if identity.contender.is_some() => {
-                all.push(wait("contender", "another key asks for this device's name".to_owned(), approve()));
-            }
-            IdentityStatus::Enrolled => {}
+            IdentityStatus::Enrolled => all.extend(identity.contender.as_ref().map(|contender| {
+                wait("contender", "another key asks for this device's name".to_owned(), approve())
+                    .since(contender.since)
+            })),
         },
     }
 }
@@ -123,7 +141,8 @@ fn owned_waits(
     }
     if let Some(problem) = listed.filter(|listed| listed.spec.is_none()).map(|listed| &listed.problem) {
         let message = problem.clone().unwrap_or_else(|| "its files have findings".to_owned());
-        all.push(wait("spec-invalid", message, Some("see `bellwether check`".to_owned())));
+        let place = input.accepted(stage).and_then(|desired| place_of(desired, &message));
+        all.push(wait("spec-invalid", message, Some("see `bellwether check`".to_owned())).at(place));
     }
     let wanted = listed.and_then(|listed| listed.spec.as_ref()).map(|spec| spec.digest);
     let assigned = record.assignment.as_ref().map(|assignment| assignment.spec.digest);
@@ -133,34 +152,45 @@ fn owned_waits(
     }
     if wanted.is_some()
         && wanted != assigned
-        && let Some(hold) = hold_on(input.state, device, Some(stage), listed.map(Arc::as_ref), input.now)
+        && let Some(HoldOn { message, since, hint }) =
+            hold_on(input.state, device, Some(stage), listed.map(Arc::as_ref), input.now)
     {
-        all.push(wait("held", hold, Some("`bellwether resume` ends a hold early".to_owned())));
+        all.push(wait("held", message, Some(hint)).since(since));
     }
     report_waits(record, all);
+}
+
+/// Where the problem that keeps a device from having content is written.
+fn place_of(desired: &Desired, problem: &str) -> Option<Place> {
+    let is_it = |finding: &&Finding| problem == format!("{}: {}", finding.place, finding.message);
+    desired.findings.iter().find(is_it).map(|finding| finding.place.clone())
 }
 
 fn stage_waits(state: &FleetState, stage: &StageName, all: &mut Vec<Wait>) {
     let Some(waiting) = state.stages.get(stage).and_then(|record| record.waiting.as_ref()) else { return };
     let commit = waiting.commit.short();
-    match &waiting.why {
-        WaitingFor::Repair { .. } => all.push(wait(
-            "commit-broken",
-            format!("commit {commit} of {stage} cannot be used: {}", show_waiting(&waiting.why)),
-            Some("repair it and push; until then the commit before counts".to_owned()),
-        )),
-        WaitingFor::Approval { digest, .. } => all.push(wait(
-            "commit-held",
-            format!("commit {commit} of {stage} is held: {}", show_waiting(&waiting.why)),
-            Some(format!("`bellwether approve {}` if this is meant", digest.short())),
-        )),
-    }
+    all.push(
+        match &waiting.why {
+            WaitingFor::Repair { .. } => wait(
+                "commit-broken",
+                format!("commit {commit} of {stage} cannot be used: {}", show_waiting(&waiting.why)),
+                Some("repair it and push; until then the commit before counts".to_owned()),
+            ),
+            WaitingFor::Approval { digest, .. } => wait(
+                "commit-held",
+                format!("commit {commit} of {stage} is held: {}", show_waiting(&waiting.why)),
+                Some(format!("`bellwether approve {}` if this is meant", digest.short())),
+            ),
+        }
+        .since(waiting.since),
+    );
 }
 
 fn report_waits(record: &DeviceRecord, all: &mut Vec<Wait>) {
     let Some(assignment) = &record.assignment else { return };
     let Some(reported) = &record.reported else {
-        all.push(wait("unreported", "the device has not reported yet".to_owned(), None));
+        let message = "the device has not reported yet".to_owned();
+        all.push(wait("unreported", message, None).since(assignment.assigned_at));
         return;
     };
     let report = &reported.report;
@@ -168,22 +198,21 @@ fn report_waits(record: &DeviceRecord, all: &mut Vec<Wait>) {
         all.push(wait("refused", format!("the device refused an assignment: {}", refusal.message), None));
     }
     if report.observed != Some(assignment.mark()) {
-        all.push(wait(
-            "not-acknowledged",
-            format!("assigned {}, not yet acknowledged by the device", assignment.order),
-            None,
-        ));
+        let message = format!("assigned {}, not yet acknowledged by the device", assignment.order);
+        all.push(wait("not-acknowledged", message, None).since(assignment.assigned_at));
         return;
     }
     match report.phase {
         Phase::Settled => {}
         Phase::Waiting | Phase::Applying => {
-            all.push(wait("applying", format!("the device is applying {}", assignment.order), None));
+            let message = format!("the device is applying {}", assignment.order);
+            all.push(wait("applying", message, None).since(assignment.assigned_at));
         }
         Phase::Failing => {
-            let why = report.conditions.iter().find(|one| one.kind == "Ready").map(|one| one.message.clone());
-            let message = why.unwrap_or_else(|| "the device could not apply its assignment".to_owned());
-            all.push(wait("failing", message, None));
+            let why = report.conditions.iter().find(|one| one.kind == "Ready");
+            let message =
+                why.map_or_else(|| "the device could not apply its assignment".to_owned(), |why| why.message.clone());
+            all.push(wait("failing", message, None).since(why.map(|why| why.since)));
         }
     }
 }

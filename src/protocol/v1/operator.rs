@@ -66,9 +66,12 @@ pub struct RepoAnswer {
 pub struct WhyAnswer {
     /// The device.
     pub device: DeviceDetail,
+    /// The stage whose commit is explained: its owner, or for a device in transit the most gated one that lists it.
+    #[serde(default)]
+    pub stage: Option<StageName>,
     /// The commit that the values come from.
     pub commit: Option<CommitId>,
-    /// Where its values come from; `None` if no stage owns it or its commit cannot be read now.
+    /// Where its values come from; `None` if no stage lists it or its commit cannot be read now.
     pub explanation: Option<Explanation>,
 }
 

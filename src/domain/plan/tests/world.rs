@@ -216,6 +216,13 @@ impl World {
         }
     }
 
+    /// With everything that is known of each.
+    pub(super) fn waits_in_full(&self, name: &str) -> String {
+        let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
+        let shown = |wait: super::super::waits::Wait| serde_json::to_string(&wait).unwrap();
+        waits(&input, &device(name)).into_iter().map(shown).collect::<Vec<_>>().join("\n")
+    }
+
     pub(super) fn waits(&self, name: &str) -> String {
         let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
         let all: Vec<String> =

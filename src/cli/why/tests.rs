@@ -1,0 +1,277 @@
+//! Answers from real repositories, without a controller.
+
+use super::super::render::bare;
+use super::*;
+use crate::git::history::History;
+
+/// A fleet with something of everything that can be asked about.
+fn fleet() -> History {
+    let mut history = History::new();
+    let compose = "services:\n  web:\n    image: web:1\n    environment: { URL: http://compose, LANG: en }\n";
+    for (version, state) in
+        [("1.0.0", ""), ("1.1.0", "draft: true\n"), ("2.0.0", "invalidated: { reason: eats the disk }\n")]
+    {
+        history.write(&format!("releases/app/{version}/release.yml"), &format!("version: {version}\n{state}"));
+        history.write(&format!("releases/app/{version}/compose.yml"), compose);
+    }
+    history.write("fleet.yml", "name: acme\n");
+    history
+        .write("inventory.yml", "all:\n  children:\n    kiosks: { hosts: { kiosk-1: { motd: inline }, kiosk-2: } }\n");
+    history.write("group_vars/kiosks.yml", "variables:\n  URL: http://group\n  UNUSED_HERE: x\n");
+    history.commit("Anna", "group_vars/all.yml", "branch: main\nmotd: hello\npins: { app: latest }\n");
+    history.commit(
+        "Ben",
+        "host_vars/kiosk-1.yml",
+        "variables: { URL: http://host }\nconfig: { poll_interval_secs: 30 }\n",
+    );
+    history.commit("Cleo", "group_vars/all.yml", "branch: canary\nmotd: hello\npins: { app: latest }\n");
+    history
+}
+
+fn args(history: &History, device: &str, key: Option<&str>, rev: Option<&str>) -> Args {
+    Args {
+        device: device.parse().expect("a name"),
+        key: key.map(str::to_owned),
+        repo: Some(history.folder().to_owned()),
+        rev: rev.map(str::to_owned),
+    }
+}
+
+/// The values that an answer shows, or the error with its hint.
+fn values_of(args: &Args, known: &Known) -> anyhow::Result<Vec<Explained>> {
+    let all = known.explanation.as_ref().expect("a clone explains or fails");
+    Ok(match &args.key {
+        None => all.values.clone(),
+        Some(key) => selected(all, key)?.into_iter().cloned().collect(),
+    })
+}
+
+fn answer(args: &Args) -> anyhow::Result<String> {
+    let known = from_clone(args)?;
+    let values = values_of(args, &known)?;
+    Ok(text(args, &known, &values.iter().collect::<Vec<_>>(), None))
+}
+
+fn check(history: &History, device: &str, key: Option<&str>) -> String {
+    let shown =
+        answer(&args(history, device, key, None)).unwrap_or_else(|error| super::super::fault::render_error(&error));
+    bare(&shown.replace(&history.folder().display().to_string(), "/fleet"))
+}
+
+#[test]
+fn every_value_says_where_it_is_written_who_changed_it_last_and_what_it_overrode() {
+    insta::assert_snapshot!(check(&fleet(), "kiosk-1", None), @r"
+    device kiosk-1, commit 347c0024
+    groups, later ones win: all, kiosks
+
+    KEY                               VALUE            FROM                                  LAST CHANGED
+    app.release                       1.0.0            releases/app/1.0.0/release.yml        ef38d2e0 Anna, 2026-09-21
+    app/web.environment.LANG          en               releases/app/1.0.0/compose.yml:4:41   ef38d2e0 Anna, 2026-09-21
+    app/web.environment.UNUSED_HERE   x                group_vars/kiosks.yml:3:3             ef38d2e0 Anna, 2026-09-21
+    app/web.environment.URL           http://host      host_vars/kiosk-1.yml:1:14            492a9a2d Ben, 2026-09-21
+      overrides                       http://group     group_vars/kiosks.yml:2:3             ef38d2e0 Anna, 2026-09-21
+      overrides                       http://compose   releases/app/1.0.0/compose.yml:4:20   ef38d2e0 Anna, 2026-09-21
+    branch                            canary           group_vars/all.yml:1:9                347c0024 Cleo, 2026-09-21
+    config.poll_interval_secs         30               host_vars/kiosk-1.yml:2:11            492a9a2d Ben, 2026-09-21
+    pins.app                          latest           group_vars/all.yml:3:9                ef38d2e0 Anna, 2026-09-21
+      picks                           1.0.0
+      passes over                     2.0.0            invalidated: eats the disk
+      passes over                     1.1.0            a draft
+    vars.motd                         inline           inventory.yml:3:35                    ef38d2e0 Anna, 2026-09-21
+      overrides                       hello            group_vars/all.yml:2:1                ef38d2e0 Anna, 2026-09-21
+
+    what it waits for is unknown: only a controller knows
+    ");
+}
+
+#[test]
+fn what_is_not_committed_yet_is_said_and_counts() {
+    let history = fleet();
+    history.write("host_vars/kiosk-1.yml", "variables: { URL: http://new }\nconfig: { poll_interval_secs: 30 }\n");
+    insta::assert_snapshot!(check(&history, "kiosk-1", Some("URL")), @r"
+    device kiosk-1, commit 347c0024
+    groups, later ones win: all, kiosks
+
+    KEY                       VALUE            FROM                                  LAST CHANGED
+    app/web.environment.URL   http://new       host_vars/kiosk-1.yml:1:14            not committed yet
+      overrides               http://group     group_vars/kiosks.yml:2:3             ef38d2e0 Anna, 2026-09-21
+      overrides               http://compose   releases/app/1.0.0/compose.yml:4:20   ef38d2e0 Anna, 2026-09-21
+    ");
+    // A revision is the commit and nothing else.
+    let shown = answer(&args(&history, "kiosk-1", Some("URL"), Some("HEAD"))).expect("an answer");
+    assert!(!shown.contains("http://new"), "{shown}");
+    let before = answer(&args(&history, "kiosk-1", Some("branch"), Some("HEAD^"))).expect("an answer");
+    insta::assert_snapshot!(bare(&before), @r"
+    device kiosk-1, commit 492a9a2d
+    groups, later ones win: all, kiosks
+
+    KEY      VALUE   FROM                     LAST CHANGED
+    branch   main    group_vars/all.yml:1:9   ef38d2e0 Anna, 2026-09-21
+    ");
+}
+
+#[test]
+fn a_key_is_meant_as_people_write_it() {
+    let history = fleet();
+    let keys = |key: &str| -> String {
+        let args = args(&history, "kiosk-1", Some(key), None);
+        let known = from_clone(&args).expect("an answer");
+        let found = values_of(&args, &known).expect("a value");
+        found.into_iter().map(|one| one.key).collect::<Vec<_>>().join(" ")
+    };
+    for (key, expected) in [
+        ("branch", "branch"),
+        ("subscribed_branch", "branch"),
+        ("pins", "pins.app"),
+        ("pins.app", "pins.app"),
+        ("URL", "app/web.environment.URL"),
+        ("variables.URL", "app/web.environment.URL"),
+        ("services.web.variables.URL", "app/web.environment.URL"),
+        ("services.app/web.variables.URL", "app/web.environment.URL"),
+        ("app/web.environment.URL", "app/web.environment.URL"),
+        ("app/web", "app/web.environment.LANG app/web.environment.UNUSED_HERE app/web.environment.URL"),
+        ("config", "config.poll_interval_secs"),
+        ("motd", "vars.motd"),
+        ("vars.motd", "vars.motd"),
+    ] {
+        assert_eq!(keys(key), expected, "{key}");
+    }
+}
+
+#[test]
+fn a_mistyped_key_or_device_is_told_what_was_probably_meant() {
+    let history = fleet();
+    insta::assert_snapshot!(check(&history, "kiosk-1", Some("varaibles.URL")), @r"
+    error: device kiosk-1 has no value for varaibles.URL
+    hint: did you mean `variables.URL`?
+    ");
+    insta::assert_snapshot!(check(&history, "kiosk-1", Some("mtod")), @r"
+    error: device kiosk-1 has no value for mtod
+    hint: did you mean `motd`?
+    ");
+    insta::assert_snapshot!(check(&history, "kiosk-1", Some("nothing like it")), @r"
+    error: device kiosk-1 has no value for nothing like it
+    hint: `bellwether why kiosk-1` shows every key
+    ");
+    insta::assert_snapshot!(check(&history, "kiosk-l", None), @r"
+    error: device kiosk-l is not in the inventory of work tree /fleet
+    hint: did you mean `kiosk-1`?
+    ");
+    insta::assert_snapshot!(check(&history, "elsewhere", None), @r"
+    error: device elsewhere is not in the inventory of work tree /fleet
+    hint: name another commit with `--rev`
+    ");
+}
+
+#[test]
+fn a_variable_that_no_service_gets_is_found_where_it_is_written() {
+    let history = fleet();
+    history.write("host_vars/kiosk-2.yml", "pins: null\n");
+    insta::assert_snapshot!(check(&history, "kiosk-2", Some("variables.URL")), @r"
+    device kiosk-2, commit 347c0024
+    groups, later ones win: all, kiosks
+
+    KEY             VALUE          FROM                        LAST CHANGED
+    variables.URL   http://group   group_vars/kiosks.yml:2:3   ef38d2e0 Anna, 2026-09-21
+    ");
+}
+
+#[test]
+fn a_device_whose_file_is_broken_is_explained_as_far_as_it_goes() {
+    let history = fleet();
+    history.write("host_vars/kiosk-2.yml", "variables: [\n");
+    insta::assert_snapshot!(check(&history, "kiosk-2", Some("pins")), @r"
+    device kiosk-2, commit 347c0024
+    groups, later ones win: all, kiosks
+    gets nothing new from this commit: host_vars/kiosk-2.yml:1:12: unclosed bracket '['
+
+    KEY             VALUE    FROM                         LAST CHANGED
+    pins.app        latest   group_vars/all.yml:3:9       ef38d2e0 Anna, 2026-09-21
+      picks         1.0.0
+      passes over   2.0.0    invalidated: eats the disk
+      passes over   1.1.0    a draft
+    ");
+}
+
+#[test]
+fn an_answer_for_programs_and_one_for_merge_requests() {
+    let history = fleet();
+    let args = args(&history, "kiosk-1", Some("pins"), None);
+    let known = from_clone(&args).expect("an answer");
+    let values = values_of(&args, &known).expect("values");
+    let values: Vec<&Explained> = values.iter().collect();
+    insta::assert_snapshot!(markdown(&args, &known, &values), @r"
+    ## Device kiosk-1, commit 347c0024
+
+    - groups, later ones win: all, kiosks
+
+    | Key | Value | From | Last changed |
+    | --- | --- | --- | --- |
+    | pins.app | latest | group\_vars/all.yml:3:9 | ef38d2e0 Anna, 2026-09-21 |
+    |   picks | 1.0.0 |  |  |
+    |   passes over | 2.0.0 | invalidated: eats the disk |  |
+    |   passes over | 1.1.0 | a draft |  |
+    ");
+    let json = serde_json::to_value(view(&args, &known, values)).expect("JSON");
+    insta::assert_snapshot!(format!("{json:#}"), @r#"
+    {
+      "commit": "347c0024119ea83666cb140c93aa04503691f4fc",
+      "device": "kiosk-1",
+      "groups": [
+        "kiosks"
+      ],
+      "problem": null,
+      "registry": null,
+      "reported": null,
+      "stage": null,
+      "standing": null,
+      "values": [
+        {
+          "changed": {
+            "at": "2026-09-21T14:14:20Z",
+            "author": "Anna",
+            "commit": "ef38d2e0cea18d87575bcccdeb582d3fdfa96979",
+            "kind": "commit"
+          },
+          "key": "pins.app",
+          "picked": {
+            "passed_over": [
+              {
+                "release": "2.0.0",
+                "why": "invalidated: eats the disk"
+              },
+              {
+                "release": "1.1.0",
+                "why": "a draft"
+              }
+            ],
+            "release": "1.0.0"
+          },
+          "place": {
+            "column": 9,
+            "file": "group_vars/all.yml",
+            "line": 3
+          },
+          "value": "latest"
+        }
+      ],
+      "waits": null
+    }
+    "#);
+}
+
+#[test]
+fn a_folder_without_any_commit_is_explained_too() {
+    let history = History::new();
+    history.write("inventory.yml", "all: { hosts: { a: { branch: main } } }\n");
+    history.write("fleet.yml", "name: acme\n");
+    insta::assert_snapshot!(check(&history, "a", None), @r"
+    device a
+    groups, later ones win: all, ungrouped
+
+    KEY      VALUE   FROM                 LAST CHANGED
+    branch   main    inventory.yml:1:30
+
+    what it waits for is unknown: only a controller knows
+    ");
+}
