@@ -28,6 +28,10 @@ sim-seed seed:
 kill runs="10":
     BELLWETHER_KILL_RUNS={{ runs }} cargo test --all-features --test it kill -- --nocapture
 
+# Every way in for bytes from outside, so many seconds each.
+fuzz seconds="60" *targets:
+    ./scripts/fuzz --seconds {{ seconds }} {{ targets }}
+
 # One table of measurements; worth writing down in docs/measurements.md.
 bench *arguments:
     ./scripts/bench {{ arguments }}

@@ -13,6 +13,8 @@
 pub mod domain;
 #[cfg(any(feature = "controller", test))]
 pub mod example;
+#[cfg(all(feature = "repo", any(test, feature = "testing")))]
+pub mod fuzzing;
 pub mod ports;
 pub mod protocol;
 

@@ -189,10 +189,15 @@ fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 pub fn sign(statement: &Statement, key: &SigningKey) -> Envelope {
     let payload =
         serde_json::to_vec(statement).expect("a statement has only string keys, so it can be written as JSON");
-    let signature = key.sign(&pre_authentication_encoding(PAYLOAD_TYPE, &payload));
+    sign_payload(&payload, key)
+}
+
+/// Signs a payload, whatever it is: what a controller with a bug might sign is what fuzzing asks about.
+pub fn sign_payload(payload: &[u8], key: &SigningKey) -> Envelope {
+    let signature = key.sign(&pre_authentication_encoding(PAYLOAD_TYPE, payload));
     Envelope {
         payload_type: PAYLOAD_TYPE.to_owned(),
-        payload: BASE64.encode(&payload),
+        payload: BASE64.encode(payload),
         signatures: vec![EnvelopeSignature {
             keyid: key_id(&key.verifying_key()),
             sig: BASE64.encode(signature.to_bytes()),

@@ -1,0 +1,204 @@
+//! Entry points for bytes from outside, one function each: the fuzzer calls them with what it makes up, and an ordinary test with
+//! the corpus. They must come to an end whatever they are given; where more can be said of the answer, they say it.
+
+use crate::domain::acts::enroll::{EnrollRequest, enroll};
+use crate::domain::acts::report::{Recorded, report};
+use crate::domain::desired::{Desired, Resolver};
+use crate::domain::device::ledger::Ledger;
+use crate::domain::digest::Digest;
+use crate::domain::finding::render_findings;
+use crate::domain::fleet::FleetState;
+use crate::domain::ids::DeviceId;
+use crate::domain::manifest::{scalar, yaml};
+use crate::domain::reported::Report;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::protocol::v1::envelope::{Trust, offer, sign_payload};
+use ed25519_dalek::SigningKey;
+
+/// A way in for bytes from outside.
+pub type Target = fn(&[u8]);
+
+/// Every way in, by name. The corpus of each is in `fuzz/corpus/<name>`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("compose", compose),
+    ("enroll", enrollment),
+    ("envelope", envelope),
+    ("fleet", fleet),
+    ("inventory", inventory),
+    ("ledger", ledger),
+    ("os", os),
+    ("release", release),
+    ("report", reported),
+    ("vars", vars),
+    ("yaml", yaml_document),
+];
+
+/// The target of this name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}
+
+/// The files around the one that is made up, so that what it says is followed to the end.
+const AROUND: &[(&str, &[u8])] = &[
+    ("fleet.yml", b"name: acme\ndefaults: { branch: main }\n"),
+    ("inventory.yml", b"all: { children: { g: { hosts: { a: , b: } } } }\n"),
+    ("group_vars/all.yml", b"motd: hello\npins: { app: latest }\ndevice_type: pi\nos: image\n"),
+    ("host_vars/a.yml", b"variables: { A: 1 }\nservices: { web: { variables: { B: null } } }\n"),
+    ("releases/app/1.0.0/release.yml", b"version: 1.0.0\nrequires: { device_types: [pi] }\n"),
+    ("releases/app/1.0.0/compose.yml", b"services: { web: { image: 'web:1', environment: { A: 0, B: 1 } } }\n"),
+    ("os/image.yml", b"pi: { version: 1 }\n"),
+];
+
+/// A commit whose file at this path is made up.
+fn resolved(path: &str, bytes: &[u8]) {
+    let around = AROUND.iter().copied().filter(|(other, _)| *other != path);
+    let snapshot = Snapshot::of_files(around.chain([(path, bytes)]));
+    let mut resolver = Resolver::default();
+    let desired = resolver.resolve(&snapshot);
+    agrees_with_itself(&desired);
+    assert_eq!(*desired, *Resolver::default().resolve(&snapshot), "a commit means the same each time");
+    for device in desired.devices.keys().take(3) {
+        let explanation = resolver.explain(&snapshot, device).expect("a device that is listed can be explained");
+        for value in &explanation.values {
+            assert!(explanation.selected(&value.key).contains(&value), "{} is found by its own key", value.key);
+        }
+    }
+}
+
+fn agrees_with_itself(desired: &Desired) {
+    assert!(desired.findings.is_sorted(), "findings are sorted");
+    assert!(desired.rejection().is_none() || desired.devices.is_empty(), "a commit that is rejected means no devices");
+    for (device, one) in &desired.devices {
+        assert!(one.spec.is_some() || one.problem.is_some(), "{device} has content or a problem");
+    }
+    // People and forges read them; what is shown of a made-up file must be made too.
+    assert_eq!(render_findings(&desired.findings).is_empty(), desired.findings.is_empty());
+}
+
+fn inventory(bytes: &[u8]) {
+    resolved("inventory.yml", bytes);
+}
+
+fn vars(bytes: &[u8]) {
+    resolved("host_vars/a.yml", bytes);
+}
+
+fn fleet(bytes: &[u8]) {
+    resolved("fleet.yml", bytes);
+}
+
+fn release(bytes: &[u8]) {
+    resolved("releases/app/1.0.0/release.yml", bytes);
+}
+
+fn compose(bytes: &[u8]) {
+    resolved("releases/app/1.0.0/compose.yml", bytes);
+}
+
+fn os(bytes: &[u8]) {
+    resolved("os/image.yml", bytes);
+}
+
+fn yaml_document(bytes: &[u8]) {
+    if let Ok(Some(node)) = yaml::parse(bytes) {
+        let value = scalar::json(&node);
+        assert_eq!(value, scalar::json(&node), "a document means the same each time");
+        assert!(serde_json::to_string(&value).is_ok(), "what YAML says can be said in JSON");
+    }
+}
+
+fn device() -> DeviceId {
+    DeviceId::new("a").expect("a letter is a name")
+}
+
+/// What a device fetches: nobody but the controller has signed it.
+fn envelope(bytes: &[u8]) {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let fleet = "acme".parse().expect("a word is a name");
+    let trust = Trust { fleet, device: device(), key: key.verifying_key() };
+    assert!(offer(bytes, &trust, None).is_err(), "nothing that is made up carries the fleet's signature");
+    // The same as a payload that is signed, which only gets further.
+    let signed = serde_json::to_vec(&sign_payload(bytes, &key)).expect("an envelope has only string keys");
+    if let Ok(held) = offer(&signed, &trust, None) {
+        assert_eq!(held.mark.digest, held.spec.digest, "what is accepted has the digest that it states");
+    }
+}
+
+/// What a device says of itself.
+fn reported(bytes: &[u8]) {
+    let Ok(said) = serde_json::from_slice::<Report>(bytes) else { return };
+    let mut state = FleetState::default();
+    if let Ok(Recorded::Newer(changes)) = report(&state, &device(), said.clone(), Timestamp::EPOCH) {
+        state.apply(&changes);
+        let again = report(&state, &device(), said, Timestamp::EPOCH);
+        assert_eq!(again, Ok(Recorded::Stale), "a report that comes twice is recorded once");
+    }
+}
+
+/// What a device asks that nobody knows.
+fn enrollment(bytes: &[u8]) {
+    let Ok(request) = serde_json::from_slice::<EnrollRequest>(bytes) else { return };
+    let mut state = FleetState::default();
+    if let Ok((changes, _)) = enroll(&state, &request, Timestamp::EPOCH) {
+        state.apply(&changes);
+        assert!(state.devices.contains_key(&request.device), "whoever is let in is known");
+    }
+}
+
+/// What a crash or a worn flash may have left of a ledger.
+fn ledger(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // As it is, and as the body of a file whose first line fits it.
+    let whole = format!("bellwether-ledger 1 {}\n{text}\n", Digest::of(bytes));
+    for text in [text, &whole] {
+        if let Ok(ledger) = Ledger::parse(text) {
+            assert_eq!(Ledger::parse(&ledger.to_text()).as_ref(), Ok(&ledger), "a ledger is read as it was written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    fn corpus(name: &str) -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+        let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut files: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn the_corpus_comes_to_an_end_at_every_way_in() {
+        for (name, target) in TARGETS {
+            let files = corpus(name);
+            assert!(!files.is_empty(), "fuzz/corpus/{name} has no seeds");
+            for file in files {
+                target(&std::fs::read(&file).expect("a seed can be read"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_way_in_takes_what_belongs_to_the_others() {
+        for (_, target) in TARGETS {
+            for (other, _) in TARGETS {
+                for file in corpus(other) {
+                    target(&std::fs::read(&file).expect("a seed can be read"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_folders_of_the_corpus_are_the_ways_in() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let found = std::fs::read_dir(folder).expect("a corpus").map(|entry| entry.expect("a folder").file_name());
+        let mut found: Vec<String> = found.map(|name| name.to_string_lossy().into_owned()).collect();
+        found.sort();
+        assert_eq!(found, TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
+    }
+}
