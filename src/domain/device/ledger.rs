@@ -129,6 +129,10 @@ impl Ledger {
         }
         let malformed = |reason: String| LedgerError::Malformed { reason };
         let ledger: Self = serde_json::from_str(body).map_err(|error| malformed(error.to_string()))?;
+        if ledger.schema != schema {
+            // It would be written back as one that nobody can read.
+            return Err(malformed(format!("its first line says schema {schema}, it says {}", ledger.schema)));
+        }
         match &ledger.accepted {
             Some(held) if held.spec.digest != held.mark.digest => {
                 Err(malformed("the payload does not have the digest of its assignment".to_owned()))
@@ -170,5 +174,19 @@ impl Held {
             attempt: assignment.attempt,
             spec: assignment.spec.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_whose_two_schemas_differ_is_refused() {
+        // Taken for a good one, it would be written back with a first line that this very agent refuses.
+        let body = r#"{"schema": 2, "starts": 3}"#;
+        let text = format!("{HEADER} 1 {}\n{body}\n", Digest::of(body.as_bytes()));
+        let reason = "its first line says schema 1, it says 2".to_owned();
+        assert_eq!(Ledger::parse(&text), Err(LedgerError::Malformed { reason }));
     }
 }
