@@ -14,6 +14,7 @@ mod hostile_http;
 mod kill;
 mod main_job;
 mod ownership;
+mod peers;
 mod people;
 mod real_parts;
 mod refusals;

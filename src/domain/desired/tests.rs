@@ -2,6 +2,7 @@
 
 mod hostile;
 mod laws;
+mod peers;
 mod precedence;
 mod releases;
 
