@@ -83,6 +83,25 @@ fn contains(repo: &Repository, newer: &ObjectId, older: &ObjectId) -> Result<boo
     repo.graph_descendant_of(newer.id(), older.id()).map_err(failed("walk its history"))
 }
 
+/// A file for an index that is made in memory: only its path, content and mode mean anything.
+pub(crate) fn index_entry(path: &str, id: Oid, mode: git2::FileMode) -> git2::IndexEntry {
+    let time = git2::IndexTime::new(0, 0);
+    git2::IndexEntry {
+        ctime: time,
+        mtime: time,
+        dev: 0,
+        ino: 0,
+        mode: mode.into(),
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path: path.as_bytes().to_vec(),
+    }
+}
+
 /// Why a name of a file or folder is not taken into a snapshot, or the name.
 ///
 /// Control characters and backslashes are refused with the rest: the former write on people's terminals, the latter are what

@@ -87,24 +87,6 @@ impl OnDisk {
     }
 }
 
-fn index_entry(path: &str, id: Oid, mode: FileMode) -> git2::IndexEntry {
-    let time = git2::IndexTime::new(0, 0);
-    git2::IndexEntry {
-        ctime: time,
-        mtime: time,
-        dev: 0,
-        ino: 0,
-        mode: mode.into(),
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id,
-        flags: 0,
-        flags_extended: 0,
-        path: path.as_bytes().to_vec(),
-    }
-}
-
 impl Harness for OnDisk {
     type Repo = GitMirror;
 

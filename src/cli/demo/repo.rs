@@ -1,7 +1,8 @@
 //! The demo's fleet repo: a bare Git repository made from the embedded example, and the commits that the story needs.
 
+use crate::git::index_entry;
 use anyhow::Context as _;
-use git2::{IndexEntry, IndexTime, Oid, Repository, Signature};
+use git2::{FileMode, Oid, Repository, Signature};
 use std::path::{Path, PathBuf};
 
 /// Who commits in the demo.
@@ -72,29 +73,12 @@ impl DemoRepo {
             index.read_tree(&parent.tree()?)?;
         }
         for (path, text) in edits {
-            index.add(&entry(path, self.repo.blob(text.as_bytes())?))?;
+            index.add(&index_entry(path, self.repo.blob(text.as_bytes())?, FileMode::Blob))?;
         }
         let tree = self.repo.find_tree(index.write_tree_to(&self.repo)?)?;
         let author = Signature::now(AUTHOR.0, AUTHOR.1)?;
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         Ok(self.repo.commit(None, &author, &author, message, &tree, &parents)?)
-    }
-}
-
-fn entry(path: &str, id: Oid) -> IndexEntry {
-    IndexEntry {
-        ctime: IndexTime::new(0, 0),
-        mtime: IndexTime::new(0, 0),
-        dev: 0,
-        ino: 0,
-        mode: 0o100_644,
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id,
-        flags: 0,
-        flags_extended: 0,
-        path: path.as_bytes().to_vec(),
     }
 }
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::domain::desired::Resolver;
 use crate::example;
-use git2::{IndexEntry, IndexTime, Oid, Repository, Signature, Time};
+use crate::git::index_entry;
+use git2::{FileMode, Oid, Repository, Signature, Time};
 use tempfile::TempDir;
 
 /// A repository with commits of the example, each with other pins of the kiosks.
@@ -24,21 +25,8 @@ impl Fleet {
         for (path, text) in example::FILES {
             let changed = format!("pins: {{ signage: {pin} }}\n");
             let text = if *path == "group_vars/kiosks.yml" { &changed } else { *text };
-            let entry = IndexEntry {
-                ctime: IndexTime::new(0, 0),
-                mtime: IndexTime::new(0, 0),
-                dev: 0,
-                ino: 0,
-                mode: 0o100_644,
-                uid: 0,
-                gid: 0,
-                file_size: 0,
-                id: self.repo.blob(text.as_bytes()).expect("a blob"),
-                flags: 0,
-                flags_extended: 0,
-                path: path.as_bytes().to_vec(),
-            };
-            index.add(&entry).expect("an entry");
+            let content = self.repo.blob(text.as_bytes()).expect("a blob");
+            index.add(&index_entry(path, content, FileMode::Blob)).expect("an entry");
         }
         let tree = self.repo.find_tree(index.write_tree_to(&self.repo).expect("a tree")).expect("the tree");
         let who = Signature::new("anna", "anna@example.org", &Time::new(0, 0)).expect("a signature");
