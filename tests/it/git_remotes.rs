@@ -96,7 +96,7 @@ fn a_token_is_seen_nowhere_whatever_goes_wrong() {
     for (behaviour, words) in [
         (Behaviour::Wants("Basic bm90IHRoaXM=".to_owned()), "the remote wants other credentials"),
         (Behaviour::Answers(404), "is the address right"),
-        (Behaviour::Answers(500), "500"),
+        (Behaviour::Answers(500), "error: 500"),
         (Behaviour::ShowsPage, "shows no branch at all"),
         (
             Behaviour::Redirects("https://elsewhere.example/fleet.git/info/refs".to_owned()),
