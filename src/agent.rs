@@ -20,6 +20,7 @@ pub mod settings;
 
 mod enrolling;
 mod joining;
+mod machine;
 mod running;
 
 // Its device plane needs the controller's HTTP library.
@@ -109,7 +110,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
         tracing::warn!(error = &error as &dyn std::error::Error, "could not note the number of this start");
     }
     let start_id = crate::domain::digest::hex(&identity::random::<16>()?);
-    let about = About { device, branch: settings.branch.clone(), attributes };
+    let about = About { device, branch: settings.branch.clone(), attributes: with_machine(&settings, attributes) };
     tracing::info!(device.id = %about.device, start = ledger.starts + 1, engine = parts.engine.name(), "started");
     let started = Machine::start(about, settings.pace, ledger, start_id, crate::clock::now());
     running::run(started, parts, stop).await;
@@ -139,6 +140,16 @@ fn attributes(settings: &Settings) -> BTreeMap<String, String> {
     ];
     let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     own.chain(settings.attributes.clone()).collect()
+}
+
+/// Reports tell of the machine as well. A simulated device is none; and what the settings say wins.
+fn with_machine(settings: &Settings, attributes: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut all = match settings.engine {
+        EngineKind::Docker { .. } => machine::facts(std::path::Path::new("/")),
+        EngineKind::Simulated => BTreeMap::new(),
+    };
+    all.extend(attributes);
+    all
 }
 
 fn open_engine(

@@ -21,6 +21,7 @@ pub mod hold;
 pub mod import;
 pub mod interrupt;
 pub mod local;
+pub mod ls;
 pub mod pin;
 pub mod plan;
 pub mod planning;
@@ -31,6 +32,7 @@ pub mod remote;
 pub mod render;
 pub mod resume;
 pub mod schema;
+pub mod selecting;
 pub mod serve;
 pub mod span;
 pub mod status;
@@ -145,6 +147,8 @@ pub enum Command {
     Status(status::Args),
     /// List devices
     Devices(devices::Args),
+    /// List dynamic groups, and the devices in them
+    Ls(ls::Args),
     /// Show everything about one device
     Device(device::Args),
     /// Explain where the values of a device come from, and what it waits for
@@ -189,6 +193,7 @@ impl Command {
             Self::Drift(args) => drift::run(args, console),
             Self::Status(args) => status::run(args, console),
             Self::Devices(args) => devices::run(args, console),
+            Self::Ls(args) => ls::run(args, console),
             Self::Device(args) => device::run(args, console),
             Self::Why(args) => why::run(args, console),
             Self::Pin(args) => pin::run(args, console),
@@ -292,6 +297,10 @@ mod tests {
             "status -o wide",
             "--server unix:/run/x.sock devices",
             "devices --server https://fleet.example:8443 --ca-fingerprint ab --key-file k",
+            "devices --filter true --view by-site",
+            "ls",
+            "ls /co/cisco --repo . --rev main",
+            "drift --filter true",
             "device kiosk-1 -o yaml",
             "device set kiosk-1 rack=4 owner-",
             "why kiosk-1 pins --repo . --rev main",

@@ -4,6 +4,7 @@
 //! thread watches the fleet repo ([`watch`]). Neither decides anything: decisions are pure functions of [`crate::domain`].
 //! What devices are assigned is published in [`published`], where polls wait.
 
+pub mod arranged;
 pub mod owner;
 pub mod published;
 pub mod watch;
@@ -49,6 +50,8 @@ pub struct World {
     pub views: BTreeMap<StageName, StageView>,
     /// How the fleet repo was found at the last look.
     pub repo: RepoStatus,
+    /// All devices arranged for filters.
+    pub arranged: arranged::Arranged,
 }
 
 /// How the fleet repo was found at the last look. Not durable: it is found out again.

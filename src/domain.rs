@@ -11,6 +11,8 @@ pub mod drift;
 #[cfg(feature = "repo")]
 pub mod edits;
 pub mod enrollment;
+#[cfg(feature = "repo")]
+pub mod filter;
 pub mod finding;
 pub mod fleet;
 pub mod generation;

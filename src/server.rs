@@ -9,6 +9,7 @@ pub mod keys;
 pub mod metrics;
 pub mod operator;
 pub mod request;
+pub mod select;
 
 use crate::controller::owner::{Counters, Handle};
 use crate::controller::published::Published;
@@ -74,6 +75,8 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/report", post(device::report))
         .route("/v1/status", get(operator::status))
         .route("/v1/devices", get(operator::devices))
+        .route("/v1/select", get(select::select))
+        .route("/v1/groups", get(select::groups))
         .route("/v1/devices/{device}", get(operator::device))
         .route("/v1/devices/{device}/why", get(operator::why))
         .route("/v1/devices/{device}/approve", post(operator::approve_device))

@@ -4,6 +4,7 @@ mod suggest;
 
 use super::console::{Console, ExitArgs, Outcome};
 use super::fault::with_hint;
+use super::selecting::{FilterArgs, note_undetermined, select};
 use super::{Output, render};
 use crate::clock;
 use crate::domain::drift::Verdict;
@@ -11,6 +12,7 @@ use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::overview::drift::{DriftReport, DriftTotals};
 use crate::domain::plan::ownership::Standing;
 use anyhow::anyhow;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Flags of `drift`.
@@ -22,6 +24,7 @@ known is `unknown`, never `in sync`.
 Examples:
   bellwether drift
   bellwether drift kiosk-1 kiosk-2
+  bellwether drift --filter 'tags.site == \"hk\"'
   bellwether drift --stage production --exit-code    3 if anything drifts, 4 if anything is unknown
   bellwether drift -o md >> \"$GITHUB_STEP_SUMMARY\"
   bellwether drift kiosk-1 --suggest | git apply     let the repo say what was found")]
@@ -38,6 +41,9 @@ pub struct Args {
     /// The folder of the fleet repo that `--suggest` is for
     #[arg(long, value_name = "PATH", default_value = ".", requires = "suggest")]
     pub repo: PathBuf,
+    /// Which devices.
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// What the exit code tells.
     #[command(flatten)]
     pub exit: ExitArgs,
@@ -46,9 +52,16 @@ pub struct Args {
 /// Runs `drift`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
-    let report: DriftReport = console.global.controller()?.get("/v1/drift", "ask for the drift report")?;
+    let controller = console.global.controller()?;
+    let mut report: DriftReport = controller.get("/v1/drift", "ask for the drift report")?;
     if let Some(stranger) = args.devices.iter().find(|device| !report.devices.contains_key(*device)) {
         return Err(with_hint(anyhow!("device {stranger} is not known"), "`bellwether devices` lists all"));
+    }
+    if let Some(filter) = &args.filter.filter {
+        let answer = select(&controller, Some(filter), None)?;
+        note_undetermined(console, &answer.undetermined);
+        let meant: BTreeSet<DeviceId> = answer.devices.into_iter().map(|one| one.row.device).collect();
+        report.devices.retain(|device, _| meant.contains(device));
     }
     let report = narrowed(report, args);
     if args.suggest {

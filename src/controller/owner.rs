@@ -320,6 +320,7 @@ impl Owner {
         {
             let mut world = self.world.write();
             world.repo = status;
+            world.arranged.forget();
             let Some(mut views) = views else { return };
             for candidate in views.values_mut().filter_map(|view| view.candidate.as_mut()) {
                 candidate.desired = candidate.desired.clone().for_fleet(&self.options.fleet);
@@ -361,6 +362,7 @@ impl Owner {
         self.log_pass(&output.changes);
         if !output.accepted.is_empty() {
             let mut world = self.world.write();
+            world.arranged.forget();
             for stage in &output.accepted {
                 if let Some(view) = world.views.get_mut(stage)
                     && let Some(candidate) = view.candidate.take()
@@ -407,7 +409,11 @@ impl Owner {
         }
         count(&self.counters.transactions);
         self.counters.changes.fetch_add(changes.len() as u64, Ordering::Relaxed);
-        self.world.write().state.apply(changes);
+        {
+            let mut world = self.world.write();
+            world.state.apply(changes);
+            world.arranged.note(changes);
+        }
         self.published.apply(changes);
         Ok(())
     }

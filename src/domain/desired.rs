@@ -21,6 +21,7 @@ pub use findings::finding_in;
 pub use picking::{MAX_PASSED_OVER, PassedOver, PickedRelease};
 pub use resolve::Resolver;
 
+use super::filter::views::Saved;
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};
 use super::ids::{AppName, CommitId, DeviceId, FleetName, StageName};
 use super::manifest::release::requires::Requirements;
@@ -41,6 +42,8 @@ pub struct Desired {
     pub findings: Vec<Finding>,
     /// Limits that the repo tightens.
     pub limits: RepoLimits,
+    /// Dynamic groups and views.
+    pub saved: Arc<Saved>,
 }
 
 impl Desired {

@@ -12,6 +12,7 @@ pub mod os;
 pub mod problems;
 pub mod read;
 pub mod release;
+pub mod saved;
 pub mod scalar;
 pub mod vars;
 pub mod yaml;

@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod changes;
 pub mod device;
 pub mod drift;
+pub mod query;
 pub mod status;
 
 use crate::domain::ids::DeviceId;

@@ -124,6 +124,81 @@ pub(super) struct Fleet {
     /// Limits. They can only be tighter than the controller's own.
     #[schemars(default)]
     limits: Limits,
+    /// Dynamic groups: paths such as `co/cisco` with a filter in CEL. Each refines the one above it.
+    #[schemars(default)]
+    groups: Mapping<Text, DynamicGroup>,
+    /// Saved views.
+    #[schemars(default)]
+    views: Mapping<Text, View>,
+}
+
+/// A dynamic group: its filter alone, or with more about it.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum DynamicGroup {
+    /// A filter in CEL, such as `reported.cpu == "MIPS" && "kiosks" in groups`.
+    Filter(Text),
+    /// The filter with more about it.
+    Whole(WholeGroup),
+}
+
+/// A dynamic group with more about it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("patternProperties" = {"^x-": true}))]
+struct WholeGroup {
+    /// A filter in CEL. Without one this is a folder for the groups below.
+    #[schemars(default)]
+    filter: Text,
+    /// What it is for.
+    #[schemars(default)]
+    description: Text,
+    /// Groups below it, each refining it.
+    #[schemars(default)]
+    groups: Mapping<Text, DynamicGroup>,
+}
+
+/// A view: its filter alone, or with what is shown.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum View {
+    /// A filter in CEL.
+    Filter(Text),
+    /// The filter with what is shown.
+    Whole(WholeView),
+}
+
+/// A view with what is shown.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("patternProperties" = {"^x-": true}))]
+struct WholeView {
+    /// A filter in CEL. Without one it shows all devices.
+    #[schemars(default)]
+    filter: Text,
+    /// What is shown of each device: attributes such as `tags.site`.
+    #[schemars(default, length(max = 32))]
+    columns: Vec<Text>,
+    /// Attributes to sort by, with `-` in front for the largest first.
+    #[schemars(default)]
+    sort: Sort,
+    /// What it is for.
+    #[schemars(default)]
+    description: Text,
+}
+
+/// One attribute to sort by, or several.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Sort {
+    /// One.
+    One(Text),
+    /// Several, the most important first.
+    Several(#[schemars(length(max = 4))] Vec<Text>),
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
 }
 
 /// An app.

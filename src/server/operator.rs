@@ -27,7 +27,7 @@ use ring::rand::SecureRandom as _;
 use serde::Deserialize;
 
 /// Lets a closure look at everything that is known now.
-fn overview<T>(server: &Server, look: impl FnOnce(&OverviewInput<'_>) -> T) -> T {
+pub(super) fn overview<T>(server: &Server, look: impl FnOnce(&OverviewInput<'_>) -> T) -> T {
     let last_seen = server.published.all_last_seen();
     let world = server.world.read();
     look(&OverviewInput {
@@ -38,7 +38,7 @@ fn overview<T>(server: &Server, look: impl FnOnce(&OverviewInput<'_>) -> T) -> T
 }
 
 /// The same on a thread that may take its time, for answers that look at every device.
-async fn overview_of_all<T: Send + 'static>(
+pub(super) async fn overview_of_all<T: Send + 'static>(
     server: Shared,
     look: impl FnOnce(&OverviewInput<'_>) -> T + Send + 'static,
 ) -> Result<T, Refused> {

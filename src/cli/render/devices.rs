@@ -5,6 +5,7 @@ use super::text::{Tone, age, age_or_never, phase, verdict};
 use crate::domain::fleet::Event;
 use crate::domain::generation::Order;
 use crate::domain::overview::device::{DeviceDetail, DeviceRow};
+use crate::domain::overview::query::{Folder, ViewRow};
 use crate::domain::time::Timestamp;
 
 /// How much of a listing is shown.
@@ -54,6 +55,41 @@ fn cells(one: &DeviceRow, columns: Columns, now: Timestamp) -> Vec<Cell> {
     }
     cells.push(one.waits_for.as_ref().map_or_else(Cell::default, |waits| Cell::new(waits, Tone::Unsure)));
     cells
+}
+
+/// A selection in the columns of a view.
+pub fn view(rows: &[ViewRow], columns: &[String]) -> Table {
+    let named = columns.iter().any(|column| column == "device");
+    let mut headers: Vec<&str> = if named { Vec::new() } else { vec!["device"] };
+    headers.extend(columns.iter().map(String::as_str));
+    let upper: Vec<String> = headers.iter().map(|header| header.to_uppercase()).collect();
+    let mut table = Table::new(&upper.iter().map(String::as_str).collect::<Vec<_>>());
+    for one in rows {
+        let cell = |header: &&str| match *header {
+            "device" => Cell::from(&one.row.device),
+            column => optional(one.values.get(column)),
+        };
+        table.row(headers.iter().map(cell).collect());
+    }
+    table
+}
+
+/// A folder of the tree of dynamic groups: what is below it, then its devices.
+pub fn folder(folder: &Folder) -> Table {
+    let mut table = Table::new(&["NAME", "DEVICES", "ABOUT"]);
+    for group in &folder.groups {
+        let count = match (group.devices, group.undetermined) {
+            (None, _) => Cell::new("-", Tone::Quiet),
+            (Some(devices), 0) => Cell::from(devices),
+            (Some(devices), unknown) => Cell::new(format!("{devices}, {unknown} unknown"), Tone::Unsure),
+        };
+        let about = group.description.as_deref().unwrap_or_default();
+        table.row(row![Cell::new(format!("{}/", group.name), Tone::Strong), count, about]);
+    }
+    for device in &folder.devices {
+        table.row(row![device, "", ""]);
+    }
+    table
 }
 
 fn optional<T: std::fmt::Display>(value: Option<T>) -> Cell {
@@ -143,6 +179,42 @@ mod tests {
         NAME      STAGE        TYPE           APPS            OS        STATE     DRIFT       SEEN      WAITS FOR
         kiosk-1   canary       raspberrypi4   signage 2.0.0   2026.10   settled   ✔ in sync   42s ago
         kiosk-9   in transit   -              -               -         unknown   ? unknown   never     the device has never enrolled
+        ");
+    }
+
+    #[test]
+    fn a_view_shows_its_columns_and_a_dash_for_what_is_not_there() {
+        let row = |row: DeviceRow, site: Option<&str>| {
+            let values = site.map(|site| ("tags.site".to_owned(), site.to_owned())).into_iter().collect();
+            ViewRow { row, values }
+        };
+        let rows: Vec<ViewRow> =
+            rows().into_iter().zip([Some("campus"), None]).map(|(one, site)| row(one, site)).collect();
+        insta::assert_snapshot!(bare(&view(&rows, &["tags.site".to_owned()]).text(None)), @r"
+        DEVICE    TAGS.SITE
+        kiosk-1   campus
+        kiosk-9   -
+        ");
+    }
+
+    #[test]
+    fn a_folder_shows_groups_with_counts_and_then_its_devices() {
+        let group = |name: &str, devices, undetermined| crate::domain::overview::query::Subgroup {
+            name: name.to_owned(),
+            devices,
+            undetermined,
+            description: None,
+        };
+        let shown = folder(&Folder {
+            groups: vec![group("cisco", Some(12), 3), group("more", None, 0)],
+            devices: vec!["kiosk-1".parse().expect("a device")],
+            ..Folder::default()
+        });
+        insta::assert_snapshot!(bare(&shown.text(None)), @r"
+        NAME      DEVICES         ABOUT
+        cisco/    12, 3 unknown
+        more/     -
+        kiosk-1
         ");
     }
 

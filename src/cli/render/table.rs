@@ -32,14 +32,14 @@ pub(in crate::cli) use row;
 /// A table.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    headers: Vec<&'static str>,
+    headers: Vec<String>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// A table with these headings, in capitals.
-    pub fn new(headers: &[&'static str]) -> Self {
-        Self { headers: headers.to_vec(), rows: Vec::new() }
+    pub fn new(headers: &[&str]) -> Self {
+        Self { headers: headers.iter().map(|header| plain(header)).collect(), rows: Vec::new() }
     }
 
     /// Adds a row.
@@ -67,7 +67,7 @@ impl Table {
             None => table.set_content_arrangement(ContentArrangement::Disabled),
         };
         if !self.headers.is_empty() {
-            let bold = |text: &&str| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
+            let bold = |text: &String| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
             table.set_header(self.headers.iter().map(bold).collect::<Vec<_>>());
         }
         table.add_rows(self.rows.iter().map(|row| row.iter().map(styled).collect::<Vec<_>>()));
@@ -87,7 +87,7 @@ impl Table {
     pub fn markdown(&self) -> String {
         let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
         // A table of facts has no headings, but GitHub's Markdown knows no table without them.
-        let headers = if self.headers.is_empty() { &["", ""] } else { self.headers.as_slice() };
+        let headers = if self.headers.is_empty() { vec![String::new(); 2] } else { self.headers.clone() };
         let mut text = line(&mut headers.iter().map(|header| capitalised(header)));
         text.push_str(&line(&mut headers.iter().map(|_| "---".to_owned())));
         for row in &self.rows {

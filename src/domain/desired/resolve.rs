@@ -141,8 +141,14 @@ impl Resolver {
         };
         picture.gather(&mut gathered);
         let devices = if gathered.rejects() { SharedMap::default() } else { picture.devices.clone() };
-        let FleetFile { name, limits, .. } = &*picture.ground.world.fleet;
-        let desired = Desired { fleet: name.clone(), devices, findings: gathered.finish(snapshot), limits: *limits };
+        let FleetFile { name, limits, saved, .. } = &*picture.ground.world.fleet;
+        let desired = Desired {
+            fleet: name.clone(),
+            devices,
+            findings: gathered.finish(snapshot),
+            limits: *limits,
+            saved: saved.clone(),
+        };
         self.last = Some(picture);
         self.sweep();
         Arc::new(desired)
@@ -311,6 +317,7 @@ impl Resolver {
         tree.structure.iter().for_each(|draft| gathered.commit(draft.clone()));
         let fleet = self.fleet_file(tree.fleet);
         fleet.findings.iter().for_each(|draft| gathered.commit(draft.clone()));
+        fleet.saved_findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
         let inventory = self.inventory(tree.inventory, &fleet.rules);
         inventory.findings.iter().for_each(|draft| gathered.commit(draft.clone()));
         inventory.loose_findings.iter().for_each(|draft| gathered.nothing(draft.clone()));

@@ -2,9 +2,11 @@
 
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
+use super::saved::saved;
 use super::vars::{KeyRules, Standing, Strictness, Vars};
-use super::yaml::{Node, Span, parse};
+use super::yaml::{Kind, Node, Span, parse};
 use crate::domain::desired::RepoLimits;
+use crate::domain::filter::views::Saved;
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, FleetName};
 use std::collections::BTreeMap;
@@ -23,6 +25,10 @@ pub struct FleetFile {
     pub rules: KeyRules,
     /// Limits.
     pub limits: RepoLimits,
+    /// Dynamic groups and views.
+    pub saved: Arc<Saved>,
+    /// What is wrong with those: they are for people, so it holds nothing up.
+    pub saved_findings: Vec<Draft>,
     /// What is wrong with the file; its errors concern the whole commit.
     pub findings: Vec<Draft>,
 }
@@ -42,7 +48,12 @@ impl FleetFile {
         let mut problems = Problems::new(file);
         let mut fleet = Self::default();
         match parse(bytes) {
-            Ok(Some(node)) if !node.is_null() => fleet.fill(&node, &mut problems),
+            Ok(Some(node)) if !node.is_null() => {
+                fleet.fill(&node, &mut problems);
+                let mut about_saved = Problems::new(file);
+                fleet.saved = Arc::new(read_saved(&node, bytes, &mut about_saved));
+                fleet.saved_findings = about_saved.finish();
+            }
             Ok(_) => {}
             Err(error) => problems.yaml(error),
         }
@@ -56,8 +67,8 @@ impl FleetFile {
     fn fill(&mut self, node: &Node, problems: &mut Problems) {
         const KEYS: Keys = Keys {
             what: "fleet.yml",
-            known: &["name", "apps", "defaults", "key_prefix", "strict", "limits"],
-            later: &["rollout", "rollouts", "policies", "windows", "budgets", "groups", "views"],
+            known: &["name", "apps", "defaults", "key_prefix", "strict", "limits", "groups", "views"],
+            later: &["rollout", "rollouts", "policies", "windows", "budgets"],
             extensions: Extensions::Ignored,
         };
         for field in read::fields(node, &KEYS, problems).unwrap_or_default() {
@@ -67,15 +78,21 @@ impl FleetFile {
                 "apps" => self.apps = apps(value, problems),
                 "defaults" => self.defaults = Some(defaults(value, problems)),
                 "key_prefix" => self.rules.prefix = prefix(value, problems).unwrap_or_default(),
-                "strict" => {
-                    if read::boolean(value, "`strict`", problems) == Some(true) {
-                        self.rules.strictness = Strictness::Strict;
-                    }
+                "strict" if read::boolean(value, "`strict`", problems) == Some(true) => {
+                    self.rules.strictness = Strictness::Strict;
                 }
-                _ => self.limits = limits(value, problems).unwrap_or_default(),
+                "limits" => self.limits = limits(value, problems).unwrap_or_default(),
+                // Read apart: what is wrong there does not concern the commit.
+                _ => {}
             }
         }
     }
+}
+
+fn read_saved(node: &Node, bytes: &[u8], problems: &mut Problems) -> Saved {
+    let Kind::Map(map) = &node.kind else { return Saved::default() };
+    let written = |key: &str| map.value(key).filter(|node| !node.is_null());
+    saved(written("groups"), written("views"), bytes, problems)
 }
 
 fn defaults(node: &Node, problems: &Problems) -> Arc<Vars> {

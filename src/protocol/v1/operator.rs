@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] and how the repo was found: [`StatusAnswer`] |
 //! | `GET /v1/devices` | list of [`DeviceRow`](crate::domain::overview::device::DeviceRow) |
+//! | `GET /v1/select?filter=&view=&from=&limit=` | [`SelectAnswer`]; 422 `bad-filter` with where in it |
+//! | `GET /v1/groups?path=` | [`Folder`](crate::domain::overview::query::Folder) of the tree of dynamic groups |
 //! | `GET /v1/devices/{device}` | [`DeviceDetail`] |
 //! | `GET /v1/devices/{device}/why` | [`WhyAnswer`] |
 //! | `GET /v1/drift` | [`DriftReport`](crate::domain::overview::drift::DriftReport) |
@@ -23,12 +25,15 @@ use crate::domain::fleet::{Event, HoldScope, TokenBound};
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{AttributeName, CommitId, FleetName, StageName};
 use crate::domain::overview::device::DeviceDetail;
+use crate::domain::overview::query::{Undetermined, ViewRow};
 use crate::domain::overview::status::Status;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+/// How many devices one page of a selection has at most.
+pub const MAX_PAGE: usize = 5000;
 /// How many events one request answers at most.
 pub const MAX_EVENTS_ANSWER: usize = 1000;
 
@@ -46,6 +51,23 @@ pub struct StatusAnswer {
     pub status: Status,
     /// How the fleet repo was found at the last look.
     pub repo: RepoAnswer,
+}
+
+/// Devices that a filter or view means, a page at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectAnswer {
+    /// How many there are in all.
+    pub total: usize,
+    /// The columns of the view; empty for the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The devices of this page: by name, or in the order of the view.
+    pub devices: Vec<ViewRow>,
+    /// Devices of which it cannot be told, because something that decides is not known.
+    pub undetermined: Undetermined,
+    /// Where the next page begins; `None` after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<usize>,
 }
 
 /// How the fleet repo was found at the last look.
