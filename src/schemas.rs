@@ -3,7 +3,6 @@
 //! The shapes here are only ever made into schemas: files are read by [`crate::domain::manifest`], which says more than a schema
 //! can. A test holds both to the same answers. Doc comments of the shapes become descriptions in the editor.
 
-#[allow(dead_code, reason = "shapes are only made into schemas")]
 mod compose;
 #[allow(dead_code, reason = "shapes are only made into schemas")]
 mod release;
@@ -22,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub fn schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("bellwether", crate::config::schema()),
-        ("compose", schema::<compose::Compose>()),
+        ("compose", compose::schema()),
         ("fleet", schema::<vars::Fleet>()),
         ("inventory", schema::<vars::Inventory>()),
         ("os", schema::<release::OsImage>()),

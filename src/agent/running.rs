@@ -8,6 +8,7 @@ use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::ledger::Ledger;
 use crate::domain::device::machine::{Effect, Event, Look, Machine, Timer};
 use crate::domain::reported::Phase;
+use crate::domain::spec::MAX_STOP_GRACE_SECS;
 use crate::ports::engine::{Engine, perform};
 use crate::ports::os::Os;
 use crate::protocol::v1::envelope::Trust;
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// How long an action may take, stopping a stubborn container included.
 const ACTION_LIMIT: Duration = Duration::from_secs(180);
+/// How long removing a service may take: as long as any may take to stop, and then as any other action.
+const REMOVE_LIMIT: Duration = Duration::from_secs(MAX_STOP_GRACE_SECS as u64 + 180);
 /// How long bringing an image may take. Large images over thin links take long, and starting over would take longer.
 const PULL_LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// How long a stop waits for the action under way. A crash at any point is recovered, so nothing is lost by going.
@@ -169,9 +172,9 @@ fn act(parts: &Parts, action: Action) -> Lane {
     tracing::info!(%action, "acting");
     let limit = match action {
         Action::Pull { .. } | Action::InstallOs { .. } => PULL_LIMIT,
+        Action::RemoveService { .. } => REMOVE_LIMIT,
         Action::CreateNetwork { .. }
         | Action::CreateVolume { .. }
-        | Action::RemoveService { .. }
         | Action::CreateService { .. }
         | Action::StartService { .. }
         | Action::RemoveNetwork { .. } => ACTION_LIMIT,

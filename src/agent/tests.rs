@@ -189,7 +189,12 @@ fn device() -> DeviceId {
 
 fn web(image: &str) -> DeviceSpec {
     let services = BTreeMap::from([("app".parse().expect("a service name"), ServiceSpec::of_image(image))]);
-    let web = AppSpec { release: "1.0.0".parse().expect("a version"), services, volumes: BTreeSet::new() };
+    let web = AppSpec {
+        release: "1.0.0".parse().expect("a version"),
+        services,
+        volumes: BTreeSet::new(),
+        networks: BTreeMap::new(),
+    };
     DeviceSpec { apps: BTreeMap::from([("web".parse().expect("an app name"), web)]), ..DeviceSpec::default() }
 }
 

@@ -2,13 +2,13 @@
 
 use super::assignment::Assignment;
 use super::device::canonical::{canonical, differences};
-use super::ids::AppName;
+use super::ids::{AppName, NetworkName};
 use super::planted::{Bug, planted};
-use super::reported::{ObservedApp, ObservedService, Presence, Report, ServiceState};
-use super::spec::{AppSpec, Network, Restart, ServiceSpec};
+use super::reported::{Health, ObservedApp, ObservedService, Report, ServiceState};
+use super::spec::{AppSpec, NetworkSpec, Restart, ServiceSpec};
 use super::time::{Timestamp, show_secs};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The layers in which drift is looked for, in the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -230,9 +230,7 @@ pub fn app_differences(wanted: &BTreeMap<AppName, AppSpec>, found: &BTreeMap<App
     let empty = ObservedApp::default();
     for (app, spec) in wanted {
         let observed = found.get(app).unwrap_or(&empty);
-        if needs_network(spec) && observed.network == Presence::Absent {
-            all.push(apps_difference(format!("{app} network"), Some("present"), None));
-        }
+        network_differences(app, Some(spec), observed, &mut all);
         for volume in spec.volumes.difference(&observed.volumes) {
             all.push(apps_difference(format!("{app} volume {volume}"), Some("present"), None));
         }
@@ -251,16 +249,44 @@ pub fn app_differences(wanted: &BTreeMap<AppName, AppSpec>, found: &BTreeMap<App
         for service in observed.services.keys() {
             all.push(apps_difference(format!("{app}/{service}"), None, Some("present")));
         }
-        if observed.network == Presence::Present {
-            all.push(apps_difference(format!("{app} network"), None, Some("present")));
-        }
+        network_differences(app, None, observed, &mut all);
     }
     all
 }
 
-/// Whether any service of an app uses the app's own network.
-pub fn needs_network(app: &AppSpec) -> bool {
-    app.services.values().any(|service| service.network == Network::App)
+fn network_differences(app: &AppName, spec: Option<&AppSpec>, observed: &ObservedApp, all: &mut Vec<Difference>) {
+    let wanted = spec.map(AppSpec::used_networks).unwrap_or_default();
+    let subject = |name: &NetworkName| match name.as_str() {
+        "default" => format!("{app} network"),
+        name => format!("{app} network {name}"),
+    };
+    for (name, want) in &wanted {
+        match observed.network_as_found(name) {
+            None => all.push(apps_difference(subject(name), Some("present"), None)),
+            Some(have) if have != *want => {
+                all.push(apps_difference(subject(name), Some(&show_network(want)), Some(&show_network(&have))));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in surplus_networks(spec, observed) {
+        all.push(apps_difference(subject(&name), None, Some("present")));
+    }
+}
+
+fn show_network(spec: &NetworkSpec) -> String {
+    serde_json::to_string(spec).expect("a network has only string keys, so it can be written as JSON")
+}
+
+/// Networks that no service uses, to be removed. The default one of an app that is assigned may stay: it costs nothing, and a
+/// later release mostly wants it back.
+pub fn surplus_networks(spec: Option<&AppSpec>, observed: &ObservedApp) -> BTreeSet<NetworkName> {
+    let mut names = observed.network_names();
+    if let Some(spec) = spec {
+        let used = spec.used_networks();
+        names.retain(|name| !used.contains_key(name) && *name != NetworkName::default_of_app());
+    }
+    names
 }
 
 fn apps_difference(subject: String, wanted: Option<&str>, found: Option<&str>) -> Difference {
@@ -280,7 +306,7 @@ fn service_differences(subject: &str, want: &ServiceSpec, have: &ObservedService
             found: field.found,
         });
     }
-    if let Some(found) = wrong_state(want, have.state) {
+    if let Some(found) = wrong_state(want, have) {
         all.push(apps_difference(format!("{subject} state"), Some("running"), Some(&found)));
     }
 }
@@ -288,9 +314,9 @@ fn service_differences(subject: &str, want: &ServiceSpec, have: &ObservedService
 /// What is wrong with a container's state, if anything is.
 ///
 /// A service with `restart: no` may have run to its end, and one with `on-failure` may have ended well.
-pub fn wrong_state(want: &ServiceSpec, state: ServiceState) -> Option<String> {
-    match (state, want.restart) {
-        (ServiceState::Running, _) => None,
+pub fn wrong_state(want: &ServiceSpec, have: &ObservedService) -> Option<String> {
+    match (have.state, want.restart) {
+        (ServiceState::Running, _) => (have.health == Health::Unhealthy).then(|| "unhealthy".to_owned()),
         (ServiceState::Exited(_), Restart::No) | (ServiceState::Exited(0), Restart::OnFailure(_)) => None,
         (ServiceState::Exited(status), _) => Some(format!("exited with status {status}")),
         (ServiceState::Created, _) => Some("created, never started".to_owned()),

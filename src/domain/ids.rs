@@ -150,6 +150,21 @@ name!(
 );
 
 name!(
+    /// A network of an app.
+    NetworkName,
+    "network name",
+    "1 to 63 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 63)
+);
+
+impl NetworkName {
+    /// The network that services join when they name none.
+    pub fn default_of_app() -> Self {
+        Self::new("default").expect("a fixed text that keeps the rule")
+    }
+}
+
+name!(
     /// A kind of hardware, as the OS catalog and releases name it.
     DeviceType,
     "device type",

@@ -4,8 +4,9 @@ use super::assignment::Mark;
 use super::condition::Condition;
 use super::device::canonical::{CanonicalService, ImageDefaults};
 use super::digest::Digest;
-use super::ids::{AppName, ServiceName, StageName, Version, VolumeName};
+use super::ids::{AppName, NetworkName, ServiceName, StageName, Version, VolumeName};
 use super::planted::{Bug, planted};
+use super::spec::NetworkSpec;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +83,45 @@ pub struct ObservedApp {
     /// Whether the app's own network exists.
     #[serde(default)]
     pub network: Presence,
+    /// Its other networks as they are, and its default one if that is not plain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<NetworkName, NetworkSpec>,
+}
+
+impl ObservedApp {
+    /// How one of its networks is; `None` if it is not there.
+    pub fn network_as_found(&self, name: &NetworkName) -> Option<NetworkSpec> {
+        let plain = || {
+            let is_there = *name == NetworkName::default_of_app() && self.network == Presence::Present;
+            is_there.then(NetworkSpec::default)
+        };
+        self.networks.get(name).cloned().or_else(plain)
+    }
+
+    /// The names of all its networks.
+    pub fn network_names(&self) -> BTreeSet<NetworkName> {
+        let default = (self.network == Presence::Present).then(NetworkName::default_of_app);
+        self.networks.keys().cloned().chain(default).collect()
+    }
+
+    /// Notes that a network is there.
+    pub fn add_network(&mut self, name: NetworkName, spec: NetworkSpec) {
+        let is_default = name == NetworkName::default_of_app();
+        if is_default {
+            self.network = Presence::Present;
+        }
+        if !is_default || spec != NetworkSpec::default() {
+            self.networks.insert(name, spec);
+        }
+    }
+
+    /// Notes that a network is gone.
+    pub fn drop_network(&mut self, name: &NetworkName) {
+        if *name == NetworkName::default_of_app() {
+            self.network = Presence::Absent;
+        }
+        self.networks.remove(name);
+    }
 }
 
 /// Whether something is there.
@@ -107,6 +147,30 @@ pub struct ObservedService {
     /// How often the engine restarted it.
     #[serde(default)]
     pub restarts: u64,
+    /// What its health check says.
+    #[serde(default, skip_serializing_if = "Health::is_unchecked")]
+    pub health: Health,
+}
+
+/// What the health check of a container says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// There is none.
+    #[default]
+    Unchecked,
+    /// Nothing yet.
+    Starting,
+    /// It is well.
+    Healthy,
+    /// It is not.
+    Unhealthy,
+}
+
+impl Health {
+    fn is_unchecked(&self) -> bool {
+        *self == Self::Unchecked
+    }
 }
 
 /// Whether a container runs.

@@ -4,8 +4,21 @@
 //! defaults are omitted; golden files pin it, because an upgrade of Bellwether must not retarget a fleet. Maps are ordered,
 //! so the same content always has the same bytes.
 
+mod network;
+mod options;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use network::{Attachment, Network, NetworkSpec, NetworkSwitch, Subnet};
+pub use options::{DeviceNode, Logging, MAX_STOP_GRACE_SECS, Namespace, Options, Switch, Ulimit};
+pub use service::{
+    Access, Bind, Dependency, HealthCheck, HealthTest, HostPath, Mount, Port, Renewal, Restart, Seeding, ServiceSpec,
+    Transport, Until,
+};
+
 use super::digest::Digest;
-use super::ids::{AppName, DeviceType, ServiceName, VariableName, Version, VolumeName};
+use super::ids::{AppName, DeviceType, NetworkName, ServiceName, Version, VolumeName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,164 +73,23 @@ pub struct AppSpec {
     /// Named volumes that the app declares.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub volumes: BTreeSet<VolumeName>,
-}
-
-/// One service: one container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceSpec {
-    /// The image's reference, by digest (`host/name@sha256:…`) or by tag.
-    pub image: String,
-    /// Replaces the image's entry point. `None` keeps it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entrypoint: Option<Vec<String>>,
-    /// Replaces the image's command. `None` keeps it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<Vec<String>>,
-    /// The effective environment: Compose, fleet, groups and host already merged.
+    /// Networks that are not as plain as they could be, by name. One that a service uses and that is not listed has every
+    /// default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub environment: BTreeMap<VariableName, String>,
-    /// What happens when the service ends.
-    #[serde(default, skip_serializing_if = "Restart::is_default")]
-    pub restart: Restart,
-    /// Published ports, sorted.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub ports: BTreeSet<Port>,
-    /// Named volumes by the path where they are mounted.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub mounts: BTreeMap<String, Mount>,
-    /// Labels of the container.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// User, or user and group, as Compose writes it. `None` keeps the image's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Working directory. `None` keeps the image's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub working_dir: Option<String>,
-    /// How the service is connected.
-    #[serde(default, skip_serializing_if = "Network::is_default")]
-    pub network: Network,
-    /// Services of the same app that are started before this one.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub depends_on: BTreeSet<ServiceName>,
+    pub networks: BTreeMap<NetworkName, NetworkSpec>,
 }
 
-impl ServiceSpec {
-    /// A service that runs an image with every default.
-    pub fn of_image(image: &str) -> Self {
-        Self {
-            image: image.to_owned(),
-            entrypoint: None,
-            command: None,
-            environment: BTreeMap::new(),
-            restart: Restart::default(),
-            ports: BTreeSet::new(),
-            mounts: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            user: None,
-            working_dir: None,
-            network: Network::default(),
-            depends_on: BTreeSet::new(),
-        }
+impl AppSpec {
+    /// The networks that services of the app use.
+    pub fn used_networks(&self) -> BTreeMap<NetworkName, NetworkSpec> {
+        let names = self.services.values().flat_map(ServiceSpec::network_names);
+        names.map(|name| (name.clone(), self.networks.get(&name).cloned().unwrap_or_default())).collect()
     }
 }
 
-/// What happens when a service ends.
-///
-/// The default is `always`, unlike Compose's `no`: a device runs unattended, and a service that nobody restarts is a service
-/// that nobody notices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Restart {
-    /// Started again whenever it ends.
-    #[default]
-    Always,
-    /// Started again unless somebody stopped it by hand.
-    UnlessStopped,
-    /// Started again when it fails, at most this often; 0 is without limit.
-    OnFailure(u32),
-    /// Never started again: a service that runs to its end.
-    No,
-}
-
-impl Restart {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// The transport of a published port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// One published port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Port {
-    /// The container's port.
-    pub target: u16,
-    /// TCP or UDP.
-    pub transport: Transport,
-    /// The host's port; `None` lets the engine choose one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub published: Option<u16>,
-    /// The host's address; `None` is every address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_ip: Option<std::net::IpAddr>,
-}
-
-/// Whether a mount can be written to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Can be read and written.
-    #[default]
-    ReadWrite,
-    /// Can only be read.
-    ReadOnly,
-}
-
-impl Access {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// A named volume at a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mount {
-    /// One of the app's volumes.
-    pub volume: VolumeName,
-    /// Whether it can be written to.
-    #[serde(default, skip_serializing_if = "Access::is_default")]
-    pub access: Access,
-}
-
-/// How a service is connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// The app's own bridge network, where services find each other by name.
-    #[default]
-    App,
-    /// The host's network.
-    Host,
-    /// No network.
-    None,
-}
-
-impl Network {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
+/// Whether a field has its default and is left out.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The OS image that a device shall run.
@@ -331,6 +203,3 @@ impl<'de> Deserialize<'de> for SealedSpec {
         Self::open(&payload).map_err(serde::de::Error::custom)
     }
 }
-
-#[cfg(test)]
-mod tests;

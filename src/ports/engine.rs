@@ -8,8 +8,8 @@ pub mod fake;
 
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::steps::Observed;
-use crate::domain::ids::{AppName, ServiceName, VolumeName};
-use crate::domain::spec::ServiceSpec;
+use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
+use crate::domain::spec::{NetworkSpec, ServiceSpec};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -78,8 +78,13 @@ pub trait Engine: Send + Sync {
     /// Brings an image. One that is present already is success.
     fn pull<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError>;
 
-    /// Makes an app's network. One that is there already is success.
-    fn create_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError>;
+    /// Makes one of an app's networks. One that is there already is success.
+    fn create_network<'a>(
+        &'a self,
+        app: &'a AppName,
+        network: &'a NetworkName,
+        spec: &'a NetworkSpec,
+    ) -> Answer<'a, (), EngineError>;
 
     /// Makes a volume. One that is there already is success, and keeps its data.
     fn create_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError>;
@@ -98,20 +103,20 @@ pub trait Engine: Send + Sync {
     /// Stops a container and removes it. None there is success. Named volumes stay.
     fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
 
-    /// Removes an app's network. None there is success.
-    fn remove_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError>;
+    /// Removes one of an app's networks. None there is success.
+    fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError>;
 }
 
 /// Performs one of the actions that concern an engine; `None` for one that concerns the OS.
 pub fn perform<'a>(engine: &'a dyn Engine, action: &'a Action) -> Option<Answer<'a, (), EngineError>> {
     Some(match action {
-        Action::CreateNetwork { app } => engine.create_network(app),
+        Action::CreateNetwork { app, network, spec } => engine.create_network(app, network, spec),
         Action::CreateVolume { app, volume } => engine.create_volume(app, volume),
         Action::Pull { image } => engine.pull(image),
         Action::RemoveService { app, service, why: _ } => engine.remove_service(app, service),
         Action::CreateService { app, service, spec } => engine.create_service(app, service, spec),
         Action::StartService { app, service } => engine.start(app, service),
-        Action::RemoveNetwork { app } => engine.remove_network(app),
+        Action::RemoveNetwork { app, network } => engine.remove_network(app, network),
         Action::InstallOs { os: _ } => return None,
     })
 }

@@ -60,13 +60,6 @@ text! {
     Sha256 "`sha256:` and 64 hexadecimal digits." { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }
     Prefix "What variables begin with." { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 32 }
     Truth "true or false." { "type": "boolean" }
-    Refused "Only false." { "const": false }
-    ImageName "The reference of an image, best by digest." {
-        "type": "string",
-        "pattern": "^[A-Za-z0-9][A-Za-z0-9._/:-]*(@sha256:[0-9a-f]{64})?$"
-    }
-    AbsolutePath "A path that begins with a slash." { "type": "string", "pattern": "^/" }
-    Nothing "Nothing: an empty value." { "type": "null" }
 }
 
 /// A mapping whose keys are of one kind and whose values are of another.

@@ -32,6 +32,8 @@ pub(super) struct Vars {
     labels: Option<BTreeMap<String, Option<Text>>>,
     /// Assign nothing new.
     hold: Option<Hold>,
+    /// Services with one of these `profiles` run, besides those without any.
+    profiles: Option<Vec<Word>>,
 }
 
 /// Which branch a device follows.

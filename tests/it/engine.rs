@@ -1,13 +1,17 @@
 //! The Docker engine against a real one: what was applied is what is read back, field by field, and nothing else is touched.
 
+mod keys;
+
 use crate::harness::engine::Engine as RealEngine;
 use crate::harness::process::{eventually, output_of};
 use bellwether::agent::engine::docker::DockerEngine;
 use bellwether::domain::device::action::Action;
 use bellwether::domain::device::steps::{Observed, all_differences, app_steps, images};
-use bellwether::domain::ids::{AppName, DeviceId, ServiceName, VolumeName};
+use bellwether::domain::ids::{AppName, DeviceId, NetworkName, ServiceName, VolumeName};
 use bellwether::domain::reported::ServiceState;
-use bellwether::domain::spec::{Access, AppSpec, DeviceSpec, Mount, Network, Port, Restart, ServiceSpec, Transport};
+use bellwether::domain::spec::{
+    Access, AppSpec, DeviceSpec, Mount, Network, NetworkSpec, Port, Restart, Seeding, ServiceSpec, Transport,
+};
 use bellwether::ports::engine::{Engine, EngineError, perform};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -109,7 +113,10 @@ fn spec(services: impl IntoIterator<Item = (&'static str, ServiceSpec)>) -> Devi
         services.into_iter().map(|(service, spec)| (name(service), spec)).collect();
     let volumes = services.values().flat_map(|spec| spec.mounts.values()).map(|mount| mount.volume.clone()).collect();
     let release = "1.0.0".parse().expect("a version");
-    DeviceSpec { apps: BTreeMap::from([(app(), AppSpec { release, services, volumes })]), ..DeviceSpec::default() }
+    DeviceSpec {
+        apps: BTreeMap::from([(app(), AppSpec { release, services, volumes, networks: BTreeMap::new() })]),
+        ..DeviceSpec::default()
+    }
 }
 
 fn worker(real: &RealEngine) -> ServiceSpec {
@@ -171,7 +178,7 @@ fn variations(image: &str, command: &[&str]) -> Vec<(&'static str, ServiceSpec)>
     let environment = environment.map(|(name, value)| (name.parse().expect("a variable name"), value.to_owned()));
     let labels = [("vendor", "mine"), ("com.example/x", ""), ("note", "a=b, c")];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mount = |name: &str, access| Mount { volume: volume(name), access };
+    let mount = |name: &str, access| Mount { volume: volume(name), access, seeding: Seeding::FromImage };
     vec![
         ("nothing but the image", plain()),
         ("command", ServiceSpec { command: texts(command), ..plain() }),
@@ -290,7 +297,10 @@ fn what_somebody_did_by_hand_is_seen_and_mended() {
 fn data_survives_changes_and_the_app_and_nothing_else_is_left() {
     let Some(device) = Device::new("it-data") else { return };
     let image = rich_image(device.real);
-    let mounts = BTreeMap::from([("/data".to_owned(), Mount { volume: volume("data"), access: Access::ReadWrite })]);
+    let mounts = BTreeMap::from([(
+        "/data".to_owned(),
+        Mount { volume: volume("data"), access: Access::ReadWrite, seeding: Seeding::FromImage },
+    )]);
     let with = |user: &str| {
         spec([(
             "app",
@@ -361,7 +371,10 @@ fn a_name_that_somebody_took_is_not_taken_from_him() {
 #[test]
 fn an_operation_that_was_cut_off_is_safe_to_repeat() {
     let Some(device) = Device::new("it-twice") else { return };
-    let mounts = BTreeMap::from([("/data".to_owned(), Mount { volume: volume("data"), access: Access::ReadWrite })]);
+    let mounts = BTreeMap::from([(
+        "/data".to_owned(),
+        Mount { volume: volume("data"), access: Access::ReadWrite, seeding: Seeding::FromImage },
+    )]);
     let spec = spec([("app", ServiceSpec { mounts, ..worker(device.real) })]);
     let steps = app_steps(&spec, &device.look(&spec));
     for step in &steps {
@@ -392,7 +405,8 @@ fn what_the_engine_refuses_is_told() {
     );
     let spec = spec([("app", ServiceSpec { working_dir: Some("relative".to_owned()), ..worker(device.real) })]);
     wait_for(device.engine.pull(&registry.worker[0].by_digest())).expect("pulled");
-    wait_for(device.engine.create_network(&app())).expect("made");
+    wait_for(device.engine.create_network(&app(), &NetworkName::default_of_app(), &NetworkSpec::default()))
+        .expect("made");
     let service = &spec.apps[&app()].services[&name("app")];
     let answer = wait_for(device.engine.create_service(&app(), &name("app"), service)).expect_err("it is not absolute");
     assert!(matches!(&answer, EngineError::Failed { attempted: "create", .. }), "{answer}");

@@ -9,7 +9,7 @@ use bellwether::domain::device::machine::{Machine, Timer};
 use bellwether::domain::device::steps::Observed;
 use bellwether::domain::ids::{AppName, DeviceId, ServiceName, StageName, VolumeName};
 use bellwether::domain::reported::{ObservedOs, Presence, Report, ServiceState};
-use bellwether::domain::spec::{DeviceSpec, Network, Restart};
+use bellwether::domain::spec::{AppSpec, DeviceSpec, Network, Restart};
 use bellwether::ports::engine::EngineError;
 use bellwether::ports::engine::fake::{FakeEngine, FakeOs};
 use bellwether::ports::os::OsError;
@@ -204,20 +204,23 @@ pub fn lacking(spec: &DeviceSpec, engine: &FakeEngine, os: Option<&ObservedOs>) 
 pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
     let service = |app: &AppName, service: &ServiceName| spec.apps.get(app).and_then(|app| app.services.get(service));
     match action {
-        Action::CreateNetwork { app } => spec.apps.contains_key(app),
+        Action::CreateNetwork { app, .. } => spec.apps.contains_key(app),
         Action::CreateVolume { app, volume } => spec.apps.get(app).is_some_and(|app| app.volumes.contains(volume)),
         Action::Pull { image } => {
             spec.apps.values().flat_map(|app| app.services.values()).any(|service| service.image == *image)
         }
         Action::RemoveService { app, service: name, why } => match why {
             bellwether::domain::device::action::Why::NotAssigned => service(app, name).is_none(),
-            bellwether::domain::device::action::Why::Differs(_) | bellwether::domain::device::action::Why::Dead => {
-                service(app, name).is_some()
-            }
+            bellwether::domain::device::action::Why::Differs(_)
+            | bellwether::domain::device::action::Why::Dead
+            | bellwether::domain::device::action::Why::Follows(_) => service(app, name).is_some(),
         },
         Action::CreateService { app, service: name, spec } => service(app, name) == Some(spec.as_ref()),
         Action::StartService { app, service: name } => service(app, name).is_some(),
-        Action::RemoveNetwork { app } => !spec.apps.contains_key(app),
+        Action::RemoveNetwork { app, network } => {
+            let used = spec.apps.get(app).map(AppSpec::used_networks).unwrap_or_default();
+            !used.contains_key(network)
+        }
         Action::InstallOs { os } => spec.os.as_ref() == Some(os),
     }
 }
@@ -228,7 +231,7 @@ pub fn subject(action: &Action) -> Option<String> {
         Action::RemoveService { app, service, .. }
         | Action::CreateService { app, service, .. }
         | Action::StartService { app, service } => Some(format!("{app}/{service}")),
-        Action::CreateNetwork { app } | Action::RemoveNetwork { app } => Some(format!("{app} network")),
+        Action::CreateNetwork { app, .. } | Action::RemoveNetwork { app, .. } => Some(format!("{app} network")),
         Action::CreateVolume { app, volume } => Some(format!("{app} volume {volume}")),
         Action::InstallOs { .. } => Some("os version".to_owned()),
         Action::Pull { .. } => None,

@@ -5,17 +5,17 @@
 
 mod names;
 mod read;
+mod write;
 
-use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
+use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical, differences};
 use crate::domain::device::steps::Observed;
-use crate::domain::ids::{AppName, DeviceId, FleetName, ServiceName, VolumeName};
-use crate::domain::reported::{ObservedApp, ObservedService, Presence, ServiceState};
-use crate::domain::spec::{Access, Network, Port, Restart, ServiceSpec, Transport};
+use crate::domain::ids::{AppName, DeviceId, FleetName, NetworkName, ServiceName, VolumeName};
+use crate::domain::reported::{ObservedApp, ObservedService, ServiceState};
+use crate::domain::spec::{NetworkSpec, ServiceSpec};
 use crate::ports::engine::{Answer, Engine, EngineError};
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EndpointSettings, HostConfig, Mount, MountType,
-    NetworkCreateRequest, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+    ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkConnectRequest, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
@@ -25,17 +25,18 @@ use bollard::query_parameters::{
 use bollard::{ClientVersion, Docker};
 use futures_util::StreamExt as _;
 use names::{APP, Owner, SERVICE, VOLUME};
-use read::FoundNetwork;
+use read::{FoundNetworks, Known};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The newest version of the API that is asked for; an older engine is asked in its own.
 const API_VERSION: ClientVersion = ClientVersion { major_version: 1, minor_version: 47 };
-/// How long one request may take, in seconds. Longer than a container may take to stop.
+/// How long one request may take, in seconds; one that waits for a container to stop may take as much longer as that does.
 const REQUEST_TIMEOUT_SECS: u64 = 120;
-/// How long a container may take to stop by itself, in seconds.
+/// How long a container may take to stop by itself, in seconds, unless it says otherwise.
 const STOP_TIMEOUT_SECS: i32 = 10;
 /// How many images' defaults are remembered. An image never changes under its id.
 const MAX_REMEMBERED_IMAGES: usize = 256;
@@ -79,25 +80,27 @@ impl DockerEngine {
 
     async fn look_now(&self, images: &BTreeSet<String>) -> Result<Observed, EngineError> {
         let mut apps: BTreeMap<AppName, ObservedApp> = BTreeMap::new();
-        for (app, volume) in self.volumes().await? {
-            apps.entry(app).or_default().volumes.insert(volume);
+        let known = self.known().await?;
+        for (app, volumes) in &known.volumes {
+            apps.entry(app.clone()).or_default().volumes.clone_from(volumes);
         }
-        let networks = self.networks().await?;
-        for app in networks.keys() {
-            apps.entry(app.clone()).or_default().network = Presence::Present;
-        }
-        for summary in self.containers(&[]).await? {
-            let Some((app, service)) = place(&summary) else { continue };
-            let Some(found) = self.inspect(&summary).await? else { continue };
+        for (app, networks) in &known.networks {
             let entry = apps.entry(app.clone()).or_default();
+            networks.iter().for_each(|(name, network)| entry.add_network(name.clone(), network.spec.clone()));
+        }
+        for (id, (app, service)) in &known.containers {
+            let summary = ContainerSummary { id: Some(id.clone()), ..Default::default() };
+            let Some(found) = self.inspect(&summary).await? else { continue };
             let image_defaults = self.defaults_of(found.image.as_deref().unwrap_or_default()).await?;
-            let content = read::content(&found, &self.owner, &app, &entry.volumes, networks.get(&app));
+            let content = read::content(&found, &self.owner, app, &known);
             let state = read::state(found.state.as_ref());
             let restarts = found.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
-            let observed = ObservedService { content, image_defaults, state, restarts };
-            entry
+            let health = read::health_state(found.state.as_ref());
+            let observed = ObservedService { content, image_defaults, state, restarts, health };
+            apps.entry(app.clone())
+                .or_default()
                 .services
-                .entry(service)
+                .entry(service.clone())
                 // Two containers of one service, as after a copy made by hand: both go and one is made anew.
                 .and_modify(|first| first.state = ServiceState::Dead)
                 .or_insert(observed);
@@ -133,15 +136,29 @@ impl DockerEngine {
         found(answer).map_err(|error| told("inspect", id, error))
     }
 
-    async fn networks(&self) -> Result<BTreeMap<AppName, FoundNetwork>, EngineError> {
+    async fn networks(&self) -> Result<FoundNetworks, EngineError> {
         let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
         let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
         let all = self.docker().await?.list_networks(Some(options)).await.map_err(|e| told("list", "networks", e))?;
-        let network = |network: bollard::models::Network| {
-            let app = network.labels.as_ref()?.get(APP)?.parse().ok()?;
-            Some((app, FoundNetwork { name: network.name?, id: network.id? }))
-        };
-        Ok(all.into_iter().filter_map(network).collect())
+        let mut networks = FoundNetworks::new();
+        for (app, name, network) in all.iter().filter_map(read::network) {
+            networks.entry(app).or_default().insert(name, network);
+        }
+        Ok(networks)
+    }
+
+    /// Everything of the device that containers refer to.
+    async fn known(&self) -> Result<Known, EngineError> {
+        let mut known = Known { networks: self.networks().await?, ..Known::default() };
+        for (app, volume) in self.volumes().await? {
+            known.volumes.entry(app).or_default().insert(volume);
+        }
+        for summary in self.containers(&[]).await? {
+            if let (Some(id), Some(place)) = (summary.id.clone(), place(&summary)) {
+                known.containers.insert(id, place);
+            }
+        }
+        Ok(known)
     }
 
     async fn volumes(&self) -> Result<Vec<(AppName, VolumeName)>, EngineError> {
@@ -198,11 +215,16 @@ impl DockerEngine {
         }
     }
 
-    async fn create_network_now(&self, app: &AppName) -> Result<(), EngineError> {
-        if self.networks().await?.contains_key(app) {
+    async fn create_network_now(
+        &self,
+        app: &AppName,
+        network: &NetworkName,
+        spec: &NetworkSpec,
+    ) -> Result<(), EngineError> {
+        if self.networks().await?.get(app).is_some_and(|networks| networks.contains_key(network)) {
             return Ok(());
         }
-        let name = self.owner.network(app);
+        let name = self.owner.network(app, network);
         let filters = [("name".to_owned(), vec![name.clone()])].into_iter().collect();
         let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
         let docker = self.docker().await?;
@@ -211,14 +233,7 @@ impl DockerEngine {
         if same.iter().any(|network| network.name.as_ref() == Some(&name)) {
             return Err(EngineError::NotOwned { kind: "network", name });
         }
-        let mut labels = self.owner.labels();
-        labels.insert(APP.to_owned(), app.to_string());
-        let request = NetworkCreateRequest {
-            name: name.clone(),
-            driver: Some("bridge".to_owned()),
-            labels: Some(labels.into_iter().collect()),
-            ..Default::default()
-        };
+        let request = write::network(&self.owner, app, network, spec);
         docker.create_network(request).await.map(drop).map_err(|error| told("create", &name, error))
     }
 
@@ -251,11 +266,21 @@ impl DockerEngine {
         let defaults =
             self.image(&spec.image).await?.ok_or_else(|| failed(format!("image {} is not there", spec.image)))?;
         let name = self.owner.container(app, service);
-        let body = self.body(app, service, canonical(spec, &defaults));
+        let wanted = canonical(spec, &defaults);
+        let joined = self.joined(app, spec).await?;
+        let place = write::Place { owner: &self.owner, app, service, joined: &joined };
+        let write::Request { body, more_networks } = write::container(&place, wanted.clone());
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let docker = self.docker().await?;
         match docker.create_container(Some(options), body).await {
-            Ok(_) => Ok(()),
+            Ok(created) => match self.finish(app, &created.id, &wanted, more_networks).await {
+                Ok(()) => Ok(()),
+                Err(reason) => {
+                    self.remove_service_now(app, service).await?;
+                    let told = created.warnings.join("; ");
+                    Err(failed(if told.is_empty() { reason } else { format!("{reason}: {told}") }))
+                }
+            },
             Err(Error::DockerResponseServerError { status_code: 409, message }) => {
                 // A request that was cut off may still have been carried out; the next look tells whether it is right.
                 let ours = self.containers_of(app, service).await?;
@@ -269,62 +294,37 @@ impl DockerEngine {
         }
     }
 
-    /// The request for a container. Everything is said, nothing is left to the image: what is read back is then what was
-    /// said.
-    fn body(&self, app: &AppName, service: &ServiceName, content: CanonicalService) -> ContainerCreateBody {
-        let CanonicalService {
-            image,
-            entrypoint,
-            command,
-            environment,
-            labels,
-            user,
-            working_dir,
-            restart,
-            ports,
-            mounts,
-            network,
-        } = content;
-        let mut labels = labels;
-        labels.extend(self.owner.labels());
-        labels.extend([(APP.to_owned(), app.to_string()), (SERVICE.to_owned(), service.to_string())]);
-        let network_name = self.owner.network(app);
-        let endpoint = EndpointSettings { aliases: Some(vec![service.to_string()]), ..Default::default() };
-        let networking = (network == Network::App).then(|| NetworkingConfig {
-            endpoints_config: Some([(network_name.clone(), endpoint)].into_iter().collect()),
-        });
-        let mounts = mounts.into_iter().map(|(path, mount)| Mount {
-            target: Some(path),
-            source: Some(self.owner.volume(app, &mount.volume)),
-            typ: Some(MountType::VOLUME),
-            read_only: Some(mount.access == Access::ReadOnly),
-            ..Default::default()
-        });
-        let host = HostConfig {
-            network_mode: Some(match network {
-                Network::App => network_name,
-                Network::Host => "host".to_owned(),
-                Network::None => "none".to_owned(),
-            }),
-            restart_policy: Some(restart_policy(restart)),
-            port_bindings: Some(port_bindings(&ports).into_iter().collect()),
-            mounts: Some(mounts.collect()),
-            ..Default::default()
-        };
-        ContainerCreateBody {
-            image: Some(image),
-            // One empty text is how the API says "none": an empty list would be filled in from the image.
-            entrypoint: Some(if entrypoint.is_empty() { vec![String::new()] } else { entrypoint }),
-            cmd: Some(command),
-            env: Some(environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
-            labels: Some(labels.into_iter().collect()),
-            user: Some(user),
-            working_dir: Some(working_dir),
-            exposed_ports: Some(ports.iter().map(port_key).collect()),
-            host_config: Some(host),
-            networking_config: networking,
-            ..Default::default()
+    /// The containers whose namespaces a service joins. Without them it cannot be made.
+    async fn joined(&self, app: &AppName, spec: &ServiceSpec) -> Result<BTreeMap<ServiceName, String>, EngineError> {
+        let mut joined = BTreeMap::new();
+        for other in spec.joined() {
+            let ids = self.containers_of(app, other).await?;
+            joined.extend(ids.into_iter().next().map(|id| (other.clone(), id)));
         }
+        Ok(joined)
+    }
+
+    /// Connects a new container to its other networks, and holds the engine to what was asked: one that is too old, or a kernel
+    /// that lacks something, drops a key with no more than a warning, and the service would be made anew for ever.
+    async fn finish(
+        &self,
+        app: &AppName,
+        id: &str,
+        wanted: &CanonicalService,
+        more: Vec<(String, EndpointSettings)>,
+    ) -> Result<(), String> {
+        let docker = self.docker().await.map_err(|error| error.to_string())?;
+        for (network, endpoint) in more {
+            let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: Some(endpoint) };
+            docker.connect_network(&network, request).await.map_err(|error| error.to_string())?;
+        }
+        let summary = ContainerSummary { id: Some(id.to_owned()), ..Default::default() };
+        let found = self.inspect(&summary).await.map_err(|error| error.to_string())?;
+        let found = found.ok_or_else(|| "it went away at once".to_owned())?;
+        let known = self.known().await.map_err(|error| error.to_string())?;
+        let content = read::content(&found, &self.owner, app, &known);
+        let dropped: Vec<String> = differences(wanted, &content).into_iter().map(|one| one.field).collect();
+        if dropped.is_empty() { Ok(()) } else { Err(format!("the engine does not keep {}", dropped.join(", "))) }
     }
 
     async fn start_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
@@ -350,8 +350,15 @@ impl DockerEngine {
         let subject = format!("{app}/{service}");
         let docker = self.docker().await?;
         for id in self.containers_of(app, service).await? {
-            let stop = StopContainerOptionsBuilder::default().t(STOP_TIMEOUT_SECS).build();
-            match docker.stop_container(&id, Some(stop)).await {
+            let grace = found(docker.inspect_container(&id, None::<InspectContainerOptions>).await)
+                .map_err(|error| told("inspect", &subject, error))?
+                .and_then(|container| container.config?.stop_timeout)
+                .and_then(|secs| i32::try_from(secs).ok())
+                .unwrap_or(STOP_TIMEOUT_SECS);
+            let stop = StopContainerOptionsBuilder::default().t(grace).build();
+            let patience = REQUEST_TIMEOUT_SECS.saturating_add(u64::try_from(grace).unwrap_or(0));
+            let patient = docker.clone().with_timeout(Duration::from_secs(patience));
+            match patient.stop_container(&id, Some(stop)).await {
                 Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => {}
                 // Removing it by force is left.
                 Err(error) => tracing::debug!(service = subject, error = %error, "could not be stopped in good order"),
@@ -367,8 +374,9 @@ impl DockerEngine {
         Ok(())
     }
 
-    async fn remove_network_now(&self, app: &AppName) -> Result<(), EngineError> {
-        let Some(network) = self.networks().await?.remove(app) else { return Ok(()) };
+    async fn remove_network_now(&self, app: &AppName, network: &NetworkName) -> Result<(), EngineError> {
+        let found = self.networks().await?.remove(app).and_then(|mut networks| networks.remove(network));
+        let Some(network) = found else { return Ok(()) };
         match self.docker().await?.remove_network(&network.id).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
             Err(error) => Err(told("remove", &network.name, error)),
@@ -419,35 +427,6 @@ fn split_reference(image: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn restart_policy(restart: Restart) -> RestartPolicy {
-    let (name, most) = match restart {
-        Restart::Always => (RestartPolicyNameEnum::ALWAYS, None),
-        Restart::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
-        Restart::OnFailure(most) => (RestartPolicyNameEnum::ON_FAILURE, Some(i64::from(most))),
-        Restart::No => (RestartPolicyNameEnum::NO, None),
-    };
-    RestartPolicy { name: Some(name), maximum_retry_count: most }
-}
-
-fn port_bindings(ports: &BTreeSet<Port>) -> BTreeMap<String, Option<Vec<PortBinding>>> {
-    let mut bindings: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
-    for port in ports {
-        let binding = PortBinding {
-            host_ip: port.host_ip.map(|ip| ip.to_string()),
-            host_port: port.published.map(|published| published.to_string()),
-        };
-        bindings.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
-    }
-    bindings
-}
-
-fn port_key(port: &Port) -> String {
-    match port.transport {
-        Transport::Tcp => format!("{}/tcp", port.target),
-        Transport::Udp => format!("{}/udp", port.target),
-    }
-}
-
 impl Engine for DockerEngine {
     fn name(&self) -> &'static str {
         "docker"
@@ -461,8 +440,13 @@ impl Engine for DockerEngine {
         Box::pin(self.pull_now(image))
     }
 
-    fn create_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError> {
-        Box::pin(self.create_network_now(app))
+    fn create_network<'a>(
+        &'a self,
+        app: &'a AppName,
+        network: &'a NetworkName,
+        spec: &'a NetworkSpec,
+    ) -> Answer<'a, (), EngineError> {
+        Box::pin(self.create_network_now(app, network, spec))
     }
 
     fn create_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError> {
@@ -486,8 +470,8 @@ impl Engine for DockerEngine {
         Box::pin(self.remove_service_now(app, service))
     }
 
-    fn remove_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError> {
-        Box::pin(self.remove_network_now(app))
+    fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.remove_network_now(app, network))
     }
 }
 

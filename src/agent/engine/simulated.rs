@@ -13,8 +13,8 @@ use crate::agent::faults::{FaultFile, Faults};
 use crate::agent::files::{lock_waiting, read_bounded, write_whole};
 use crate::domain::device::action::{Action, Why};
 use crate::domain::device::steps::Observed;
-use crate::domain::ids::{AppName, ServiceName, VolumeName};
-use crate::domain::spec::ServiceSpec;
+use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
+use crate::domain::spec::{NetworkSpec, ServiceSpec};
 use crate::ports::engine::fake::{FakeEngine, Tamper};
 use crate::ports::engine::{Answer, Engine, EngineError};
 use serde::{Deserialize, Serialize};
@@ -164,8 +164,14 @@ impl Engine for SimulatedEngine {
         self.answer(Action::Pull { image: image.to_owned() })
     }
 
-    fn create_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError> {
-        self.answer(Action::CreateNetwork { app: app.clone() })
+    fn create_network<'a>(
+        &'a self,
+        app: &'a AppName,
+        network: &'a NetworkName,
+        spec: &'a NetworkSpec,
+    ) -> Answer<'a, (), EngineError> {
+        let (app, network, spec) = (app.clone(), network.clone(), Box::new(spec.clone()));
+        self.answer(Action::CreateNetwork { app, network, spec })
     }
 
     fn create_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError> {
@@ -191,8 +197,8 @@ impl Engine for SimulatedEngine {
         self.answer(Action::RemoveService { app: app.clone(), service: service.clone(), why: Why::NotAssigned })
     }
 
-    fn remove_network<'a>(&'a self, app: &'a AppName) -> Answer<'a, (), EngineError> {
-        self.answer(Action::RemoveNetwork { app: app.clone() })
+    fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError> {
+        self.answer(Action::RemoveNetwork { app: app.clone(), network: network.clone() })
     }
 }
 
@@ -211,10 +217,15 @@ mod tests {
         AppName::new("web").expect("an app name")
     }
 
+    fn network() -> Action {
+        let network = NetworkName::default_of_app();
+        Action::CreateNetwork { app: app(), network, spec: Box::default() }
+    }
+
     #[test]
     fn what_was_done_is_there_for_the_next_process() {
         let (directory, engine) = engine();
-        engine.perform(&Action::CreateNetwork { app: app() }).expect("done");
+        engine.perform(&network()).expect("done");
         engine.perform(&Action::Pull { image: "a:1".to_owned() }).expect("done");
         let again = SimulatedEngine::open(directory.path()).expect("opened");
         assert_eq!(again.contents().expect("readable"), engine.contents().expect("readable"));
@@ -228,7 +239,7 @@ mod tests {
         let (_directory, engine) = engine();
         engine.append(&JournalEntry { number: 1, operation: "lost".to_owned(), created: None }).expect("written");
         assert_eq!(engine.journal().expect("readable"), []);
-        engine.perform(&Action::CreateNetwork { app: app() }).expect("done");
+        engine.perform(&network()).expect("done");
         let journal = engine.journal().expect("readable");
         assert_eq!(journal.len(), 1);
         assert_eq!(journal[0].operation, "create network of web");
@@ -241,7 +252,7 @@ mod tests {
         engine.set_faults(&Faults { rules: vec![fault] }).expect("written");
         let pull = |image: &str| engine.perform(&Action::Pull { image: image.to_owned() });
         assert_eq!(pull("a:1"), Ok(()));
-        assert_eq!(engine.perform(&Action::CreateNetwork { app: app() }), Ok(()));
+        assert_eq!(engine.perform(&network()), Ok(()));
         assert_eq!(pull("a:2"), Err(EngineError::Pull { image: "a:2".to_owned(), reason: "no route".to_owned() }));
         assert_eq!(pull("a:2"), Ok(()));
     }

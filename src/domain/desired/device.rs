@@ -67,6 +67,8 @@ pub struct Merged {
     pub tags: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Profiles of Compose files that it has.
+    pub profiles: BTreeSet<String>,
     /// The first error in a file that applies to the device.
     pub error: Option<Draft>,
 }
@@ -102,6 +104,11 @@ pub fn merge(inputs: &Inputs) -> Merged {
         hold: layers.written(|keys| keys.hold.as_ref()).last().and_then(|written| written.value.cloned()),
         tags,
         labels,
+        profiles: layers
+            .written(|keys| keys.profiles.as_ref())
+            .last()
+            .and_then(|written| written.value.cloned())
+            .unwrap_or_default(),
         error,
     }
 }
@@ -217,6 +224,7 @@ pub fn outcome(inputs: &Inputs, merged: &Merged, picked: &Picked) -> Outcome {
     let mut drafts = picked.errors();
     drafts.extend(ambiguous(&layers, picked));
     drafts.extend(doubtful(merged, picked));
+    drafts.extend(switched_off(merged, picked));
     let is_error = |draft: &&Draft| draft.severity == crate::domain::finding::Severity::Error;
     let mut error = merged.error.clone().or_else(|| drafts.iter().find(is_error).cloned());
     let mut spec = None;
@@ -307,8 +315,30 @@ fn requires(picked: &Picked) -> BTreeMap<AppName, Arc<Requirements>> {
     asking.map(|(app, release)| (app.clone(), release.requires.clone())).collect()
 }
 
+/// Services that need one which the device's profiles switch off.
+fn switched_off(merged: &Merged, picked: &Picked) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    for (app, release) in picked.found() {
+        let runs = |name: &ServiceName| release.services.get(name).is_some_and(|one| one.runs_with(&merged.profiles));
+        for (name, service) in release.services.iter().filter(|(name, _)| runs(name)) {
+            let needed = service.spec.needed();
+            let Some(other) = needed.into_iter().find(|other| !runs(other) && !service.optional.contains(*other))
+            else {
+                continue;
+            };
+            let message =
+                format!("`{app}/{name}` needs `{other}`, which runs only with a profile that the device lacks");
+            let profiles = release.services.get(other).map(|one| &one.profiles).into_iter().flatten();
+            let profiles: Vec<&str> = profiles.map(String::as_str).collect();
+            let draft = Draft::error(&release.compose_file, service.span, codes::COMPOSE_DEPENDENCY, message);
+            drafts.push(draft.hint(format!("add one of these to `profiles`: {}", profiles.join(", "))));
+        }
+    }
+    drafts
+}
+
 fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked) -> DeviceSpec {
-    let apps = picked.found().map(|(app, release)| (app.clone(), app_spec(layers, app, release))).collect();
+    let apps = picked.found().map(|(app, release)| (app.clone(), app_spec(layers, merged, app, release))).collect();
     let os = picked.os.as_ref().and_then(|os| os.as_ref().ok()).map(|entry| entry.spec.clone());
     DeviceSpec {
         device_type: merged.device_type.as_ref().map(|asked| asked.value.clone()),
@@ -319,17 +349,21 @@ fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked) -> DeviceSpec 
     }
 }
 
-fn app_spec(layers: &Layers<'_>, app: &AppName, release: &Release) -> AppSpec {
+fn app_spec(layers: &Layers<'_>, merged: &Merged, app: &AppName, release: &Release) -> AppSpec {
+    let runs = |name: &ServiceName| release.services.get(name).is_some_and(|one| one.runs_with(&merged.profiles));
     let service_spec = |(name, service): (&ServiceName, &crate::domain::manifest::compose::Service)| {
         let mut environment: BTreeMap<VariableName, String> = BTreeMap::new();
         layers.environment(&release.compose_file, app, name, service, |variable, written| {
             lay(&mut environment, variable, written.value.cloned());
         });
-        (name.clone(), ServiceSpec { environment, ..service.spec.clone() })
+        let mut depends_on = service.spec.depends_on.clone();
+        depends_on.retain(|dependency| runs(&dependency.service));
+        (name.clone(), ServiceSpec { environment, depends_on, ..service.spec.clone() })
     };
     AppSpec {
         release: release.version.clone(),
-        services: release.services.iter().map(service_spec).collect(),
+        services: release.services.iter().filter(|(name, _)| runs(name)).map(service_spec).collect(),
         volumes: release.volumes.iter().cloned().collect::<BTreeSet<_>>(),
+        networks: release.networks.clone(),
     }
 }

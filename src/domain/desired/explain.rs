@@ -7,7 +7,7 @@ use super::world::World;
 use super::{Branch, PickedRelease, Resolver};
 use crate::domain::finding::Place;
 use crate::domain::history::LastChange;
-use crate::domain::ids::DeviceId;
+use crate::domain::ids::{DeviceId, ServiceName};
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::scalar::json;
 use crate::domain::manifest::vars::{BranchRule, Merge, TypedKeys};
@@ -135,6 +135,12 @@ pub(super) fn explanation(
             None => hold.reason.clone(),
         },
     );
+    history.single(
+        "profiles",
+        &layers,
+        |keys| keys.profiles.as_ref(),
+        |profiles| profiles.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+    );
     history.map("pins", &layers, |keys| keys.pins.as_ref());
     history.map("config", &layers, |keys| keys.config.as_ref());
     history.map("tags", &layers, |keys| keys.tags.as_ref());
@@ -142,7 +148,11 @@ pub(super) fn explanation(
     for (app, release) in picked.found() {
         let version = Written { file: &release.file, span: Default::default(), value: Some(&release.version) };
         history.add(format!("{app}.release"), version, ToString::to_string);
-        for (name, service) in &release.services {
+        let runs = |name: &ServiceName| {
+            let Some(sealed) = &outcome.device.spec else { return true };
+            sealed.spec.apps.get(app).is_some_and(|app| app.services.contains_key(name))
+        };
+        for (name, service) in release.services.iter().filter(|(name, _)| runs(name)) {
             layers.environment(&release.compose_file, app, name, service, |variable, written| {
                 history.add(format!("{app}/{name}.environment.{variable}"), written, String::clone);
             });

@@ -18,6 +18,7 @@ use super::world::World;
 use crate::domain::digest::Digest;
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceId, Version};
+use crate::domain::manifest::compose::{HostRights, Rules};
 use crate::domain::manifest::fleet_file::FleetFile;
 use crate::domain::manifest::inventory::{Host, INVENTORY_FILE, Inventory};
 use crate::domain::manifest::near::nearest;
@@ -44,6 +45,8 @@ pub struct Resolver {
     whole_turn: u64,
     /// What the last resolve came to.
     last: Option<Picture>,
+    /// What services may have of the host. It never changes, so nothing that is kept depends on it.
+    rights: HostRights,
     fleet_files: Memo<Content, FleetFile>,
     vars: Memo<(Arc<str>, Content, KeyRules), Vars>,
     inline: Memo<(Span, Digest, KeyRules), Vars>,
@@ -113,11 +116,22 @@ struct Prepared {
 }
 
 impl Resolver {
+    /// One for a stage whose services may have this of the host.
+    pub fn with_rights(rights: HostRights) -> Self {
+        Self::default().allowing(rights)
+    }
+
+    /// The same, with other rights. Nothing may have been resolved yet.
+    pub fn allowing(self, rights: HostRights) -> Self {
+        Self { rights, ..self }
+    }
+
     /// A resolver that shares its work out.
     pub fn new(workers: Arc<dyn Workers>) -> Self {
         Self {
             workers,
             turn: 0,
+            rights: HostRights::default(),
             whole_turn: 0,
             last: None,
             fleet_files: Memo::default(),
@@ -386,13 +400,14 @@ impl Resolver {
     ) -> Arc<Release> {
         let content = |source: Option<Source<'_>>| source.map_or(Content::Missing, |source| source.content());
         let contents = [content(folder.release), content(folder.compose), content(folder.folder)];
+        let rights = &self.rights;
         self.releases.value(self.turn, (app.clone(), version.clone(), contents, rules.clone()), || {
             let bytes = |source, name| release_bytes(app, version, folder, source, name);
             let files = ReleaseFiles {
                 release: bytes(folder.release, "release.yml"),
                 compose: bytes(folder.compose, "compose.yml"),
             };
-            Release::read(app, version, &files, rules.strictness)
+            Release::read(app, version, &files, Rules { strictness: rules.strictness, rights })
         })
     }
 

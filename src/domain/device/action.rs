@@ -1,7 +1,7 @@
 //! What the agent can do to a device, and why it does it.
 
-use crate::domain::ids::{AppName, ServiceName, VolumeName};
-use crate::domain::spec::{OsSpec, ServiceSpec};
+use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
+use crate::domain::spec::{NetworkSpec, OsSpec, ServiceSpec};
 use std::fmt;
 
 /// How many field names one reason lists; the rest are counted.
@@ -10,10 +10,14 @@ const MAX_SHOWN_FIELDS: usize = 6;
 /// One change of the device. Each is safe to repeat: a crash may have left it half done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make the app's own network.
+    /// Make one of the app's networks.
     CreateNetwork {
         /// The app.
         app: AppName,
+        /// The network.
+        network: NetworkName,
+        /// What it shall be.
+        spec: Box<NetworkSpec>,
     },
     /// Make a named volume. An existing one is kept as it is.
     CreateVolume {
@@ -52,10 +56,12 @@ pub enum Action {
         /// The service.
         service: ServiceName,
     },
-    /// Remove the network of an app that is no longer assigned. Its volumes stay.
+    /// Remove a network that is no longer assigned, or not as it is. Volumes stay.
     RemoveNetwork {
         /// The app.
         app: AppName,
+        /// The network.
+        network: NetworkName,
     },
     /// Install an OS image.
     InstallOs {
@@ -73,6 +79,8 @@ pub enum Why {
     Differs(Vec<String>),
     /// The engine could not remove it completely before.
     Dead,
+    /// A service that it depends on, or whose namespace it shares, is made again.
+    Follows(ServiceName),
 }
 
 /// Why something did not work: one word for programs and one sentence for people, without secrets.
@@ -87,14 +95,27 @@ pub struct Failure {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateNetwork { app } => write!(f, "create network of {app}"),
+            Self::CreateNetwork { app, network, spec: _ } => write!(f, "create {}", NetworkOf(app, network)),
             Self::CreateVolume { app, volume } => write!(f, "create volume {volume} of {app}"),
             Self::Pull { image } => write!(f, "pull {image}"),
             Self::RemoveService { app, service, why } => write!(f, "remove {app}/{service} ({why})"),
             Self::CreateService { app, service, spec: _ } => write!(f, "create {app}/{service}"),
             Self::StartService { app, service } => write!(f, "start {app}/{service}"),
-            Self::RemoveNetwork { app } => write!(f, "remove network of {app}"),
+            Self::RemoveNetwork { app, network } => write!(f, "remove {}", NetworkOf(app, network)),
             Self::InstallOs { os } => write!(f, "install OS {} {}", os.name, os.version),
+        }
+    }
+}
+
+/// A network for people; an app's default one needs no name.
+struct NetworkOf<'a>(&'a AppName, &'a NetworkName);
+
+impl fmt::Display for NetworkOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(app, network) = self;
+        match network.as_str() {
+            "default" => write!(f, "network of {app}"),
+            network => write!(f, "network {network} of {app}"),
         }
     }
 }
@@ -104,6 +125,7 @@ impl fmt::Display for Why {
         match self {
             Self::NotAssigned => f.write_str("not assigned"),
             Self::Dead => f.write_str("dead"),
+            Self::Follows(other) => write!(f, "follows {other}"),
             Self::Differs(fields) => {
                 let shown = fields.iter().take(MAX_SHOWN_FIELDS).map(String::as_str).collect::<Vec<_>>().join(", ");
                 match fields.len().saturating_sub(MAX_SHOWN_FIELDS) {

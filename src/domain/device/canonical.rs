@@ -4,7 +4,10 @@
 //! found, by reading the engine's description of the container. For every accepted key, applying a service and comparing
 //! again must show no difference.
 
-use crate::domain::spec::{Mount, Network, Port, Restart, ServiceSpec};
+use crate::domain::ids::NetworkName;
+use crate::domain::spec::{
+    Attachment, Bind, HealthCheck, HealthTest, Mount, Network, Options, Port, Restart, ServiceSpec,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +32,29 @@ pub struct ImageDefaults {
     /// The image's working directory, empty for `/`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
+    /// The image's health check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthCheck>,
+    /// The signal by which the image wants to be stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+}
+
+/// A health check with nothing left to defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanonicalHealth {
+    /// What is run; never [`HealthTest::Off`].
+    pub test: HealthTest,
+    /// Nanoseconds between two runs.
+    pub interval_nanos: u64,
+    /// Nanoseconds that one run may take.
+    pub timeout_nanos: u64,
+    /// Nanoseconds after the start in which failures do not count.
+    pub start_period_nanos: u64,
+    /// Nanoseconds between two runs in the start period.
+    pub start_interval_nanos: u64,
+    /// How many failures in a row make it unhealthy.
+    pub retries: u32,
 }
 
 /// A service with nothing left to defaults.
@@ -56,6 +82,25 @@ pub struct CanonicalService {
     pub mounts: BTreeMap<String, Mount>,
     /// How it is connected.
     pub network: Network,
+    /// The app's networks that it joins; none is the default one alone, with nothing said about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<NetworkName, Attachment>,
+    /// Mounted paths of the host by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub binds: BTreeMap<String, Bind>,
+    /// The health check; `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<CanonicalHealth>,
+    /// The signal that stops it, with `SIG`; `None` is the usual one, `SIGTERM`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    /// What it asks of its container besides.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub options: Options,
+}
+
+fn is_plain(options: &Options) -> bool {
+    *options == Options::default()
 }
 
 /// Brings a wanted service to its canonical form, given what its image supplies.
@@ -74,6 +119,11 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         network,
         // Only the order of starting; it leaves no trace in the container.
         depends_on: _,
+        networks,
+        binds,
+        healthcheck,
+        stop_signal,
+        options,
     } = service;
     // An entry point of one's own also drops the image's command: the engine does the same.
     let command = match (command, entrypoint) {
@@ -97,8 +147,53 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         restart: *restart,
         ports: ports.clone(),
         mounts: mounts.clone(),
-        network: *network,
+        network: network.clone(),
+        networks: networks_of(networks.clone()),
+        binds: binds.clone(),
+        healthcheck: health(healthcheck.as_ref(), image.healthcheck.as_ref()),
+        stop_signal: signal(stop_signal.as_deref().or(image.stop_signal.as_deref())),
+        options: options.clone().normalised(),
     }
+}
+
+/// Joining the default network alone, with nothing said about it, is the same as saying nothing.
+pub fn networks_of(mut networks: BTreeMap<NetworkName, Attachment>) -> BTreeMap<NetworkName, Attachment> {
+    if networks.len() == 1 && networks.get(&NetworkName::default_of_app()) == Some(&Attachment::default()) {
+        networks.clear();
+    }
+    networks
+}
+
+/// A health check with what is not said taken from the image's, and then from what engines do by themselves.
+pub fn health(own: Option<&HealthCheck>, image: Option<&HealthCheck>) -> Option<CanonicalHealth> {
+    const SECOND: u64 = 1_000_000_000;
+    fn said<T: Clone>(checks: [Option<&HealthCheck>; 2], pick: impl Fn(&HealthCheck) -> Option<T>) -> Option<T> {
+        checks.into_iter().flatten().find_map(pick)
+    }
+    // To an engine zero is the same as nothing.
+    let checks = [own, image];
+    let nanos = |pick: fn(&HealthCheck) -> Option<u64>, default: u64| {
+        said(checks, |check| pick(check).filter(|nanos| *nanos > 0)).unwrap_or(default)
+    };
+    match said(checks, |check| check.test.clone())? {
+        HealthTest::Off => None,
+        test @ (HealthTest::Command(_) | HealthTest::Shell(_)) => Some(CanonicalHealth {
+            test,
+            interval_nanos: nanos(|check| check.interval_nanos, 30 * SECOND),
+            timeout_nanos: nanos(|check| check.timeout_nanos, 30 * SECOND),
+            start_period_nanos: nanos(|check| check.start_period_nanos, 0),
+            start_interval_nanos: nanos(|check| check.start_interval_nanos, 5 * SECOND),
+            retries: said(checks, |check| check.retries.filter(|retries| *retries > 0)).unwrap_or(3),
+        }),
+    }
+}
+
+/// A signal as engines name it; `None` for the usual one.
+pub fn signal(name: Option<&str>) -> Option<String> {
+    let name = name.filter(|name| !name.is_empty())?.to_ascii_uppercase();
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    let name = if is_number || name.starts_with("SIG") { name } else { format!("SIG{name}") };
+    (name != "SIGTERM" && name != "15").then_some(name)
 }
 
 /// One field in which two canonical services differ.
@@ -126,6 +221,11 @@ pub fn differences(wanted: &CanonicalService, found: &CanonicalService) -> Vec<F
         ports,
         mounts,
         network,
+        networks,
+        binds,
+        healthcheck,
+        stop_signal,
+        options,
     } = wanted;
     let mut all = Vec::new();
     let mut compare = |field: &str, wanted: String, found: String| {
@@ -141,20 +241,25 @@ pub fn differences(wanted: &CanonicalService, found: &CanonicalService) -> Vec<F
     compare("restart", show(restart), show(&found.restart));
     compare("ports", show(ports), show(&found.ports));
     compare("network", show(network), show(&found.network));
+    compare("stop_signal", show(stop_signal), show(&found.stop_signal));
+    compare_maps("networks", networks, &found.networks, show, &mut all);
     compare_maps("mounts", mounts, &found.mounts, show, &mut all);
+    compare_maps("binds", binds, &found.binds, show, &mut all);
+    compare_parts("healthcheck", healthcheck, &found.healthcheck, &mut all);
+    compare_parts("", options, &found.options, &mut all);
     compare_maps("labels", labels, &found.labels, String::clone, &mut all);
     compare_maps("environment", environment, &found.environment, String::clone, &mut all);
     all
 }
 
-fn compare_maps<V: PartialEq>(
+fn compare_maps<K: Ord + std::fmt::Display, V: PartialEq>(
     field: &str,
-    wanted: &BTreeMap<String, V>,
-    found: &BTreeMap<String, V>,
+    wanted: &BTreeMap<K, V>,
+    found: &BTreeMap<K, V>,
     show: impl Fn(&V) -> String,
     all: &mut Vec<FieldDifference>,
 ) {
-    let keys: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
+    let keys: BTreeSet<&K> = wanted.keys().chain(found.keys()).collect();
     for key in keys {
         let (want, have) = (wanted.get(key), found.get(key));
         if want != have {
@@ -164,6 +269,40 @@ fn compare_maps<V: PartialEq>(
                 found: have.map(&show),
             });
         }
+    }
+}
+
+/// Compares two values of one type key by key as they are written, and maps in them entry by entry. A key that is added to the
+/// type cannot be forgotten here.
+fn compare_parts<T: Serialize>(field: &str, wanted: &T, found: &T, all: &mut Vec<FieldDifference>) {
+    let value = |part: &T| serde_json::to_value(part).expect("canonical values have only string keys");
+    let (wanted, found) = (value(wanted), value(found));
+    if wanted == found {
+        return;
+    }
+    let (mut wants, mut has) = (BTreeMap::new(), BTreeMap::new());
+    leaves(field, wanted, 0, &mut wants);
+    leaves(field, found, 0, &mut has);
+    let keys: BTreeSet<&String> = wants.keys().chain(has.keys()).collect();
+    for key in keys.into_iter().filter(|key| wants.get(*key) != has.get(*key)) {
+        all.push(FieldDifference { field: key.clone(), wanted: wants.get(key).cloned(), found: has.get(key).cloned() });
+    }
+}
+
+/// How deep parts are taken apart: keys, and entries of maps under them. What is deeper is one value.
+const MAX_PARTS: usize = 2;
+
+fn leaves(path: &str, value: serde_json::Value, depth: usize, all: &mut BTreeMap<String, String>) {
+    match value {
+        serde_json::Value::Null => {}
+        serde_json::Value::Object(fields) if depth < MAX_PARTS => {
+            for (key, value) in fields {
+                let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+                leaves(&path, value, depth + 1, all);
+            }
+        }
+        serde_json::Value::String(text) => all.extend([(path.to_owned(), text)]),
+        value => all.extend([(path.to_owned(), value.to_string())]),
     }
 }
 

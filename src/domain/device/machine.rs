@@ -203,6 +203,8 @@ pub struct Machine {
     /// What was found and is not mended yet.
     unmended: Vec<Difference>,
     refused: Option<Refusal>,
+    /// Since when services have been waiting for others.
+    waiting_since: Option<Timestamp>,
     draws: Draws,
 }
 
@@ -251,6 +253,7 @@ impl Machine {
             found_total: 0,
             unmended: Vec::new(),
             refused: None,
+            waiting_since: None,
         };
         if machine.wanted.accepted.is_some() {
             machine.phase = Phase::Applying;

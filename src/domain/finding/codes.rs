@@ -73,6 +73,7 @@ codes! {
     TOO_LARGE "too-large" "A value, a list or a mapping is larger than its bound." "variables: {A: (a megabyte)}";
     TOO_MANY_FINDINGS "too-many-findings" "More was found than is shown." "a file with a thousand mistakes";
     TOO_MANY_NODES "too-many-nodes" "A file has more values than any manifest needs." "a list of five million numbers";
+    UNDECLARED_NETWORK "undeclared-network" "A service joins a network that `networks` at the top does not declare." "networks: [backend]";
     UNDECLARED_VOLUME "undeclared-volume" "A service mounts a volume that `volumes` at the top does not declare." "volumes: [\"data:/data\"]";
     UNEXPECTED_FILE "unexpected-file" "A file stands where nothing reads it." "os/image.yaml";
     UNKNOWN_APP "unknown-app" "No app has this name." "pins: {kiosks: latest}";

@@ -1,23 +1,33 @@
 //! `compose.yml` of a release: the keys of the Compose specification that agents apply.
 //!
-//! Every other key is a finding that names it; nothing is dropped silently. What reaches from a container to the host (bind
-//! mounts, `privileged`) is refused.
+//! [`table`] says what becomes of each key. Nothing is dropped silently. What reaches from a container to the host (bind mounts,
+//! `privileged`) is refused, unless the controller's configuration allows it ([`HostRights`]).
 
-mod keys;
+mod depends;
+mod forms;
+mod health;
+mod host;
 mod mounts;
+mod network;
 mod ports;
+mod resources;
+mod rights;
 mod service;
+pub mod table;
 #[cfg(test)]
 mod tests;
+mod units;
 mod words;
 
+pub use rights::{HostRights, Privileged};
+pub use service::Rules;
+
 use super::problems::{Problems, show};
-use super::read::{self, Extensions, Keys, Setting};
-use super::vars::Strictness;
-use super::yaml::{Node, Span, parse};
+use super::read::{self, Setting};
+use super::yaml::{Kind, Node, Span, parse};
 use crate::domain::finding::codes;
-use crate::domain::ids::{ServiceName, VariableName, VolumeName};
-use crate::domain::spec::ServiceSpec;
+use crate::domain::ids::{NetworkName, ServiceName, VariableName, VolumeName};
+use crate::domain::spec::{Dependency, Mount, Network, NetworkSpec, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The services of a release.
@@ -27,6 +37,8 @@ pub struct Compose {
     pub services: BTreeMap<ServiceName, Service>,
     /// Declared volumes.
     pub volumes: BTreeSet<VolumeName>,
+    /// Networks that are not as plain as they could be.
+    pub networks: BTreeMap<NetworkName, NetworkSpec>,
 }
 
 /// One service as the release describes it.
@@ -38,12 +50,36 @@ pub struct Service {
     pub spec: ServiceSpec,
     /// The environment that the release sets, with places.
     pub environment: BTreeMap<VariableName, Setting<String>>,
+    /// It runs only where the device has one of these profiles; everywhere, if there are none.
+    pub profiles: BTreeSet<String>,
+    /// Dependencies that may be missing.
+    pub optional: BTreeSet<ServiceName>,
+    /// Whether `network_mode` was written, for the short form.
+    names_network_mode: bool,
+}
+
+impl Service {
+    fn new(span: Span) -> Self {
+        Self {
+            span,
+            spec: ServiceSpec::of_image(""),
+            environment: BTreeMap::new(),
+            profiles: BTreeSet::new(),
+            optional: BTreeSet::new(),
+            names_network_mode: false,
+        }
+    }
+
+    /// Whether it runs on a device with these profiles.
+    pub fn runs_with(&self, profiles: &BTreeSet<String>) -> bool {
+        self.profiles.is_empty() || !self.profiles.is_disjoint(profiles)
+    }
 }
 
 /// Reads a Compose file. With errors among `problems` the result must not be used.
-pub fn read(bytes: &[u8], strictness: Strictness, problems: &mut Problems) -> Compose {
+pub fn read(bytes: &[u8], rules: Rules<'_>, problems: &mut Problems) -> Compose {
     match parse(bytes) {
-        Ok(Some(node)) if !node.is_null() => file(&node, strictness, problems),
+        Ok(Some(node)) if !node.is_null() => file(&node, rules, problems),
         Ok(_) => {
             read::missing(Span::default(), "the Compose file", "services", problems);
             Compose::default()
@@ -55,46 +91,65 @@ pub fn read(bytes: &[u8], strictness: Strictness, problems: &mut Problems) -> Co
     }
 }
 
-fn file(node: &Node, strictness: Strictness, problems: &mut Problems) -> Compose {
-    const KEYS: Keys = Keys {
-        what: "a Compose file",
-        known: &["services", "volumes", "networks", "name", "version"],
-        later: &["configs", "secrets", "include", "models"],
-        extensions: Extensions::Ignored,
-    };
+fn file(node: &Node, rules: Rules<'_>, problems: &mut Problems) -> Compose {
+    if let Kind::Map(map) = &node.kind
+        && map.value("services").is_none()
+        && map.value("image").is_some()
+    {
+        return short_form(node, rules, problems);
+    }
     let mut compose = Compose::default();
     let mut named = false;
-    for field in read::fields(node, &KEYS, problems).unwrap_or_default() {
+    let mut networks = BTreeSet::new();
+    for field in table::FILE.fields(node, problems).unwrap_or_default() {
         match &*field.key.text {
             "services" => {
                 named = true;
-                compose.services = services(&field.value, strictness, problems);
+                compose.services = services(&field.value, rules, problems);
             }
             "volumes" => compose.volumes = volumes(&field.value, problems),
-            "networks" => networks(&field.value, problems),
-            // The project's name and the old format's version: Compose itself ignores the second, and apps have names here.
-            _ => {
-                read::text(&field.value, "this", problems);
-            }
+            _ => (networks, compose.networks) = network::declared(&field.value, problems),
         }
     }
     if !named {
         read::missing(node.span, "the Compose file", "services", problems);
     }
     check_volumes(&compose, problems);
-    check_dependencies(&compose.services, problems);
+    check_networks(&compose.services, &networks, problems);
+    check_dependencies(&mut compose.services, problems);
     compose
 }
 
-fn services(node: &Node, strictness: Strictness, problems: &mut Problems) -> BTreeMap<ServiceName, Service> {
+/// One service without `services`: on the host's network, with its data at `/data`.
+fn short_form(node: &Node, rules: Rules<'_>, problems: &mut Problems) -> Compose {
+    let name = ServiceName::new("main").expect("a fixed text that keeps the rule");
+    let Some(mut service) = service::read(node.span, node, rules, problems) else { return Compose::default() };
+    let Kind::Map(map) = &node.kind else { return Compose::default() };
+    let spec = &mut service.spec;
+    if !service.names_network_mode && spec.ports.is_empty() && map.value("networks").is_none() {
+        spec.network = Network::Host;
+    }
+    if map.value("volumes").is_none() {
+        let volume = VolumeName::new("data").expect("a fixed text that keeps the rule");
+        let (access, seeding) = Default::default();
+        spec.mounts.insert("/data".to_owned(), Mount { volume, access, seeding });
+    }
+    let volumes = spec.mounts.values().map(|mount| mount.volume.clone()).collect();
+    let mut compose = Compose { services: [(name, service)].into(), volumes, networks: BTreeMap::new() };
+    check_networks(&compose.services, &BTreeSet::new(), problems);
+    check_dependencies(&mut compose.services, problems);
+    compose
+}
+
+fn services(node: &Node, rules: Rules<'_>, problems: &mut Problems) -> BTreeMap<ServiceName, Service> {
     let mut services = BTreeMap::new();
     let Some(map) = read::map(node, "`services`", problems) else { return services };
     if map.entries.is_empty() {
         problems.error(node.span, codes::MISSING_KEY, "`services` names no service");
     }
-    for field in &map.entries {
+    for field in map.entries.iter().filter(|field| !field.key.text.starts_with("x-")) {
         let name = read::parse_name::<ServiceName>(&field.key.text, field.key.span, problems);
-        let service = service::read(field, strictness, problems);
+        let service = service::read(field.key.span, &field.value, rules, problems);
         if let (Some(name), Some(service)) = (name, service) {
             services.insert(name, service);
         }
@@ -104,55 +159,19 @@ fn services(node: &Node, strictness: Strictness, problems: &mut Problems) -> BTr
 
 /// Top-level `volumes`: names with nothing to say about them.
 fn volumes(node: &Node, problems: &mut Problems) -> BTreeSet<VolumeName> {
-    const KEYS: Keys = Keys {
-        what: "a volume",
-        known: &[],
-        later: &["driver", "driver_opts", "external", "labels", "name"],
-        extensions: Extensions::Ignored,
-    };
     let mut volumes = BTreeSet::new();
     if node.is_null() {
         return volumes;
     }
     let Some(map) = read::map(node, "`volumes`", problems) else { return volumes };
-    for field in &map.entries {
-        if !field.value.is_null() {
-            read::fields(&field.value, &KEYS, problems);
+    for field in map.entries.iter().filter(|field| !field.key.text.starts_with("x-")) {
+        let fields = if field.value.is_null() { None } else { table::VOLUME_DEFINITION.fields(&field.value, problems) };
+        for driver in fields.unwrap_or_default() {
+            network::only(&driver.value, "local", problems);
         }
         volumes.extend(read::parse_name::<VolumeName>(&field.key.text, field.key.span, problems));
     }
     volumes
-}
-
-/// Top-level `networks`: only the default one, which every app has anyway.
-fn networks(node: &Node, problems: &mut Problems) {
-    const KEYS: Keys = Keys { what: "`networks`", known: &["default"], later: &[], extensions: Extensions::Ignored };
-    const NETWORK: Keys = Keys {
-        what: "a network",
-        known: &["name"],
-        later: &[
-            "driver",
-            "driver_opts",
-            "attachable",
-            "enable_ipv4",
-            "enable_ipv6",
-            "external",
-            "internal",
-            "ipam",
-            "labels",
-        ],
-        extensions: Extensions::Ignored,
-    };
-    if node.is_null() {
-        return;
-    }
-    for field in read::fields(node, &KEYS, problems).unwrap_or_default() {
-        if !field.value.is_null() {
-            for name in read::fields(&field.value, &NETWORK, problems).unwrap_or_default() {
-                read::text(&name.value, "the network's name", problems);
-            }
-        }
-    }
 }
 
 fn check_volumes(compose: &Compose, problems: &mut Problems) {
@@ -168,20 +187,40 @@ fn check_volumes(compose: &Compose, problems: &mut Problems) {
     }
 }
 
-/// Dependencies must exist, and not go round in a circle.
-fn check_dependencies(services: &BTreeMap<ServiceName, Service>, problems: &mut Problems) {
-    let mut left: BTreeMap<&ServiceName, BTreeSet<&ServiceName>> = BTreeMap::new();
+/// Networks must be declared. The default one is there anyway.
+fn check_networks(
+    services: &BTreeMap<ServiceName, Service>,
+    declared: &BTreeSet<NetworkName>,
+    problems: &mut Problems,
+) {
     for (name, service) in services {
-        for wanted in &service.spec.depends_on {
-            if !services.contains_key(wanted) {
-                let message = format!("the service `{name}` depends on `{wanted}`, which does not exist");
-                let near = super::near::nearest(wanted.as_str(), services.keys().map(ServiceName::as_str));
-                let hint = near
-                    .map_or_else(|| "name a service of this file".to_owned(), |near| format!("did you mean `{near}`?"));
-                problems.error_hint(service.span, codes::COMPOSE_DEPENDENCY, message, hint);
-            }
+        let default = NetworkName::default_of_app();
+        for network in service.spec.networks.keys().filter(|name| !declared.contains(*name) && **name != default) {
+            let message = format!("the service `{name}` joins the network `{network}`, which is not declared");
+            let hint = format!("add `{network}:` under `networks:` at the top level");
+            problems.error_hint(service.span, codes::UNDECLARED_NETWORK, message, hint);
         }
-        left.insert(name, service.spec.depends_on.iter().filter(|wanted| services.contains_key(*wanted)).collect());
+    }
+}
+
+/// Dependencies must exist, and not go round in a circle. Those that may be missing, and are, are dropped.
+fn check_dependencies(services: &mut BTreeMap<ServiceName, Service>, problems: &mut Problems) {
+    let names: BTreeSet<ServiceName> = services.keys().cloned().collect();
+    for service in services.values_mut() {
+        let Service { spec, optional, .. } = service;
+        spec.depends_on.retain(|Dependency { service, .. }| names.contains(service) || !optional.contains(service));
+    }
+    let mut left: BTreeMap<&ServiceName, BTreeSet<&ServiceName>> = BTreeMap::new();
+    for (name, service) in &*services {
+        let needed = service.spec.needed();
+        for wanted in needed.iter().filter(|wanted| !names.contains(**wanted)) {
+            let message = format!("the service `{name}` depends on `{wanted}`, which does not exist");
+            let near = super::near::nearest(wanted.as_str(), names.iter().map(ServiceName::as_str));
+            let hint =
+                near.map_or_else(|| "name a service of this file".to_owned(), |near| format!("did you mean `{near}`?"));
+            problems.error_hint(service.span, codes::COMPOSE_DEPENDENCY, message, hint);
+        }
+        left.insert(name, needed.into_iter().filter(|wanted| names.contains(*wanted)).collect());
     }
     while let Some(name) = left.iter().find(|(_, wanted)| wanted.is_empty()).map(|(name, _)| *name) {
         left.remove(name);

@@ -2,13 +2,13 @@
 
 pub mod requires;
 
-use super::compose::{self, Service};
+use super::compose::{self, Compose, Rules, Service};
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
-use super::vars::Strictness;
 use super::yaml::{Node, Span, parse};
 use crate::domain::finding::codes;
-use crate::domain::ids::{AppName, ServiceName, Version, VolumeName};
+use crate::domain::ids::{AppName, NetworkName, ServiceName, Version, VolumeName};
+use crate::domain::spec::NetworkSpec;
 use requires::Requirements;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub struct Release {
     pub services: BTreeMap<ServiceName, Service>,
     /// Named volumes.
     pub volumes: BTreeSet<VolumeName>,
+    /// Networks that are not as plain as they could be.
+    pub networks: BTreeMap<NetworkName, NetworkSpec>,
     /// What is wrong with both files.
     pub findings: Vec<Draft>,
     /// Whether there are errors; then no device gets this release.
@@ -79,7 +81,7 @@ pub struct ReleaseFiles<'a> {
 
 impl Release {
     /// Reads a release. `version` is the name of its folder.
-    pub fn read(app: &AppName, version: &Version, files: &ReleaseFiles<'_>, strictness: Strictness) -> Self {
+    pub fn read(app: &AppName, version: &Version, files: &ReleaseFiles<'_>, rules: Rules<'_>) -> Self {
         let folder = format!("releases/{app}/{version}");
         let file: Arc<str> = format!("{folder}/release.yml").into();
         let compose_file: Arc<str> = format!("{folder}/compose.yml").into();
@@ -105,6 +107,7 @@ impl Release {
             tags: BTreeMap::new(),
             services: BTreeMap::new(),
             volumes: BTreeSet::new(),
+            networks: BTreeMap::new(),
             findings: Vec::new(),
             broken: false,
         };
@@ -117,8 +120,9 @@ impl Release {
         let mut compose_problems = Problems::new(&compose_file);
         match files.compose.clone() {
             Ok(bytes) => {
-                let compose = compose::read(bytes, strictness, &mut compose_problems);
-                (release.services, release.volumes) = (compose.services, compose.volumes);
+                let compose = compose::read(bytes, rules, &mut compose_problems);
+                let Compose { services, volumes, networks } = compose;
+                (release.services, release.volumes, release.networks) = (services, volumes, networks);
             }
             Err(draft) => compose_problems.add(*draft),
         }

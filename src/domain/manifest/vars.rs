@@ -85,6 +85,8 @@ pub struct TypedKeys {
     pub labels: Option<Merge<String, String>>,
     /// `hold`.
     pub hold: Option<Setting<RepoHold>>,
+    /// `profiles`.
+    pub profiles: Option<Setting<BTreeSet<String>>>,
 }
 
 /// A mapping that is laid over inherited ones key by key (RFC 7396).

@@ -85,10 +85,14 @@ impl Fields {
 
     fn app(&mut self, app: &str, from: Option<&AppSpec>, to: Option<&AppSpec>) {
         self.texts(app, from.map(|from| &from.release), to.map(|to| &to.release));
-        let (Some(from), Some(AppSpec { release: _, services, volumes })) = (from, to) else { return };
+        let (Some(from), Some(AppSpec { release: _, services, volumes, networks })) = (from, to) else { return };
         for volume in from.volumes.symmetric_difference(volumes) {
             let present = |set: &BTreeSet<_>| set.contains(volume).then_some("present");
             self.texts(&format!("{app} volume {volume}"), present(&from.volumes), present(volumes));
+        }
+        for network in keys(&from.networks, networks) {
+            let settings = |all: &BTreeMap<_, _>| all.get(network).cloned().unwrap_or_default();
+            self.parts(&format!("{app} network {network} "), &settings(&from.networks), &settings(networks));
         }
         for service in keys(&from.services, services) {
             let field = format!("{app}/{service}");
@@ -147,7 +151,7 @@ mod tests {
     fn spec(release: &str, services: &[(&str, ServiceSpec)]) -> DeviceSpec {
         let services =
             services.iter().map(|(name, service)| (name.parse().expect("a name"), service.clone())).collect();
-        let app = AppSpec { release: version(release), services, volumes: BTreeSet::new() };
+        let app = AppSpec { release: version(release), services, volumes: BTreeSet::new(), networks: BTreeMap::new() };
         DeviceSpec { apps: BTreeMap::from([("web".parse().expect("a name"), app)]), ..DeviceSpec::default() }
     }
 

@@ -26,15 +26,22 @@ fn every_field_of_a_service() -> ServiceSpec {
         ]
         .into(),
         mounts: [
-            ("/data".to_owned(), Mount { volume: volume("data"), access: Access::ReadWrite }),
-            ("/content".to_owned(), Mount { volume: volume("content"), access: Access::ReadOnly }),
+            (
+                "/data".to_owned(),
+                Mount { volume: volume("data"), access: Access::ReadWrite, seeding: Seeding::FromImage },
+            ),
+            (
+                "/content".to_owned(),
+                Mount { volume: volume("content"), access: Access::ReadOnly, seeding: Seeding::FromImage },
+            ),
         ]
         .into(),
         labels: [("org.example.role".to_owned(), "screen".to_owned())].into(),
         user: Some("1000:1000".to_owned()),
         working_dir: Some("/srv".to_owned()),
         network: Network::Host,
-        depends_on: ["sync".parse().expect("a service name")].into(),
+        depends_on: [Dependency::from("sync".parse::<ServiceName>().expect("a service name"))].into(),
+        ..ServiceSpec::of_image("")
     }
 }
 
@@ -52,6 +59,7 @@ fn every_field() -> DeviceSpec {
         release: "1.10.0-rc.1+build.5".parse().expect("a version"),
         services: services.map(|(name, service)| (name.parse().expect("a service name"), service)).into(),
         volumes: [volume("data"), volume("content")].into(),
+        networks: BTreeMap::new(),
     };
     DeviceSpec {
         schema: SPEC_SCHEMA,

@@ -9,8 +9,8 @@ use crate::domain::device::action::Action;
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
 use crate::domain::device::steps::Observed;
 use crate::domain::digest::Digest;
-use crate::domain::ids::{AppName, ServiceName, VariableName, Version};
-use crate::domain::reported::{ObservedApp, ObservedOs, ObservedService, Presence, ServiceState};
+use crate::domain::ids::{AppName, NetworkName, ServiceName, VariableName, Version};
+use crate::domain::reported::{Health, ObservedApp, ObservedOs, ObservedService, ServiceState};
 use crate::domain::spec::{Network, OsSpec, Port, ServiceSpec};
 use crate::ports::os::OsError;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,8 @@ pub fn image_defaults(image: &str) -> ImageDefaults {
         labels: BTreeMap::from([("org.example.vendor".to_owned(), "fake".to_owned())]),
         user: String::new(),
         working_dir: "/srv".to_owned(),
+        healthcheck: None,
+        stop_signal: None,
     }
 }
 
@@ -124,8 +126,10 @@ impl FakeEngine {
     pub fn perform(&mut self, action: &Action) -> Result<(), EngineError> {
         self.operations += 1;
         match action {
-            Action::CreateNetwork { app } => {
-                self.app(app).network = Presence::Present;
+            Action::CreateNetwork { app, network, spec } => {
+                if self.app(app).network_as_found(network).is_none() {
+                    self.app(app).add_network(network.clone(), (**spec).clone());
+                }
                 Ok(())
             }
             Action::CreateVolume { app, volume } => {
@@ -143,7 +147,7 @@ impl FakeEngine {
             }
             Action::CreateService { app, service, spec } => self.create(app, service, spec),
             Action::StartService { app, service } => self.start(app, service),
-            Action::RemoveNetwork { app } => self.remove_network(app),
+            Action::RemoveNetwork { app, network } => self.remove_network(app, network),
             Action::InstallOs { os: _ } => Ok(()),
         }
     }
@@ -174,8 +178,11 @@ impl FakeEngine {
         if place.services.contains_key(service) {
             return Err(refused("the name is in use".to_owned()));
         }
-        if spec.network == Network::App && place.network == Presence::Absent {
+        if spec.network_names().iter().any(|network| place.network_as_found(network).is_none()) {
             return Err(refused("no such network".to_owned()));
+        }
+        if let Some(other) = spec.joined().into_iter().find(|other| !place.services.contains_key(*other)) {
+            return Err(refused(format!("no such container: {other}")));
         }
         if let Some(mount) = spec.mounts.values().find(|mount| !place.volumes.contains(&mount.volume)) {
             return Err(refused(format!("no such volume: {}", mount.volume)));
@@ -184,7 +191,8 @@ impl FakeEngine {
         let content = canonical(spec, &image_defaults);
         let key = create_key(app, service, &content);
         let state = ServiceState::Created;
-        place.services.insert(service.clone(), ObservedService { content, image_defaults, state, restarts: 0 });
+        let health = Health::default();
+        place.services.insert(service.clone(), ObservedService { content, image_defaults, state, restarts: 0, health });
         *self.creates.entry(key).or_default() += 1;
         Ok(())
     }
@@ -201,6 +209,8 @@ impl FakeEngine {
         }
         if let Some(found) = self.found(app, service) {
             found.state = ServiceState::Running;
+            // Whatever is checked here is well at once.
+            found.health = found.content.healthcheck.as_ref().map_or(Health::Unchecked, |_| Health::Healthy);
         }
         Ok(())
     }
@@ -221,13 +231,18 @@ impl FakeEngine {
         wanted.iter().filter(|port| port.published.is_some()).find(clashes).and_then(|port| port.published)
     }
 
-    fn remove_network(&mut self, app: &AppName) -> Result<(), EngineError> {
+    fn remove_network(&mut self, app: &AppName, network: &NetworkName) -> Result<(), EngineError> {
         let place = self.app(app);
-        if place.services.values().any(|found| found.content.network == Network::App) {
+        let joins = |content: &CanonicalService| match (&content.network, content.networks.is_empty()) {
+            (Network::App, true) => *network == NetworkName::default_of_app(),
+            (Network::App, false) => content.networks.contains_key(network),
+            (Network::Host | Network::None | Network::Service(_), _) => false,
+        };
+        if place.services.values().any(|found| joins(&found.content)) {
             let reason = "the network has active endpoints".to_owned();
             return Err(EngineError::Failed { attempted: "remove", subject: format!("network of {app}"), reason });
         }
-        place.network = Presence::Absent;
+        place.drop_network(network);
         self.drop_empty(app);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Names and labels of what belongs to one device in an engine that others may use too.
 
 use crate::domain::digest::Digest;
-use crate::domain::ids::{AppName, DeviceId, FleetName, ServiceName, VolumeName};
+use crate::domain::ids::{AppName, DeviceId, FleetName, NetworkName, ServiceName, VolumeName};
 use std::collections::BTreeMap;
 
 /// How the names of Bellwether's labels begin.
@@ -16,6 +16,11 @@ pub(super) const APP: &str = "bellwether.app";
 pub(super) const SERVICE: &str = "bellwether.service";
 /// The volume's own name, on volumes.
 pub(super) const VOLUME: &str = "bellwether.volume";
+
+/// The network's own name, on networks. Those of older agents have none: they are the default one.
+pub(super) const NETWORK: &str = "bellwether.network";
+/// What was said, among the things that an engine fills in by itself when nobody says them.
+pub(super) const SAID: &str = "bellwether.said";
 
 /// The longest readable part of a name, in bytes. Engines accept more; people's terminals do not.
 const MAX_READABLE: usize = 96;
@@ -36,8 +41,12 @@ impl Owner {
         self.name("volume", app, volume.as_str())
     }
 
-    pub(super) fn network(&self, app: &AppName) -> String {
-        self.name("network", app, "")
+    pub(super) fn network(&self, app: &AppName, network: &NetworkName) -> String {
+        match network.as_str() {
+            // As it was named before an app could have others.
+            "default" => self.name("network", app, ""),
+            network => self.name("network", app, network),
+        }
     }
 
     /// Readable, and told apart by a hash: names may contain the `-` that joins them, and fleets may share an engine.

@@ -1,21 +1,74 @@
 //! From the engine's descriptions to the forms in which things are compared.
 
-use super::names::{LABEL_PREFIX, Owner};
-use crate::domain::device::canonical::{CanonicalService, ImageDefaults};
-use crate::domain::ids::{AppName, VolumeName};
-use crate::domain::reported::ServiceState;
-use crate::domain::spec::{Access, Mount, Network, Port, Restart, Transport};
+mod options;
+
+use super::names::{APP, LABEL_PREFIX, NETWORK, Owner, SAID};
+use crate::domain::device::canonical::{CanonicalService, ImageDefaults, health, networks_of, signal};
+use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
+use crate::domain::reported::{Health, ServiceState};
+use crate::domain::spec::{
+    Access, Attachment, Bind, HealthCheck, HealthTest, HostPath, Mount, Network, NetworkSpec, NetworkSwitch, Port,
+    Restart, Seeding, Subnet, Transport,
+};
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HostConfig, ImageConfig, NetworkSettings,
-    PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthConfig, HealthStatusEnum, HostConfig,
+    ImageConfig, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The app's network as it is now.
+/// One of an app's networks as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FoundNetwork {
     pub(super) name: String,
     pub(super) id: String,
+    pub(super) spec: NetworkSpec,
+}
+
+/// Networks by app and name.
+pub(super) type FoundNetworks = BTreeMap<AppName, BTreeMap<NetworkName, FoundNetwork>>;
+
+/// Everything of a device that containers refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) networks: FoundNetworks,
+    pub(super) volumes: BTreeMap<AppName, BTreeSet<VolumeName>>,
+    /// Containers by id.
+    pub(super) containers: BTreeMap<String, (AppName, ServiceName)>,
+}
+
+/// A network with its app and name; `None` if its labels do not say.
+pub(super) fn network(network: &bollard::models::Network) -> Option<(AppName, NetworkName, FoundNetwork)> {
+    let labels = network.labels.as_ref()?;
+    let app = labels.get(APP)?.parse().ok()?;
+    let name = labels.get(NETWORK).map_or_else(|| Ok(NetworkName::default_of_app()), |name| name.parse()).ok()?;
+    let said = said(labels.get(SAID));
+    let ranges = network.ipam.as_ref().and_then(|ipam| ipam.config.as_ref()).into_iter().flatten();
+    let subnets = ranges.filter(|_| said.contains("subnets")).filter_map(|range| {
+        Some(Subnet {
+            subnet: range.subnet.clone()?,
+            gateway: given(&range.gateway).filter(|_| said.contains("gateway")),
+            ip_range: given(&range.ip_range),
+        })
+    });
+    let switches = [
+        (NetworkSwitch::Internal, network.internal == Some(true)),
+        (NetworkSwitch::EnableIpv6, network.enable_ipv6 == Some(true)),
+    ];
+    let spec = NetworkSpec {
+        switches: switches.into_iter().filter(|(_, is_on)| *is_on).map(|(switch, _)| switch).collect(),
+        subnets: subnets.collect(),
+    };
+    Some((app, name, FoundNetwork { name: network.name.clone()?, id: network.id.clone()?, spec }))
+}
+
+fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+/// What was said among the things that an engine fills in by itself.
+fn said(label: Option<&String>) -> BTreeSet<String> {
+    let text = label.map_or("", String::as_str);
+    text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// What an image supplies.
@@ -28,19 +81,25 @@ pub(super) fn image_defaults(config: Option<ImageConfig>) -> ImageDefaults {
         labels: labels(config.labels),
         user: config.user.unwrap_or_default(),
         working_dir: config.working_dir.unwrap_or_default(),
+        healthcheck: config.healthcheck.as_ref().and_then(health_check),
+        stop_signal: given(&config.stop_signal),
     }
 }
 
-/// A container's whole content. `volumes` tells the names of this app's volumes in the engine.
+/// A container's whole content.
 pub(super) fn content(
     container: &ContainerInspectResponse,
     owner: &Owner,
     app: &AppName,
-    volumes: &BTreeSet<VolumeName>,
-    network: Option<&FoundNetwork>,
+    known: &Known,
 ) -> CanonicalService {
     let config = container.config.clone().unwrap_or_default();
     let host = container.host_config.clone().unwrap_or_default();
+    let said = said(config.labels.as_ref().and_then(|labels| labels.get(SAID)));
+    let no_volumes = BTreeSet::new();
+    let (mounts, binds) = mounts(&host, owner, app, known.volumes.get(app).unwrap_or(&no_volumes));
+    let (network, networks) = connected(container, &host, app, known);
+    let options = options::read(&config, &host, app, known).only_said(&said).normalised();
     CanonicalService {
         image: config.image.unwrap_or_default(),
         entrypoint: config.entrypoint.unwrap_or_default(),
@@ -51,8 +110,42 @@ pub(super) fn content(
         working_dir: config.working_dir.unwrap_or_default(),
         restart: restart(host.restart_policy.as_ref()),
         ports: ports(&host),
-        mounts: mounts(&host, owner, app, volumes),
-        network: connected(&host, container.network_settings.as_ref(), network),
+        mounts,
+        network,
+        networks,
+        binds,
+        healthcheck: health(config.healthcheck.as_ref().and_then(health_check).as_ref(), None),
+        stop_signal: signal(config.stop_signal.as_deref()),
+        options,
+    }
+}
+
+fn health_check(check: &HealthConfig) -> Option<HealthCheck> {
+    let words = check.test.as_deref().unwrap_or_default();
+    let test = words.split_first().map(|(kind, rest)| match (kind.as_str(), rest) {
+        ("CMD", rest) => HealthTest::Command(rest.to_vec()),
+        ("CMD-SHELL", [line]) => HealthTest::Shell(line.clone()),
+        // `NONE`, and what no engine carries out.
+        _ => HealthTest::Off,
+    });
+    let nanos = |nanos: Option<i64>| nanos.and_then(|nanos| u64::try_from(nanos).ok());
+    Some(HealthCheck {
+        test,
+        interval_nanos: nanos(check.interval),
+        timeout_nanos: nanos(check.timeout),
+        start_period_nanos: nanos(check.start_period),
+        start_interval_nanos: nanos(check.start_interval),
+        retries: check.retries.and_then(|retries| u32::try_from(retries).ok()),
+    })
+}
+
+/// What a container's health check says.
+pub(super) fn health_state(state: Option<&ContainerState>) -> Health {
+    match state.and_then(|state| state.health.as_ref()?.status) {
+        Some(HealthStatusEnum::STARTING) => Health::Starting,
+        Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
+        Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
+        Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => Health::Unchecked,
     }
 }
 
@@ -121,7 +214,12 @@ fn port(key: &str, binding: &PortBinding) -> Option<Port> {
 }
 
 /// What was asked for: volumes without a name that an image declares are the engine's business.
-fn mounts(host: &HostConfig, owner: &Owner, app: &AppName, volumes: &BTreeSet<VolumeName>) -> BTreeMap<String, Mount> {
+fn mounts(
+    host: &HostConfig,
+    owner: &Owner,
+    app: &AppName,
+    volumes: &BTreeSet<VolumeName>,
+) -> (BTreeMap<String, Mount>, BTreeMap<String, Bind>) {
     let by_name: BTreeMap<String, &VolumeName> =
         volumes.iter().map(|volume| (owner.volume(app, volume), volume)).collect();
     let volume = |source: &str| match by_name.get(source) {
@@ -130,20 +228,42 @@ fn mounts(host: &HostConfig, owner: &Owner, app: &AppName, volumes: &BTreeSet<Vo
         None => foreign_volume(source),
     };
     let access = |read_only: bool| if read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let asked = host.mounts.iter().flatten().map(|mount| {
+    let (mut named, mut binds) = (BTreeMap::new(), BTreeMap::new());
+    for mount in host.mounts.iter().flatten() {
         let source = mount.source.as_deref().unwrap_or_default();
         let path = mount.target.clone().unwrap_or_default();
-        (path, Mount { volume: volume(source), access: access(mount.read_only == Some(true)) })
-    });
-    // Bellwether never makes these; somebody who made the container anew by hand may have.
-    let bound = host.binds.iter().flatten().map(|bind| {
+        let access = access(mount.read_only == Some(true));
+        if mount.typ == Some(MountType::BIND) {
+            let propagation = mount.bind_options.as_ref().and_then(|options| options.propagation);
+            let propagation = propagation.map(|one| one.to_string()).filter(|name| !is_usual_propagation(name));
+            let host_path = HostPath::Required;
+            binds.insert(path, Bind { source: source.to_owned(), access, host_path, propagation });
+            continue;
+        }
+        let no_copy = mount.volume_options.as_ref().and_then(|options| options.no_copy) == Some(true);
+        let seeding = if no_copy { Seeding::Empty } else { Seeding::FromImage };
+        named.insert(path, Mount { volume: volume(source), access, seeding });
+    }
+    for bind in host.binds.iter().flatten() {
         let mut parts = bind.splitn(3, ':');
         let (source, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let options = parts.next().unwrap_or_default();
-        let read_only = options.split(',').any(|option| option == "ro");
-        (path.to_owned(), Mount { volume: volume(source), access: access(read_only) })
-    });
-    asked.chain(bound).collect()
+        let options: Vec<&str> = parts.next().unwrap_or_default().split(',').collect();
+        let access = access(options.contains(&"ro"));
+        if source.starts_with('/') {
+            let is_propagation = |name: &&&str| name.ends_with("shared") || name.ends_with("slave");
+            let propagation = options.iter().find(is_propagation).map(|name| (*name).to_owned());
+            let bind = Bind { source: source.to_owned(), access, host_path: HostPath::Made, propagation };
+            binds.insert(path.to_owned(), bind);
+        } else {
+            // Bellwether never makes these; somebody who made the container anew by hand may have.
+            named.insert(path.to_owned(), Mount { volume: volume(source), access, seeding: Seeding::FromImage });
+        }
+    }
+    (named, binds)
+}
+
+fn is_usual_propagation(name: &str) -> bool {
+    matches!(name, "" | "private" | "rprivate")
 }
 
 fn foreign_volume(source: &str) -> VolumeName {
@@ -154,19 +274,56 @@ fn foreign_volume(source: &str) -> VolumeName {
 }
 
 /// How the container is really connected: one whose network was taken away or made anew is not.
-fn connected(host: &HostConfig, settings: Option<&NetworkSettings>, network: Option<&FoundNetwork>) -> Network {
-    match host.network_mode.as_deref() {
-        Some("host") => Network::Host,
-        Some("none") => Network::None,
-        Some(mode) if network.is_some_and(|network| network.name == mode) => {
-            let endpoint = settings.and_then(|settings| settings.networks.as_ref()).and_then(|all| all.get(mode));
-            let id = endpoint.and_then(|endpoint| endpoint.network_id.as_deref()).unwrap_or_default();
-            match (endpoint, network) {
-                // Before its first start a container's endpoint has no network id yet.
-                (Some(_), Some(network)) if id.is_empty() || id == network.id => Network::App,
-                (Some(_), _) | (None, _) => Network::None,
-            }
-        }
-        Some(_) | None => Network::None,
+fn connected(
+    container: &ContainerInspectResponse,
+    host: &HostConfig,
+    app: &AppName,
+    known: &Known,
+) -> (Network, BTreeMap<NetworkName, Attachment>) {
+    let mode = host.network_mode.as_deref().unwrap_or_default();
+    match mode {
+        "host" => return (Network::Host, BTreeMap::new()),
+        "none" => return (Network::None, BTreeMap::new()),
+        _ => {}
     }
+    if let Some(id) = mode.strip_prefix("container:") {
+        let network = service_of(id, app, known).map_or(Network::None, Network::Service);
+        return (network, BTreeMap::new());
+    }
+    let service =
+        known.containers.get(container.id.as_deref().unwrap_or_default()).map(|(_, service)| service.as_str());
+    let short_id = container.id.as_deref().and_then(|id| id.get(..12)).unwrap_or_default();
+    let endpoints = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let mut networks = BTreeMap::new();
+    for (name, found) in known.networks.get(app).into_iter().flatten() {
+        let Some(endpoint) = endpoints.and_then(|all| all.get(&found.name)) else { continue };
+        // Before its first start a container's endpoint has no network id yet.
+        let id = endpoint.network_id.as_deref().unwrap_or_default();
+        if !id.is_empty() && id != found.id {
+            continue;
+        }
+        let own = |alias: &&String| Some(alias.as_str()) != service && alias.as_str() != short_id;
+        let addresses = endpoint.ipam_config.clone().unwrap_or_default();
+        networks.insert(
+            name.clone(),
+            Attachment {
+                aliases: endpoint.aliases.iter().flatten().filter(own).cloned().collect(),
+                ipv4_address: addresses.ipv4_address.and_then(|text| text.parse().ok()),
+                ipv6_address: addresses.ipv6_address.and_then(|text| text.parse().ok()),
+            },
+        );
+    }
+    let has_mode = known
+        .networks
+        .get(app)
+        .into_iter()
+        .flatten()
+        .any(|(name, found)| found.name == mode && networks.contains_key(name));
+    if has_mode { (Network::App, networks_of(networks)) } else { (Network::None, BTreeMap::new()) }
+}
+
+/// The service of this app that a container belongs to.
+fn service_of(id: &str, app: &AppName, known: &Known) -> Option<ServiceName> {
+    let (of, service) = known.containers.get(id)?;
+    (of == app).then(|| service.clone())
 }

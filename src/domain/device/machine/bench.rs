@@ -35,12 +35,12 @@ pub(super) fn web(greeting: &str) -> DeviceSpec {
     let variable = VariableName::new("GREETING").expect("a variable name");
     let front = ServiceSpec {
         environment: BTreeMap::from([(variable, greeting.to_owned())]),
-        depends_on: BTreeSet::from([service("db")]),
+        depends_on: BTreeSet::from([service("db").into()]),
         ..ServiceSpec::of_image("example/app:1")
     };
     let services = BTreeMap::from([(service("app"), front), (service("db"), ServiceSpec::of_image("example/db:1"))]);
     let release = Version::new("1.0.0").expect("a version");
-    let web = AppSpec { release, services, volumes: BTreeSet::new() };
+    let web = AppSpec { release, services, volumes: BTreeSet::new(), networks: BTreeMap::new() };
     DeviceSpec { apps: BTreeMap::from([(app("web"), web)]), ..DeviceSpec::default() }
 }
 

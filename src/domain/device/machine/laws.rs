@@ -19,7 +19,10 @@ fn any_service() -> impl Strategy<Value = ServiceSpec> {
         };
         let data: VolumeName = "data".parse().expect("a volume name");
         let mounts = if mounted {
-            BTreeMap::from([("/data".to_owned(), Mount { volume: data, access: Default::default() })])
+            BTreeMap::from([(
+                "/data".to_owned(),
+                Mount { volume: data, access: Default::default(), seeding: Default::default() },
+            )])
         } else {
             BTreeMap::new()
         };
@@ -27,7 +30,7 @@ fn any_service() -> impl Strategy<Value = ServiceSpec> {
             environment,
             mounts,
             restart: [Restart::Always, Restart::No, Restart::OnFailure(3)][usize::from(restart)],
-            network: [Network::App, Network::Host, Network::None][usize::from(network)],
+            network: [Network::App, Network::Host, Network::None][usize::from(network)].clone(),
             ..ServiceSpec::of_image(&format!("example/image:{image}"))
         }
     })
@@ -54,11 +57,12 @@ fn any_spec() -> impl Strategy<Value = DeviceSpec> {
             }
             // Each depends on the one after it: against the order of names.
             for pair in names.windows(2) {
-                services.get_mut(&pair[0]).expect("it was just made").depends_on = BTreeSet::from([pair[1].clone()]);
+                services.get_mut(&pair[0]).expect("it was just made").depends_on =
+                    BTreeSet::from([pair[1].clone().into()]);
             }
             let volumes = BTreeSet::from(["data".parse().expect("a volume name")]);
             let release = "1.0.0".parse().expect("a version");
-            spec.apps.insert(app(name), AppSpec { release, services, volumes });
+            spec.apps.insert(app(name), AppSpec { release, services, volumes, networks: BTreeMap::new() });
         }
         spec
     })

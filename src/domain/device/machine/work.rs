@@ -6,15 +6,19 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::backoff::{Backoff, next_poll_millis};
 use crate::domain::device::ledger::Held;
-use crate::domain::device::steps::{Observed, all_differences, app_steps, images, os_steps};
+use crate::domain::device::steps::{Observed, Outlook, Wait, all_differences, app_steps, images, os_steps, waits};
 use crate::domain::drift::Difference;
 use crate::domain::reported::{Found, ObservedOs, Phase};
 use crate::domain::spec::DeviceSpec;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, show_secs};
 use std::collections::VecDeque;
 
 /// Back-off after failures: often enough to notice a registry that is back, seldom enough for a metered link.
 pub(super) const RETRY: Backoff = Backoff { base_millis: 1000, cap_millis: 900_000 };
+
+/// How long services may wait for others before that counts as a failure, in seconds. Health checks come to an end by
+/// themselves; what runs to its end, such as a migration of data, may take its time.
+const MAX_WAIT_SECS: i64 = 900;
 
 /// How many actions the condition that tells of the last change names.
 const MAX_TOLD_ACTIONS: usize = 12;
@@ -68,6 +72,8 @@ struct Judgement {
 enum Standing {
     /// Everything is there.
     Settled,
+    /// Something has to become true first, and nothing says that it will not.
+    Waiting(Failure),
     /// Something is not there, or not known to be.
     Lacking(Failure),
 }
@@ -111,6 +117,7 @@ impl Machine {
     /// The ledger holds a newer assignment: whatever was planned for the old one is void.
     pub(super) fn adopt(&mut self, now: Timestamp) {
         self.unmended.clear();
+        self.waiting_since = None;
         self.phase = Phase::Applying;
         self.conditions.set(READY, ConditionStatus::False, "Applying", "a newer assignment was accepted", now);
         match self.work {
@@ -140,6 +147,7 @@ impl Machine {
         self.note_found(&held, differences, &steps, now);
         match (steps.is_empty(), standing) {
             (true, Standing::Settled) => self.settle(&held, now, effects),
+            (true, Standing::Waiting(failure)) => self.wait_for_others(&failure, now, effects),
             (true, Standing::Lacking(failure)) => self.wait_and_see(&failure, now, effects),
             (false, _) => {
                 if self.phase != Phase::Failing {
@@ -190,6 +198,7 @@ impl Machine {
     /// Everything is there: remembers it, and looks again after a while.
     fn settle(&mut self, held: &Held, now: Timestamp, effects: &mut Vec<Effect>) {
         self.unmended.clear();
+        self.waiting_since = None;
         self.wanted.applied = Some(held.mark.digest);
         self.wanted.forget_failures(held.mark.digest);
         self.phase = Phase::Settled;
@@ -197,10 +206,28 @@ impl Machine {
         self.rest(effects);
     }
 
+    /// Services wait for others. That is part of applying, until it takes longer than anybody would wait.
+    fn wait_for_others(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        let since = *self.waiting_since.get_or_insert(now);
+        if now.secs_since(since) > MAX_WAIT_SECS {
+            let message = format!("{} for more than {}", failure.message, show_secs(MAX_WAIT_SECS));
+            return self.wait_and_see(&Failure { reason: failure.reason, message }, now, effects);
+        }
+        if self.phase != Phase::Failing {
+            self.phase = Phase::Applying;
+        }
+        self.conditions.fails(READY, failure, now);
+        self.look_again_soon(effects);
+    }
+
     /// There is nothing to do about it but to look again, sooner than while everything is well.
     fn wait_and_see(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
         self.phase = Phase::Failing;
         self.conditions.fails(READY, failure, now);
+        self.look_again_soon(effects);
+    }
+
+    fn look_again_soon(&mut self, effects: &mut Vec<Effect>) {
         let cap_millis = i64::from(self.pace.look_interval_secs) * 1000;
         let backoff = Backoff { base_millis: RETRY.base_millis, cap_millis };
         let after_millis = backoff.wait_millis(self.conditions.repeats(READY), self.draws.draw());
@@ -281,12 +308,25 @@ fn judge(spec: &DeviceSpec, look: &Look) -> Judgement {
     let standing = match (&look.apps, &look.os) {
         (Err(failure), _) | (_, Err(failure)) => Standing::Lacking(failure.clone()),
         (Ok(_), Ok(None)) if spec.os.is_some() => Standing::Lacking(no_updater()),
-        (Ok(_), Ok(_)) => match differences.first() {
-            None => Standing::Settled,
-            Some(first) => Standing::Lacking(not_running(first, differences.len())),
+        (Ok(observed), Ok(_)) => match (waiting(&waits(spec, observed)), differences.first()) {
+            (Some(standing), _) => standing,
+            (None, None) => Standing::Settled,
+            (None, Some(first)) => Standing::Lacking(not_running(first, differences.len())),
         },
     };
     Judgement { steps, differences, standing }
+}
+
+/// How a device stands whose services wait: what cannot come true any more is told first.
+fn waiting(waits: &[Wait]) -> Option<Standing> {
+    let bleak = waits.iter().find(|wait| wait.outlook == Outlook::Bleak);
+    let first = bleak.or(waits.first())?;
+    let more = if waits.len() > 1 { format!(", and {} more wait", waits.len() - 1) } else { String::new() };
+    let message = format!("{} waits for {}{more}", first.subject, first.what);
+    Some(match bleak {
+        Some(_) => Standing::Lacking(Failure { reason: "DependencyFailed", message }),
+        None => Standing::Waiting(Failure { reason: "WaitingForServices", message }),
+    })
 }
 
 fn show_steps(steps: &[Action]) -> String {

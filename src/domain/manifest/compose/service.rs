@@ -1,65 +1,213 @@
 //! One service of a Compose file.
 
-use super::words::{dollars, split};
-use super::{Service, keys, mounts, ports};
+use super::forms::{bad, one_or_many, pairs, parsed, text, texts};
+use super::table::SERVICE;
+use super::units::nanos;
+use super::words::split;
+use super::{HostRights, Service, depends, health, host, mounts, network, ports, resources};
 use crate::domain::finding::codes;
-use crate::domain::ids::{ServiceName, VariableName};
+use crate::domain::ids::VariableName;
 use crate::domain::manifest::problems::{Problems, show};
-use crate::domain::manifest::read::{self, Extensions, Keys, Setting};
+use crate::domain::manifest::read::{self, Setting};
 use crate::domain::manifest::vars::Strictness;
 use crate::domain::manifest::yaml::{Field, Kind, Node, Span};
-use crate::domain::spec::{Network, Restart, ServiceSpec};
+use crate::domain::spec::{MAX_STOP_GRACE_SECS, Network, Restart, ServiceSpec, Switch};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Text as Compose reads it: `$$` is a dollar, a variable of the shell is refused.
-pub(super) fn text(node: &Node, what: &str, problems: &mut Problems) -> Option<String> {
-    let text = read::text(node, what, problems)?;
-    let plain = dollars(text);
-    if plain.is_none() {
-        let message = format!("{what} refers to a variable of the shell, and there is none here");
-        let hint = "write `$$` for a dollar, and set variables with `variables:` in vars files";
-        problems.error_hint(node.span, codes::INTERPOLATION, message, hint);
-    }
-    plain
+/// How strictly a file is read, and what it may ask of the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// What becomes of things that are allowed but doubtful.
+    pub strictness: Strictness,
+    /// What services may have of the host.
+    pub rights: &'a HostRights,
 }
 
-pub(super) fn read(field: &Field, strictness: Strictness, problems: &mut Problems) -> Option<Service> {
-    let node = &field.value;
-    let mut service = Service { span: field.key.span, spec: ServiceSpec::of_image(""), environment: BTreeMap::new() };
-    let spec = &mut service.spec;
-    let mut image = None;
-    for field in read::fields(node, &keys::SERVICE, problems)? {
-        let value = &field.value;
-        match &*field.key.text {
-            "image" => image = self::image(value, strictness, problems),
-            "entrypoint" => spec.entrypoint = command(value, "`entrypoint`", problems),
-            "command" => spec.command = command(value, "`command`", problems),
-            "environment" => service.environment = environment(value, problems),
-            "restart" => spec.restart = restart(value, problems).unwrap_or_default(),
-            "ports" => spec.ports = ports::read(value, problems),
-            "volumes" => spec.mounts = mounts::read(value, problems),
-            "labels" => spec.labels = labels(value, problems),
-            "user" => spec.user = text(value, "`user`", problems).filter(|user| !user.is_empty()),
-            "working_dir" => spec.working_dir = working_dir(value, problems),
-            "network_mode" => spec.network = network(value, problems).unwrap_or_default(),
-            "networks" => networks(value, problems),
-            "depends_on" => spec.depends_on = depends_on(value, problems),
-            _ => {
-                if read::boolean(value, "`privileged`", problems) == Some(true) {
-                    problems.error(value.span, codes::PRIVILEGED, "the service asks for all rights on the host");
-                }
-            }
+pub(super) fn read(span: Span, node: &Node, rules: Rules<'_>, problems: &mut Problems) -> Option<Service> {
+    let mut service = Service::new(span);
+    let fields = SERVICE.fields(node, problems)?;
+    for field in &fields {
+        if !basic(&mut service, field, rules, problems)
+            && !resources::read(&mut service.spec.options, field, problems)
+            && !host::read(&mut service.spec.options, field, problems)
+        {
+            other(&mut service, field, problems);
         }
     }
-    if spec.network != Network::App && !spec.ports.is_empty() {
-        let message = "`ports` and `network_mode` cannot stand together";
-        problems.error(field.key.span, codes::OPTION_CONFLICT, message);
+    resources::check(&service.spec.options, span, problems);
+    check(&service.spec, span, problems);
+    if service.spec.image.is_empty() {
+        if !matches!(&node.kind, Kind::Map(map) if map.value("image").is_some()) {
+            read::missing(span, "the service", "image", problems);
+        }
+        return None;
     }
-    if image.is_none() && !matches!(&node.kind, Kind::Map(map) if map.value("image").is_some()) {
-        read::missing(field.key.span, "the service", "image", problems);
-    }
-    service.spec.image = image?;
     Some(service)
+}
+
+/// What the service runs, and how it is reached.
+fn basic(service: &mut Service, field: &Field, rules: Rules<'_>, problems: &mut Problems) -> bool {
+    let (value, spec) = (&field.value, &mut service.spec);
+    match &*field.key.text {
+        "image" => spec.image = self::image(value, rules.strictness, problems).unwrap_or_default(),
+        "entrypoint" => spec.entrypoint = command(value, "`entrypoint`", problems),
+        "command" => spec.command = command(value, "`command`", problems),
+        "environment" => service.environment = environment(value, problems),
+        "restart" => spec.restart = restart(value, problems).unwrap_or_default(),
+        "ports" => spec.ports = ports::read(value, problems),
+        "volumes" => mounts::read(value, rules.rights, spec, problems),
+        "tmpfs" => mounts::tmpfs(value, spec, problems),
+        "labels" => spec.labels = labels(value, problems),
+        "user" => spec.user = text(value, "`user`", problems).filter(|user| !user.is_empty()),
+        "working_dir" => spec.working_dir = working_dir(value, problems),
+        "network_mode" => {
+            let network = network::mode(value, problems);
+            spec.network = network.clone().unwrap_or_default();
+            service.names_network_mode = network.is_some();
+        }
+        "networks" => spec.networks = network::attachments(value, problems),
+        "depends_on" => (spec.depends_on, service.optional) = depends::read(value, problems),
+        "healthcheck" => spec.healthcheck = health::read(value, problems),
+        "privileged" => switch(spec, value, Switch::Privileged, problems),
+        "profiles" => service.profiles = profiles(value, problems),
+        _ => return false,
+    }
+    if &*field.key.text == "privileged" && spec.options.switches.contains(&Switch::Privileged) {
+        rules.rights.check_privileged(value.span, problems);
+    }
+    true
+}
+
+/// How its process is run and stopped.
+fn other(service: &mut Service, field: &Field, problems: &mut Problems) {
+    let (value, spec) = (&field.value, &mut service.spec);
+    match &*field.key.text {
+        "annotations" => spec.options.annotations = map(value, "an annotation", problems),
+        "dns" => {
+            let hint = "write addresses";
+            let servers = one_or_many(value, "`dns`", problems);
+            spec.options.dns =
+                checked(servers, "a name server", hint, problems, |text| text.parse::<std::net::IpAddr>().is_ok());
+        }
+        "dns_opt" => spec.options.dns_opt = plain(texts(value, "`dns_opt`", problems)),
+        "dns_search" => spec.options.dns_search = plain(one_or_many(value, "`dns_search`", problems)),
+        "domainname" => spec.options.domainname = parsed(value, "a domain", HOST_NAME, problems, host_name),
+        "extra_hosts" => spec.options.extra_hosts = network::extra_hosts(value, problems),
+        "hostname" => spec.options.hostname = parsed(value, "a host name", HOST_NAME, problems, host_name),
+        "init" => switch(spec, value, Switch::Init, problems),
+        "logging" => spec.options.logging = host::logging(value, problems),
+        "oom_kill_disable" => switch(spec, value, Switch::OomKillDisable, problems),
+        "read_only" => switch(spec, value, Switch::ReadOnly, problems),
+        "stdin_open" => switch(spec, value, Switch::StdinOpen, problems),
+        "tty" => switch(spec, value, Switch::Tty, problems),
+        "pull_policy" => {
+            let takes = |text: &str| matches!(text, "missing" | "if_not_present").then_some(());
+            let hint = "agents bring an image that is missing, and no other; leave it out";
+            parsed(value, "a pull policy of an agent", hint, problems, takes);
+        }
+        "scale" => {
+            let takes = |text: &str| (text == "1").then_some(());
+            parsed(value, "`scale`", "a device runs one container of a service", problems, takes);
+        }
+        "stop_grace_period" => spec.options.stop_grace_period_secs = grace(value, problems),
+        "stop_signal" => {
+            let hint = "write a signal such as SIGINT";
+            spec.stop_signal = parsed(value, "a signal", hint, problems, signal);
+        }
+        _ => {}
+    }
+}
+
+const HOST_NAME: &str = "write letters, digits, `-` and `.`, at most 253";
+
+fn host_name(text: &str) -> Option<String> {
+    let fits = (1..=253).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    fits.then(|| text.to_owned())
+}
+
+fn signal(text: &str) -> Option<String> {
+    let name = text.to_ascii_uppercase();
+    let is_number = text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
+    let bare = name.strip_prefix("SIG").unwrap_or(&name);
+    let is_name = (2..=12).contains(&bare.len())
+        && bare.starts_with(|c: char| c.is_ascii_uppercase())
+        && bare.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-'));
+    (is_number || is_name).then_some(name)
+}
+
+/// Seconds, rounded up: engines count in whole ones.
+fn grace(node: &Node, problems: &mut Problems) -> Option<u32> {
+    let hint = format!("write a duration such as 1m30s, at most {MAX_STOP_GRACE_SECS}s");
+    parsed(node, "a time for stopping", &hint, problems, |text| {
+        let secs = nanos(text)?.div_ceil(1_000_000_000);
+        u32::try_from(secs).ok().filter(|secs| *secs <= MAX_STOP_GRACE_SECS)
+    })
+}
+
+fn switch(spec: &mut ServiceSpec, node: &Node, switch: Switch, problems: &mut Problems) {
+    if read::boolean(node, "this", problems) == Some(true) {
+        spec.options.switches.insert(switch);
+    }
+}
+
+fn plain(texts: Vec<(String, Span)>) -> Vec<String> {
+    texts.into_iter().map(|(text, _)| text).collect()
+}
+
+/// Those that a rule takes; the others become errors.
+pub(super) fn checked(
+    texts: Vec<(String, Span)>,
+    what: &str,
+    hint: &str,
+    problems: &mut Problems,
+    takes: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    for (text, span) in texts.iter().filter(|(text, _)| !takes(text)) {
+        bad(*span, format!("`{}` cannot be {what}", show(text)), hint, problems);
+    }
+    plain(texts)
+}
+
+/// A mapping whose values are text; what has none has an empty one.
+pub(super) fn map(node: &Node, what: &str, problems: &mut Problems) -> BTreeMap<String, String> {
+    pairs(node, what, problems).into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect()
+}
+
+fn profiles(node: &Node, problems: &mut Problems) -> BTreeSet<String> {
+    let takes = |name: &str| crate::domain::ids::ServiceName::new(name).is_ok();
+    checked(texts(node, "`profiles`", problems), "a profile", "write letters, digits, `_`, `.` or `-`", problems, takes)
+        .into_iter()
+        .collect()
+}
+
+/// Keys that cannot both hold.
+fn check(spec: &ServiceSpec, span: Span, problems: &mut Problems) {
+    let options = &spec.options;
+    let mut conflict = |message: &str| problems.error(span, codes::OPTION_CONFLICT, message.to_owned());
+    if spec.network != Network::App {
+        if !spec.ports.is_empty() {
+            conflict("`ports` and `network_mode` cannot stand together");
+        }
+        if !spec.networks.is_empty() {
+            conflict("`networks` and `network_mode` cannot stand together");
+        }
+    }
+    if let Network::Service(_) = spec.network {
+        let has_names = options.hostname.is_some() || !options.dns.is_empty() || !options.extra_hosts.is_empty();
+        if has_names || !options.dns_opt.is_empty() || !options.dns_search.is_empty() {
+            conflict("a service in another one's network has that one's `hostname`, `dns` and `extra_hosts`");
+        }
+    }
+    let twice = |path: &&String| {
+        let places =
+            [spec.mounts.contains_key(*path), spec.binds.contains_key(*path), options.tmpfs.contains_key(*path)];
+        places.into_iter().filter(|is_there| *is_there).count() > 1
+    };
+    if let Some(path) = spec.mounts.keys().chain(spec.binds.keys()).find(twice) {
+        conflict(&format!("two volumes are mounted at `{}`", show(path)));
+    }
 }
 
 fn image(node: &Node, strictness: Strictness, problems: &mut Problems) -> Option<String> {
@@ -187,24 +335,8 @@ fn labels(node: &Node, problems: &mut Problems) -> BTreeMap<String, String> {
         }
         all.insert(key.to_owned(), value);
     };
-    match &node.kind {
-        _ if node.is_null() => {}
-        Kind::Map(_) => {
-            for field in read::map(node, "`labels`", problems).map_or(&[][..], |map| &map.entries) {
-                let value =
-                    if field.value.is_null() { Some(String::new()) } else { text(&field.value, "a label", problems) };
-                if let Some(value) = value {
-                    add(&field.key.text, value, field.key.span, problems);
-                }
-            }
-        }
-        Kind::List(_) | Kind::Scalar(_) => {
-            for item in read::list(node, "`labels`", problems).unwrap_or_default() {
-                let Some(line) = text(item, "a label", problems) else { continue };
-                let (key, value) = line.split_once('=').unwrap_or((&line, ""));
-                add(key, value.to_owned(), item.span, problems);
-            }
-        }
+    for pair in pairs(node, "`labels`", problems) {
+        add(&pair.key, pair.value.unwrap_or_default(), pair.span, problems);
     }
     all
 }
@@ -217,79 +349,4 @@ fn working_dir(node: &Node, problems: &mut Problems) -> Option<String> {
         return None;
     }
     Some(text)
-}
-
-fn network(node: &Node, problems: &mut Problems) -> Option<Network> {
-    let text = text(node, "`network_mode`", problems)?;
-    match text.as_str() {
-        "host" => Some(Network::Host),
-        "none" => Some(Network::None),
-        _ => {
-            let message = format!("`{}` is not a network mode that is supported", show(&text));
-            problems.error_hint(node.span, codes::BAD_VALUE, message, "write `host` or `none`, or leave it out");
-            None
-        }
-    }
-}
-
-/// Only the app's own network.
-fn networks(node: &Node, problems: &mut Problems) {
-    let names: Vec<(&str, Span)> = match &node.kind {
-        Kind::Map(map) => map.entries.iter().map(|field| (&*field.key.text, field.key.span)).collect(),
-        Kind::List(_) | Kind::Scalar(_) => read::list(node, "`networks`", problems)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|item| Some((read::text(item, "a network", problems)?, item.span)))
-            .collect(),
-    };
-    for (name, span) in names {
-        if name != "default" {
-            let message = format!("the network `{}` is not supported yet", show(name));
-            problems.error_hint(
-                span,
-                codes::UNSUPPORTED_KEY,
-                message,
-                "services of an app share its `default` network",
-            );
-        }
-    }
-}
-
-/// `- name`, or `name: {condition: service_started}`.
-fn depends_on(node: &Node, problems: &mut Problems) -> BTreeSet<ServiceName> {
-    const KEYS: Keys = Keys {
-        what: "a dependency",
-        known: &["condition"],
-        later: &["restart", "required"],
-        extensions: Extensions::Unknown,
-    };
-    let mut all = BTreeSet::new();
-    match &node.kind {
-        Kind::Map(_) => {
-            for field in read::map(node, "`depends_on`", problems).map_or(&[][..], |map| &map.entries) {
-                all.extend(read::parse_name::<ServiceName>(&field.key.text, field.key.span, problems));
-                if field.value.is_null() {
-                    continue;
-                }
-                for condition in read::fields(&field.value, &KEYS, problems).unwrap_or_default() {
-                    let Some(text) = text(&condition.value, "`condition`", problems) else { continue };
-                    if text != "service_started" {
-                        let message = format!("the condition `{}` is not supported yet", show(&text));
-                        problems.error_hint(
-                            condition.value.span,
-                            codes::UNSUPPORTED_KEY,
-                            message,
-                            "write `service_started`",
-                        );
-                    }
-                }
-            }
-        }
-        Kind::List(_) | Kind::Scalar(_) => {
-            for item in read::list(node, "`depends_on`", problems).unwrap_or_default() {
-                all.extend(read::name::<ServiceName>(item, "a service", problems));
-            }
-        }
-    }
-    all
 }

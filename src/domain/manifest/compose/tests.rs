@@ -1,11 +1,15 @@
 //! What of a Compose file is taken, and what is refused.
 
-use super::read;
+use super::{HostRights, Rules, read};
 use crate::domain::manifest::problems::Problems;
 use crate::domain::manifest::vars::Strictness;
 use std::fmt::Write as _;
 
 const IMAGE: &str = "example.com/web@sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+fn read_with(rights: &HostRights, text: &str, problems: &mut Problems) -> super::Compose {
+    read(text.as_bytes(), Rules { strictness: Strictness::Lenient, rights }, problems)
+}
 
 /// The services as JSON, or the findings; `body` are the keys of the service `web` besides its image, each on a line.
 fn check(body: &str) -> String {
@@ -15,7 +19,7 @@ fn check(body: &str) -> String {
 
 fn file(text: &str) -> String {
     let mut problems = Problems::new(&"compose.yml".into());
-    let compose = read(text.as_bytes(), Strictness::Lenient, &mut problems);
+    let compose = read_with(&HostRights::default(), text, &mut problems);
     let mut shown = String::new();
     let found = problems.finish();
     for draft in &found {

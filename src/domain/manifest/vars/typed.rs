@@ -8,7 +8,7 @@ use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Problems, show};
 use crate::domain::manifest::read::{self, Extensions, Keys, Setting, setting};
 use crate::domain::manifest::yaml::{Field, Key, Kind, Map, Node};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 /// The longest reason of a hold, key of a tag or name of an image, in characters.
@@ -27,6 +27,7 @@ const KNOWN: &[&str] = &[
     "tags",
     "labels",
     "hold",
+    "profiles",
 ];
 /// Keys that will have a meaning.
 const LATER: &[&str] = &["maintenance"];
@@ -84,6 +85,7 @@ pub(super) fn read(
                     merge(value, "`labels`", problems, word_key, |node, all| value_text(node, "a label", all));
             }
             "hold" => typed.hold = setting(value, problems, hold),
+            "profiles" => typed.profiles = setting(value, problems, profiles),
             _ => {
                 other(field, prefix, rules, standing, problems);
                 read::all_duplicates(value, problems);
@@ -252,7 +254,7 @@ fn branch(node: &Node, problems: &mut Problems) -> Option<BranchRule> {
                     .iter()
                     .filter_map(|stage| name::<StageName>(stage, "a stage", problems))
                     .collect(),
-                None => std::collections::BTreeSet::new(),
+                None => BTreeSet::new(),
             };
             if allowed.is_empty() && problems.errors() == errors {
                 problems.error_hint(node.span, codes::BRANCH_FORM, "`allowed` names no branch", FORM);
@@ -318,6 +320,15 @@ fn config(node: &Node, problems: &mut Problems) -> Option<Merge<String, ConfigVa
         }
     }
     Some(Merge { span: node.span, base: Base::Inherited, entries })
+}
+
+/// `[name, …]`: which services with `profiles` run.
+fn profiles(node: &Node, problems: &mut Problems) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for item in read::list(node, "`profiles`", problems)? {
+        names.extend(words(item, "a profile", problems));
+    }
+    Some(names)
 }
 
 fn hold(node: &Node, problems: &mut Problems) -> Option<RepoHold> {

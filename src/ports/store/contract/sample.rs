@@ -132,6 +132,7 @@ pub fn spec(version: u64) -> SealedSpec {
         release: "1.0.0".parse().unwrap(),
         services: BTreeMap::from([("web".parse().unwrap(), ServiceSpec::of_image(&image))]),
         volumes: BTreeSet::new(),
+        networks: BTreeMap::new(),
     };
     SealedSpec::seal(DeviceSpec { apps: BTreeMap::from([("kiosk".parse().unwrap(), app)]), ..DeviceSpec::default() })
 }
