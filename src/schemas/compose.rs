@@ -90,7 +90,10 @@ fn size() -> Value {
 }
 
 fn duration() -> Value {
-    pattern("^(0|([0-9.]+(ns|us|µs|ms|s|m|h|d|w))+)$")
+    json!({ "anyOf": [
+        { "const": 0 },
+        { "type": "string", "pattern": "^(0|([0-9.]+(ns|us|µs|ms|s|m|h|d|w))+)$" },
+    ] })
 }
 
 fn names() -> Value {

@@ -316,3 +316,6 @@ fn start_order(app: &AppSpec) -> Vec<&ServiceName> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,12 @@ use std::sync::Arc;
 /// `kiosk` on main with this release of `web`, which asks for these things.
 fn asking(version: &str, requires: Requirements) -> Desired {
     let app: AppName = "web".parse().unwrap();
-    let release =
-        AppSpec { release: Version::new(version).unwrap(), services: BTreeMap::new(), volumes: BTreeSet::new() };
+    let release = AppSpec {
+        release: Version::new(version).unwrap(),
+        services: BTreeMap::new(),
+        volumes: BTreeSet::new(),
+        networks: BTreeMap::new(),
+    };
     let spec = DeviceSpec { apps: BTreeMap::from([(app.clone(), release)]), ..DeviceSpec::default() };
     let mut desired = desired("kiosk:main:v1");
     for one in desired.devices.values_mut() {
