@@ -7,6 +7,7 @@ use super::render::{findings, text::count};
 use crate::domain::desired::{Branch, Desired};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::ids::StageName;
+use crate::domain::manifest::compose::{HostRights, Privileged};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -31,6 +32,19 @@ pub struct Args {
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Take a path of the host as allowed, with what is below it, as `host_paths` of a stage does in the controller's configuration
+    #[arg(long, value_name = "PATH")]
+    pub host_path: Vec<String>,
+    /// Take `privileged` as allowed, as `privileged` of a stage does in the controller's configuration
+    #[arg(long)]
+    pub privileged: bool,
+}
+
+impl Args {
+    fn rights(&self) -> HostRights {
+        let privileged = if self.privileged { Privileged::Allowed } else { Privileged::Refused };
+        HostRights { host_paths: self.host_path.iter().cloned().collect(), privileged }
+    }
 }
 
 /// How findings are written.
@@ -56,7 +70,7 @@ struct CheckView<'a> {
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let local::Files { snapshot, origin } = local::files(&args.path, args.rev.as_deref())?;
-    let desired = crate::threads::resolver().resolve(&snapshot);
+    let desired = crate::threads::resolver().allowing(args.rights()).resolve(&snapshot);
     let stages = stages(&desired);
     let devices = desired.devices.len();
     match (args.format, output) {

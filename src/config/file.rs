@@ -51,7 +51,7 @@ const SIGNERS: Keys =
     Keys { what: "`signers`", known: &["ssh", "openpgp"], later: &[], extensions: Extensions::Unknown };
 const STAGE: Keys = Keys {
     what: "a stage",
-    known: &["name", "max_unstaged", "deletion_budget", "signers"],
+    known: &["name", "max_unstaged", "deletion_budget", "signers", "host_paths", "privileged"],
     later: &["promotion"],
     extensions: Extensions::Unknown,
 };
@@ -135,8 +135,15 @@ impl Reading<'_> {
         };
         let (max_unstaged, deletion_budget) = (field(self, "max_unstaged"), field(self, "deletion_budget"));
         let (allowed_signers, keyring) = self.signers(node);
+        let privileged = field(self, "privileged");
+        let Kind::Map(map) = &node.kind else { return None };
+        let host_paths = map.value("host_paths").map(|paths| {
+            let items = list(paths, "`host_paths`", self.problems).unwrap_or_default();
+            items.iter().filter_map(|item| self.text(item, "a path")).collect()
+        });
+        let host_paths = host_paths.unwrap_or_default();
         let name = self.required(node, "a stage", "name")?;
-        Some(StageGiven { name, max_unstaged, deletion_budget, allowed_signers, keyring })
+        Some(StageGiven { name, max_unstaged, deletion_budget, allowed_signers, keyring, host_paths, privileged })
     }
 
     /// The files of a stage's `signers`. An empty mapping is an error: it looks as if signatures were asked for.

@@ -124,12 +124,24 @@ pub struct StageGiven {
     /// The files of `signers`.
     pub(super) allowed_signers: Option<Given>,
     pub(super) keyring: Option<Given>,
+    /// Paths of the host that services may mount.
+    pub(super) host_paths: Vec<Given>,
+    /// Whether services may have all rights.
+    pub(super) privileged: Option<Given>,
 }
 
 impl StageGiven {
     /// A stage of which only the name was said.
     pub(super) fn named(name: Given) -> Self {
-        Self { name, max_unstaged: None, deletion_budget: None, allowed_signers: None, keyring: None }
+        Self {
+            name,
+            max_unstaged: None,
+            deletion_budget: None,
+            allowed_signers: None,
+            keyring: None,
+            host_paths: Vec::new(),
+            privileged: None,
+        }
     }
 }
 

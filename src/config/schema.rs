@@ -32,6 +32,15 @@ pub fn schema() -> Value {
                     "openpgp": { "type": "string", "description": "A file with the public keys of those who may sign." },
                 },
             },
+            "host_paths": {
+                "type": "array",
+                "items": { "type": "string", "pattern": "^/" },
+                "description": "Paths of devices that services of the stage may mount, with what is below them.",
+            },
+            "privileged": {
+                "type": "boolean",
+                "description": "Whether services of the stage may have all rights on their device.",
+            },
         },
     });
     let operator = json!({

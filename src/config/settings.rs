@@ -7,6 +7,7 @@ use super::{CertificateSource, ConfigError, LogFormat, LogLevel, LogSettings, SO
 use crate::domain::digest::Digest;
 use crate::domain::finding::{Code, codes};
 use crate::domain::ids::{Actor, FleetName, NameError, StageName};
+use crate::domain::manifest::compose::{HostRights, Privileged};
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::yaml::Span;
@@ -208,7 +209,15 @@ impl Check<'_> {
     }
 
     fn stage(&mut self, given: &StageGiven, seen: &mut BTreeSet<StageName>) -> Option<StagePolicy> {
-        let StageGiven { name: written, max_unstaged, deletion_budget, allowed_signers: _, keyring: _ } = given;
+        let StageGiven {
+            name: written,
+            max_unstaged,
+            deletion_budget,
+            allowed_signers: _,
+            keyring: _,
+            host_paths,
+            privileged,
+        } = given;
         let name = self.parse(written, name::<StageName>);
         if let Some(name) = &name
             && !seen.insert(name.clone())
@@ -221,7 +230,14 @@ impl Check<'_> {
         };
         let max_unstaged = or_default(max_unstaged, StagePolicy::MAX_UNSTAGED);
         let deletion_budget = or_default(deletion_budget, StagePolicy::DELETION_BUDGET);
-        Some(StagePolicy { name: name?, max_unstaged: max_unstaged?, deletion_budget: deletion_budget? })
+        let host_paths: Vec<Option<String>> = host_paths.iter().map(|path| self.parse(path, host_path)).collect();
+        let choices = [("true", Privileged::Allowed), ("false", Privileged::Refused)];
+        let privileged = match privileged {
+            Some(given) => self.parse(given, |text| one_of(text, &choices)),
+            None => Some(Privileged::Refused),
+        };
+        let host = HostRights { host_paths: host_paths.into_iter().collect::<Option<_>>()?, privileged: privileged? };
+        Some(StagePolicy { name: name?, max_unstaged: max_unstaged?, deletion_budget: deletion_budget?, host })
     }
 
     fn operators(&mut self) -> Option<BTreeMap<Digest, Actor>> {
@@ -273,6 +289,15 @@ pub(super) fn path(text: &str, folder: &Path) -> Result<PathBuf, Wrong> {
         return Err(wrong(codes::BAD_VALUE, "this is not a path"));
     }
     Ok(folder.join(text))
+}
+
+fn host_path(text: &str) -> Result<String, Wrong> {
+    let is_plain = text.starts_with('/') && !text.split('/').any(|part| matches!(part, "." | ".."));
+    if is_plain {
+        return Ok(text.to_owned());
+    }
+    let problem = wrong(codes::BAD_VALUE, format!("`{}` is not an absolute path of a device", show(text)));
+    Err(problem.hint("write a path such as /run/dbus; what is below it is allowed as well"))
 }
 
 fn listen(text: &str) -> Result<SocketAddr, Wrong> {

@@ -7,9 +7,10 @@ pub use reader::{Accepted, Reader};
 use super::owner::{CommandError, Handle, show_chain};
 use super::{Options, RepoStatus, SharedWorld};
 use crate::clock;
-use crate::domain::desired::{Explanation, explain};
+use crate::domain::desired::{Explanation, Resolver};
 use crate::domain::fleet::FleetState;
 use crate::domain::ids::{CommitId, DeviceId, StageName};
+use crate::domain::manifest::compose::HostRights;
 use crate::domain::plan::pass::StageView;
 use crate::ports::repo::Repo;
 use std::collections::BTreeMap;
@@ -88,7 +89,8 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(options: Arc<Options>, repo: Box<dyn Repo>, world: SharedWorld, owner: Handle) -> Self {
-        Self { options, repo, world, owner, reader: Reader::default() }
+        let rights = options.stages.iter().map(|stage| (stage.name.clone(), stage.host.clone())).collect();
+        Self { options, repo, world, owner, reader: Reader::with_rights(rights) }
     }
 
     fn run(mut self, requests: &Receiver<Request>) {
@@ -121,7 +123,8 @@ impl Watcher {
 
     fn explain(&mut self, commit: &CommitId, device: &DeviceId) -> Option<Explanation> {
         let files = self.repo.snapshot(commit).ok()?;
-        let explanation = explain(&files, device)?;
+        let rights = HostRights::of_any(self.options.stages.iter().map(|stage| &stage.host));
+        let explanation = Resolver::with_rights(rights).explain(&files, device)?;
         match self.repo.last_changes(commit, &files, &explanation.lines()) {
             Ok(changes) => Some(explanation.with_changes(&changes)),
             // Where values come from is worth telling without who wrote them.

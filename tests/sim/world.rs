@@ -181,6 +181,7 @@ impl World {
                 name: StageName::new(name).expect("a stage name"),
                 max_unstaged: limit(1 + setup.below(4) as usize),
                 deletion_budget: limit(1 + setup.below(2) as usize),
+                host: Default::default(),
             })
             .collect();
         let remote = FakeRemote::new();

@@ -5,6 +5,7 @@ use crate::controller::RepoStatus;
 use crate::controller::owner::show_chain;
 use crate::domain::desired::{Desired, Resolver};
 use crate::domain::ids::{CommitId, StageName};
+use crate::domain::manifest::compose::HostRights;
 use crate::domain::plan::gate::{Candidate, Lineage};
 use crate::domain::plan::pass::{Meaning, StageView};
 use crate::domain::snapshot::Head;
@@ -20,8 +21,10 @@ pub type Accepted = BTreeMap<StageName, CommitId>;
 /// What is remembered between two looks. A restart begins with nothing and reads the accepted commits first.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// Meanings of the commits that are in use.
-    meanings: BTreeMap<CommitId, Arc<Desired>>,
+    /// What services of a stage may have of the host; nothing for one that is not listed.
+    rights: BTreeMap<StageName, HostRights>,
+    /// Meanings of the commits that are in use. Where stages allow different things of the host, one commit has several.
+    meanings: BTreeMap<(CommitId, HostRights), Arc<Desired>>,
     /// One per stage, so that a stage's unchanged files stay remembered while other stages are read.
     resolvers: BTreeMap<StageName, Resolver>,
     heads: BTreeMap<StageName, Head>,
@@ -34,6 +37,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// One for stages whose services may have this of the host.
+    pub fn with_rights(rights: BTreeMap<StageName, HostRights>) -> Self {
+        Self { rights, ..Self::default() }
+    }
+
     /// One look. `accepted` are the commits that count, `views` what is known of the stages until now.
     pub fn look(
         &mut self,
@@ -104,7 +112,7 @@ impl Reader {
         }
         let heads = self.heads.values().map(|head| &head.commit);
         let in_use: Vec<&CommitId> = accepted.values().chain(heads).collect();
-        self.meanings.retain(|commit, _| in_use.contains(&commit));
+        self.meanings.retain(|(commit, _), _| in_use.contains(&commit));
         views
     }
 
@@ -162,12 +170,15 @@ impl Reader {
         stage: &StageName,
         commit: &CommitId,
     ) -> Result<Arc<Desired>, RepoError> {
-        if let Some(known) = self.meanings.get(commit) {
+        let rights = self.rights.get(stage).cloned().unwrap_or_default();
+        let key = (commit.clone(), rights);
+        if let Some(known) = self.meanings.get(&key) {
             return Ok(known.clone());
         }
         let snapshot = repo.snapshot(commit)?;
-        let desired = self.resolvers.entry(stage.clone()).or_insert_with(threads::resolver).resolve(&snapshot);
-        self.meanings.insert(commit.clone(), desired.clone());
+        let fresh = || threads::resolver().allowing(key.1.clone());
+        let desired = self.resolvers.entry(stage.clone()).or_insert_with(fresh).resolve(&snapshot);
+        self.meanings.insert(key, desired.clone());
         Ok(desired)
     }
 }

@@ -134,8 +134,10 @@ impl<'a> Judged<'a> {
             }
             return;
         }
-        for dependency in &self.wanted.services[service].depends_on {
-            let Some(outlook) = self.awaited(dependency) else { continue };
+        let wanted = &self.wanted.services[service];
+        let joined = wanted.joined().into_iter().cloned().map(Dependency::from);
+        for dependency in wanted.depends_on.iter().cloned().chain(joined) {
+            let Some(outlook) = self.awaited(&dependency) else { continue };
             let what = match dependency.until {
                 Until::Started => format!("{} to be started", dependency.service),
                 Until::Healthy => format!("{} to be healthy", dependency.service),

@@ -83,7 +83,7 @@ codes! {
     UNKNOWN_SERVICE "unknown-service" "No release in the tree has a service of this name." "services: {brwoser: {}}";
     UNREADABLE "unreadable" "The content of a file could not be read." "a damaged Git object";
     UNSIGNED "unsigned" "The newest commit of a stage that asks for signatures has none that counts; the commit before it goes on counting." "git commit without --gpg-sign";
-    UNSUPPORTED_KEY "unsupported-key" "A key is known but does nothing yet, so it is refused rather than dropped." "healthcheck: {test: true}";
+    UNSUPPORTED_KEY "unsupported-key" "A key is known and not applied, so it is refused rather than dropped." "build: .";
     UNSUPPORTED_TAG "unsupported-tag" "A YAML tag has no meaning here." "branch: !secret x";
     URL_CREDENTIALS "url-credentials" "The address of the fleet repo in the controller's configuration has a user or a password in it." "repo: https://ada:secret@git.example/fleet.git";
     VERSION_MISMATCH "version-mismatch" "A release's version is not the name of its folder." "version: 1.0.1 in releases/kiosk/1.0.0/";

@@ -2,6 +2,7 @@
 
 use crate::domain::desired::RepoLimits;
 use crate::domain::ids::StageName;
+use crate::domain::manifest::compose::HostRights;
 use serde::{Deserialize, Serialize};
 
 /// A number of devices that is the larger of a fixed count and a share.
@@ -30,6 +31,9 @@ pub struct StagePolicy {
     pub max_unstaged: Limit,
     /// How many devices may become unmanaged since the last approval.
     pub deletion_budget: Limit,
+    /// What services of its devices may have of the host.
+    #[serde(default, skip_serializing_if = "HostRights::are_none")]
+    pub host: HostRights,
 }
 
 impl StagePolicy {
@@ -40,7 +44,12 @@ impl StagePolicy {
 
     /// A stage with the default limits.
     pub fn with_defaults(name: StageName) -> Self {
-        Self { name, max_unstaged: Self::MAX_UNSTAGED, deletion_budget: Self::DELETION_BUDGET }
+        Self {
+            name,
+            max_unstaged: Self::MAX_UNSTAGED,
+            deletion_budget: Self::DELETION_BUDGET,
+            host: HostRights::default(),
+        }
     }
 
     /// How many of `count` devices may get other content at once, the repo's own limit included where it is tighter.

@@ -153,17 +153,16 @@ fn invalidating_what_latest_picked_moves_trackers_back_to_the_newest_good_one() 
 fn a_broken_release_touches_who_is_pinned_to_it() {
     insta::assert_snapshot!(resolved(&[
         ("releases/app/1.1.0/release.yml", "version: 1.1.1\n"),
-        ("releases/app/1.1.0/compose.yml", "services: {web: {image: UPPER@x, healthcheck: {}, privilegd: true}}\n"),
+        ("releases/app/1.1.0/compose.yml", "services: {web: {image: UPPER@x, build: ., privilegd: true}}\n"),
         ("releases/app/1.2.0/release.yml", "version: 1.2.0\ndraft: true\n"),
         ("releases/app/banana/release.yml", "version: banana\n"),
         ("group_vars/all.yml", "branch: main\npins: {app: 1.0.0}\n"),
         ("host_vars/a.yml", "pins: {app: latest}\n"),
         ("host_vars/b.yml", "pins: {app: 1.2.0}\n"),
-    ]), @"
+    ]), @r"
     host_vars/a.yml:1:8: error release-broken: release 1.1.0 of `app` has errors (`bellwether check` lists them) [a]
     host_vars/b.yml:1:8: error release-broken: release 1.2.0 of `app` has errors (`bellwether check` lists them) [b]
     releases/app/1.1.0/compose.yml:1:25: error bad-image: `UPPER@x` is not the reference of an image (write `registry/name@sha256:` and 64 hexadecimal digits)
-    releases/app/1.1.0/compose.yml:1:34: error unsupported-key: `healthcheck` is not supported yet (leave it out)
     releases/app/1.1.0/compose.yml:1:51: error unknown-key: a service has no key `privilegd` (did you mean `privileged`?)
     releases/app/1.1.0/release.yml:1:10: error version-mismatch: the version is `1.1.1`, but the folder is `1.1.0`
     releases/app/1.2.0/compose.yml: error missing-file: the release has no compose.yml

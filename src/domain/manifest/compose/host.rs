@@ -41,7 +41,7 @@ pub(super) fn read(options: &mut Options, field: &Field, problems: &mut Problems
             let all = texts(value, "`security_opt`", problems);
             let hint = "write `no-new-privileges:true`, `apparmor:…`, `label:…` or `seccomp:unconfined`";
             options.security_opt =
-                checked(all, "an option of an agent", hint, problems, security).into_iter().collect();
+                checked(all, "a security option here", hint, problems, security).into_iter().collect();
         }
         "sysctls" => {
             for pair in pairs(value, "`sysctls`", problems) {

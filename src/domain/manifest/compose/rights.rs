@@ -3,10 +3,11 @@
 use crate::domain::finding::codes;
 use crate::domain::manifest::problems::{Problems, show};
 use crate::domain::manifest::yaml::Span;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// What services of one stage may have of the host. The default is nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HostRights {
     /// Paths that may be mounted, with everything below them.
     pub host_paths: BTreeSet<String>,
@@ -15,7 +16,8 @@ pub struct HostRights {
 }
 
 /// Whether services may have all rights on the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Privileged {
     /// They may not.
     #[default]
@@ -25,6 +27,21 @@ pub enum Privileged {
 }
 
 impl HostRights {
+    /// Whether nothing of the host is allowed.
+    pub fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What any of these stages allow, for explaining values to people.
+    pub fn of_any<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut any = Self::default();
+        for Self { host_paths, privileged } in all {
+            any.host_paths.extend(host_paths.iter().cloned());
+            any.privileged = any.privileged.max(*privileged);
+        }
+        any
+    }
+
     /// Whether a path may be mounted: it is one of those that are allowed, or below one.
     pub fn allows_path(&self, path: &str) -> bool {
         self.host_paths.iter().any(|allowed| {

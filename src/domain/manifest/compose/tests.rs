@@ -163,29 +163,59 @@ fn whole_files_are_checked() {
 
 #[test]
 fn what_a_service_asks_of_its_container_is_read() {
-    insta::assert_snapshot!(check("healthcheck: {test: curl -f x, interval: 1m30s, retries: 2}\nmem_limit: 64m\ncpus: 0.5\npids_limit: -1"), @"");
-    insta::assert_snapshot!(check("cap_add: [CAP_net_admin]\ninit: true\nread_only: true\nulimits: {nofile: 1024}\ntmpfs: /run:size=1m"), @"");
-    insta::assert_snapshot!(check("networks: {default: {aliases: [api]}}\nstop_grace_period: 1m\nstop_signal: int\nextra_hosts: [a=10.0.0.1]"), @"");
-    insta::assert_snapshot!(check("deploy: {replicas: 1, resources: {limits: {memory: 1g}}}\nlogging: {options: {max-size: 1m}}"), @"");
-    insta::assert_snapshot!(check("devices: ['/dev/a', '/dev/b:/dev/c:r']\nsecurity_opt: ['no-new-privileges:true']\nipc: shareable\nprofiles: [debug]"), @"");
-    insta::assert_snapshot!(check("ports: ['8000-8001:9000-9001']\nhealthcheck: {disable: true}\nx-any: {deep: 1}\nexpose: [80]\nattach: false"), @"");
+    insta::assert_snapshot!(check("healthcheck: {test: curl -f x, interval: 1m30s, retries: 2}\nmem_limit: 64m\ncpus: 0.5\npids_limit: -1"), @r#"web {"image":"IMAGE","healthcheck":{"test":{"shell":"curl -f x"},"interval_nanos":90000000000,"retries":2},"options":{"cpus":500000000,"mem_limit":67108864,"pids_limit":-1}} []"#);
+    insta::assert_snapshot!(check("cap_add: [CAP_net_admin]\ninit: true\nread_only: true\nulimits: {nofile: 1024}\ntmpfs: /run:size=1m"), @r#"web {"image":"IMAGE","options":{"cap_add":["NET_ADMIN"],"switches":["init","read_only"],"tmpfs":{"/run":"size=1m"},"ulimits":{"nofile":{"soft":1024,"hard":1024}}}} []"#);
+    insta::assert_snapshot!(check("networks: {default: {aliases: [api]}}\nstop_grace_period: 1m\nstop_signal: int\nextra_hosts: [a=10.0.0.1]"), @r#"web {"image":"IMAGE","networks":{"default":{"aliases":["api"]}},"stop_signal":"INT","options":{"extra_hosts":["a:10.0.0.1"],"stop_grace_period_secs":60}} []"#);
+    insta::assert_snapshot!(check("deploy: {replicas: 1, resources: {limits: {memory: 1g}}}\nlogging: {options: {max-size: 1m}}"), @r#"web {"image":"IMAGE","options":{"logging":{"options":{"max-size":"1m"}},"mem_limit":1073741824}} []"#);
+    insta::assert_snapshot!(check("devices: ['/dev/a', '/dev/b:/dev/c:r']\nsecurity_opt: ['no-new-privileges:true']\nipc: shareable\nprofiles: [debug]"), @r#"web {"image":"IMAGE","options":{"devices":{"/dev/a":{"source":"/dev/a","permissions":"rwm"},"/dev/c":{"source":"/dev/b","permissions":"r"}},"ipc":"shareable","security_opt":["no-new-privileges:true"]}} []"#);
+    insta::assert_snapshot!(check("ports: ['8000-8001:9000-9001']\nhealthcheck: {disable: true}\nx-any: {deep: 1}\nexpose: [80]\nattach: false"), @r#"web {"image":"IMAGE","ports":[{"target":9000,"transport":"tcp","published":8000},{"target":9001,"transport":"tcp","published":8001}],"healthcheck":{"test":"off"}} []"#);
 }
 
 #[test]
 fn what_cannot_be_is_told_in_its_place() {
-    insta::assert_snapshot!(check("cpus: many\nmem_limit: 1k\nhealthcheck: {interval: 30, tset: x}\nulimits: {files: 3}"), @"");
-    insta::assert_snapshot!(check("build: .\nenv_file: x.env\nextends: base\ndeploy: {replicas: 2, restart_policy: {}}\nscale: 3"), @"");
-    insta::assert_snapshot!(check("memswap_limit: 1g\ncpus: 1\ncpu_quota: 5\nsecurity_opt: ['seccomp:profile.json']"), @"");
-    insta::assert_snapshot!(check("network_mode: service:web\npull_policy: always\nstop_grace_period: 2h\ndns: [x]\npid: container:x"), @"");
-    insta::assert_snapshot!(check("mem_limit: 1g\ndeploy: {resources: {limits: {memory: 2g}}}\ntmpfs: /data\nvolumes: ['data:/data']"), @"");
-    insta::assert_snapshot!(check("environment: {A: '${B:-c}'}\nlabels: {A: '${B}'}"), @"");
+    insta::assert_snapshot!(check("cpus: many\nmem_limit: 1k\nhealthcheck: {interval: 30, tset: x}\nulimits: {files: 3}"), @r"
+    4:11 bad-value: `many` cannot be a number of CPUs (write a number such as 0.5)
+    5:16 bad-value: `1k` cannot be a limit of memory (write a size of at least 6m)
+    6:33 unknown-key: a health check has no key `tset` (did you mean `test`?)
+    6:29 bad-value: `30` cannot be `interval` (write a duration such as 1m30s, of at least a millisecond)
+    7:15 bad-value: `files` is not a limit that engines know (write one of: core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack)
+    ");
+    insta::assert_snapshot!(check("build: .\nenv_file: x.env\nextends: base\ndeploy: {replicas: 2, restart_policy: {}}\nscale: 3"), @r"
+    4:5 unsupported-key: `build` is not supported: agents do not build (build in CI, and name the image by digest)
+    5:5 unsupported-key: `env_file` is not supported: a release is one file, so that what it runs can be read in one place (write `environment`, or `variables` in vars files)
+    6:5 unsupported-key: `extends` is not supported: a release is one file, so that what it runs can be read in one place (use a YAML anchor and `<<`)
+    7:27 unsupported-key: `restart_policy` is not supported: there is one place for it (write `restart`, such as `on-failure:5`)
+    7:24 bad-value: `2` cannot be the value of this key (write `1`, or leave it out)
+    8:12 bad-value: `3` cannot be `scale` (a device runs one container of a service)
+    ");
+    insta::assert_snapshot!(check("memswap_limit: 1g\ncpus: 1\ncpu_quota: 5\nsecurity_opt: ['seccomp:profile.json']"), @r"
+    7:20 bad-value: `seccomp:profile.json` cannot be a security option here (write `no-new-privileges:true`, `apparmor:…`, `label:…` or `seccomp:unconfined`)
+    2:3 option-conflict: `cpus` cannot stand together with `cpu_period` or `cpu_quota`
+    2:3 option-conflict: `memswap_limit` needs a `mem_limit`
+    ");
+    insta::assert_snapshot!(check("network_mode: service:web\npull_policy: always\nstop_grace_period: 2h\ndns: [x]\npid: container:x"), @r"
+    5:18 bad-value: `always` cannot be a pull policy of an agent (agents bring an image that is missing, and no other; leave it out)
+    6:24 bad-value: `2h` cannot be a time for stopping (write a duration such as 1m30s, at most 3600s)
+    7:11 bad-value: `x` cannot be a name server (write addresses)
+    8:10 bad-value: `container:x` cannot be a namespace of this kind (write host, service:NAME)
+    2:3 option-conflict: a service in another one's network has that one's `hostname`, `dns` and `extra_hosts`
+    2:3 compose-dependency: these services wait for each other: web
+    ");
+    insta::assert_snapshot!(check("mem_limit: 1g\ndeploy: {resources: {limits: {memory: 2g}}}\ntmpfs: /data\nvolumes: ['data:/data']"), @r"
+    5:43 option-conflict: a key of the service and one of `deploy` say different things about the same limit (keep one of them)
+    2:3 option-conflict: two volumes are mounted at `/data`
+    ");
+    insta::assert_snapshot!(check("environment: {A: '${B:-c}'}\nlabels: {A: '${B}'}"), @r"
+    4:22 interpolation: a variable takes the default of `B`, which nothing sets here (set variables of a service with `variables:` in vars files)
+    5:17 interpolation: in `labels`: the variable `B` is not set: Compose would take it from the shell, and there is none here (write `$$` for a dollar, and set variables with `variables:` in vars files)
+    ");
 }
 
 #[test]
 fn one_service_has_a_short_form() {
-    insta::assert_snapshot!(file(&format!("image: {IMAGE}")), @"");
-    insta::assert_snapshot!(file(&format!("image: {IMAGE}\nports: ['80:80']\nvolumes: ['cache:/cache']")), @"");
-    insta::assert_snapshot!(file(&format!("image: {IMAGE}\nvolumes: {{}}")), @"");
+    insta::assert_snapshot!(file(&format!("image: {IMAGE}")), @r#"main {"image":"IMAGE","mounts":{"/data":{"volume":"data"}},"network":"host"} []"#);
+    insta::assert_snapshot!(file(&format!("image: {IMAGE}\nports: ['80:80']\nvolumes: ['cache:/cache']")), @r#"main {"image":"IMAGE","ports":[{"target":80,"transport":"tcp","published":80}],"mounts":{"/cache":{"volume":"cache"}}} []"#);
+    insta::assert_snapshot!(file(&format!("image: {IMAGE}\nvolumes: {{}}")), @"2:10 wrong-type: `volumes` must be a list, not a mapping");
 }
 
 #[test]
