@@ -103,6 +103,10 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     at_least: 1,
                     per_ten_thousand: 100,
                 },
+                host: HostRights {
+                    host_paths: {},
+                    privileged: Refused,
+                },
             },
             StagePolicy {
                 name: "canary",
@@ -114,6 +118,10 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     at_least: 1,
                     per_ten_thousand: 50,
                 },
+                host: HostRights {
+                    host_paths: {},
+                    privileged: Refused,
+                },
             },
             StagePolicy {
                 name: "production",
@@ -124,6 +132,10 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                 deletion_budget: Limit {
                     at_least: 1,
                     per_ten_thousand: 100,
+                },
+                host: HostRights {
+                    host_paths: {},
+                    privileged: Refused,
                 },
             },
         ],
@@ -176,6 +188,10 @@ fn little_must_be_said() {
                     at_least: 1,
                     per_ten_thousand: 100,
                 },
+                host: HostRights {
+                    host_paths: {},
+                    privileged: Refused,
+                },
             },
             StagePolicy {
                 name: "production",
@@ -186,6 +202,10 @@ fn little_must_be_said() {
                 deletion_budget: Limit {
                     at_least: 1,
                     per_ten_thousand: 100,
+                },
+                host: HostRights {
+                    host_paths: {},
+                    privileged: Refused,
                 },
             },
         ],
@@ -668,4 +688,16 @@ fn stages_name_the_files_of_those_who_may_sign() {
 
     2 errors
     ");
+}
+
+#[test]
+fn a_stage_can_let_services_reach_the_host() {
+    let check = |stage: &str| file(&format!("fleet: acme\nrepo: /srv/fleet.git\nstages: [{{name: main, {stage}}}]\n"));
+    let host = check("host_paths: [/run/dbus], privileged: true").unwrap().stages[0].host.clone();
+    assert!(host.allows_path("/run/dbus/system_bus_socket") && !host.allows_path("/run"));
+    assert_eq!(host.privileged, crate::domain::manifest::compose::Privileged::Allowed);
+    assert!(file(SMALLEST).unwrap().stages[0].host.are_none());
+    for wrong in ["host_paths: [run]", "host_paths: [/a/../b]", "privileged: maybe", "host_paths: /run"] {
+        assert!(check(wrong).is_err(), "{wrong}");
+    }
 }
