@@ -148,12 +148,23 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         ports: ports.clone(),
         mounts: mounts.clone(),
         network: network.clone(),
-        networks: networks_of(networks.clone()),
+        networks: networks_of(without_own_name(networks.clone(), options.hostname.as_deref())),
         binds: binds.clone(),
         healthcheck: health(healthcheck.as_ref(), image.healthcheck.as_ref()),
         stop_signal: signal(stop_signal.as_deref().or(image.stop_signal.as_deref())),
         options: options.clone().normalised(),
     }
+}
+
+/// Engines make the host name an alias by themselves, so as an alias it says nothing.
+pub fn without_own_name(
+    mut networks: BTreeMap<NetworkName, Attachment>,
+    hostname: Option<&str>,
+) -> BTreeMap<NetworkName, Attachment> {
+    for attachment in networks.values_mut() {
+        attachment.aliases.retain(|alias| Some(alias.as_str()) != hostname);
+    }
+    networks
 }
 
 /// Joining the default network alone, with nothing said about it, is the same as saying nothing.

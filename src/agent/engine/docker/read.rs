@@ -3,7 +3,9 @@
 mod options;
 
 use super::names::{APP, LABEL_PREFIX, NETWORK, Owner, SAID};
-use crate::domain::device::canonical::{CanonicalService, ImageDefaults, health, networks_of, signal};
+use crate::domain::device::canonical::{
+    CanonicalService, ImageDefaults, health, networks_of, signal, without_own_name,
+};
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
 use crate::domain::reported::{Health, ServiceState};
 use crate::domain::spec::{
@@ -99,6 +101,7 @@ pub(super) fn content(
     let no_volumes = BTreeSet::new();
     let (mounts, binds) = mounts(&host, owner, app, known.volumes.get(app).unwrap_or(&no_volumes));
     let (network, networks) = connected(container, &host, app, known);
+    let networks = networks_of(without_own_name(networks, config.hostname.as_deref()));
     let options = options::read(&config, &host, app, known).only_said(&said).normalised();
     CanonicalService {
         image: config.image.unwrap_or_default(),
@@ -319,7 +322,7 @@ fn connected(
         .into_iter()
         .flatten()
         .any(|(name, found)| found.name == mode && networks.contains_key(name));
-    if has_mode { (Network::App, networks_of(networks)) } else { (Network::None, BTreeMap::new()) }
+    if has_mode { (Network::App, networks) } else { (Network::None, BTreeMap::new()) }
 }
 
 /// The service of this app that a container belongs to.
