@@ -163,7 +163,8 @@ fn a_broken_release_touches_who_is_pinned_to_it() {
     host_vars/a.yml:1:8: error release-broken: release 1.1.0 of `app` has errors (`bellwether check` lists them) [a]
     host_vars/b.yml:1:8: error release-broken: release 1.2.0 of `app` has errors (`bellwether check` lists them) [b]
     releases/app/1.1.0/compose.yml:1:25: error bad-image: `UPPER@x` is not the reference of an image (write `registry/name@sha256:` and 64 hexadecimal digits)
-    releases/app/1.1.0/compose.yml:1:51: error unknown-key: a service has no key `privilegd` (did you mean `privileged`?)
+    releases/app/1.1.0/compose.yml:1:34: error unsupported-key: `build` is not supported: agents do not build (build in CI, and name the image by digest)
+    releases/app/1.1.0/compose.yml:1:44: error unknown-key: a service has no key `privilegd` (did you mean `privileged`?)
     releases/app/1.1.0/release.yml:1:10: error version-mismatch: the version is `1.1.1`, but the folder is `1.1.0`
     releases/app/1.2.0/compose.yml: error missing-file: the release has no compose.yml
     releases/app/banana/compose.yml: error missing-file: the release has no compose.yml

@@ -58,16 +58,42 @@ fn set(engine: &mut FakeEngine, service: &str, state: ServiceState, health: Heal
 #[test]
 fn services_wait_for_health_and_for_the_end_of_others() {
     let (mut engine, spec) = (FakeEngine::default(), spec());
-    assert_snapshot!(turn(&mut engine, &spec), @"");
+    assert_snapshot!(turn(&mut engine, &spec), @r"
+    create network of web
+    pull app:1
+    pull db:1
+    pull job:1
+    pull side:1
+    create web/db
+    start web/db
+    create web/job
+    start web/job
+    web/app waits for job to run to its end: Open
+    web/side waits for app to be started: Open
+    ");
     set(&mut engine, "db", ServiceState::Running, Health::Starting);
-    assert_snapshot!(turn(&mut engine, &spec), @"");
+    assert_snapshot!(turn(&mut engine, &spec), @r"
+    web/db waits for its health check: Open
+    web/app waits for db to be healthy: Open
+    web/app waits for job to run to its end: Open
+    web/side waits for app to be started: Open
+    ");
     set(&mut engine, "db", ServiceState::Running, Health::Unhealthy);
     set(&mut engine, "job", ServiceState::Exited(3), Health::Unchecked);
-    assert_snapshot!(turn(&mut engine, &spec), @"");
+    assert_snapshot!(turn(&mut engine, &spec), @r"
+    web/app waits for db to be healthy: Bleak
+    web/app waits for job to run to its end: Bleak
+    web/side waits for app to be started: Open
+    ");
     set(&mut engine, "db", ServiceState::Running, Health::Healthy);
     set(&mut engine, "job", ServiceState::Exited(0), Health::Unchecked);
-    assert_snapshot!(turn(&mut engine, &spec), @"");
-    assert_snapshot!(turn(&mut engine, &spec), @"");
+    assert_snapshot!(turn(&mut engine, &spec), @r"
+    create web/app
+    start web/app
+    create web/side
+    start web/side
+    ");
+    assert_snapshot!(turn(&mut engine, &spec), @"nothing to do");
 }
 
 #[test]
@@ -78,7 +104,14 @@ fn a_service_in_another_ones_network_follows_it() {
     turn(&mut engine, &spec);
     let web = spec.apps.get_mut(&app_name()).expect("the app is there");
     web.services.get_mut(&name("app")).expect("the service is there").options.mem_limit = Some(64 << 20);
-    assert_snapshot!(turn(&mut engine, &spec), @"");
+    assert_snapshot!(turn(&mut engine, &spec), @r"
+    remove web/side (follows app)
+    remove web/app (differs in mem_limit)
+    create web/app
+    start web/app
+    create web/side
+    start web/side
+    ");
 }
 
 #[test]
@@ -90,5 +123,18 @@ fn a_network_that_changes_is_made_anew_with_all_that_are_in_it() {
     let web = spec.apps.get_mut(&app_name()).expect("the app is there");
     let inside = NetworkSpec { switches: [NetworkSwitch::Internal].into(), subnets: Vec::new() };
     web.networks.insert(NetworkName::default_of_app(), inside);
-    assert_snapshot!(turn(&mut engine, &spec), @"");
+    assert_snapshot!(turn(&mut engine, &spec), @r"
+    remove web/side (follows app)
+    remove web/app (differs in networks.default)
+    remove web/job (differs in networks.default)
+    remove web/db (differs in networks.default)
+    remove network of web
+    create network of web
+    create web/db
+    start web/db
+    create web/job
+    start web/job
+    web/app waits for job to run to its end: Open
+    web/side waits for app to be started: Open
+    ");
 }
