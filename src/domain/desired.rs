@@ -19,7 +19,7 @@ mod world;
 pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};
 pub use findings::finding_in;
 pub use picking::{MAX_PASSED_OVER, PassedOver, PickedRelease};
-pub use resolve::Resolver;
+pub use resolve::{InventorySource, Resolver};
 
 use super::filter::views::Saved;
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};

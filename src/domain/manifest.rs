@@ -3,6 +3,7 @@
 //! Each file is read on its own into a value that depends on nothing else, so that it can be kept as long as its bytes stay the
 //! same. What files mean together is decided in [`super::desired`].
 
+pub mod ansible_value;
 pub mod compose;
 pub mod edit;
 pub mod fleet_file;
@@ -15,4 +16,5 @@ pub mod release;
 pub mod saved;
 pub mod scalar;
 pub mod vars;
+pub mod vars_folder;
 pub mod yaml;

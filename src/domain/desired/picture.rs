@@ -16,6 +16,7 @@ use crate::domain::manifest::inventory::Inventory;
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::vars::Vars;
+use crate::domain::manifest::vars_folder::EXTENSIONS;
 use crate::domain::manifest::yaml::Span;
 use crate::domain::shared_map::{Iter, SharedMap};
 use crate::domain::snapshot::{Entry, Snapshot};
@@ -133,7 +134,7 @@ impl Picture {
             self.paths.entry(name.into()).or_default().push(draft.clone());
         }
         let hosts = &self.ground.inventory.hosts;
-        for (name, sources) in tree.host_vars.iter().filter(|(name, _)| !hosts.contains_key(**name)) {
+        for (name, sources) in tree.host_vars.names().filter(|(name, _)| !hosts.contains_key(**name)) {
             self.orphans.insert((*name).into(), sources.iter().map(|source| source.path.clone()).collect());
         }
     }
@@ -205,12 +206,14 @@ pub fn of_devices(snapshot: &Snapshot) -> impl Iterator<Item = (&Arc<str>, &Entr
 
 /// The paths of one name in `host_vars`.
 pub fn of_device<'a>(snapshot: &'a Snapshot, name: &str) -> Vec<(&'a Arc<str>, &'a Entry)> {
-    let files = ["", ".yml", ".yaml", ".json"].map(|extension| format!("{HOST_VARS}{name}{extension}"));
-    let files = files.iter().filter_map(|path| snapshot.entries.get_key_value(path.as_str()));
-    let folder = format!("{HOST_VARS}{name}/");
-    let inside = below(snapshot.entries.from(folder.as_str()), &folder);
+    let paths = EXTENSIONS.map(|extension| format!("{HOST_VARS}{name}{extension}"));
+    let files: Vec<_> = paths.iter().filter_map(|path| snapshot.entries.get_key_value(path.as_str())).collect();
+    let inside = paths.iter().flat_map(|path| {
+        let folder = format!("{path}/");
+        below(snapshot.entries.from(folder.as_str()), &folder)
+    });
     let its_own = |path: &str| path.strip_prefix(HOST_VARS).is_some_and(|rest| named(rest) == name);
-    files.chain(inside).filter(|(path, _)| its_own(path)).collect()
+    files.into_iter().chain(inside).filter(|(path, _)| its_own(path)).collect()
 }
 
 fn below<'a>(

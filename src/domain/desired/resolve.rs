@@ -20,6 +20,7 @@ use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceId, Version};
 use crate::domain::manifest::compose::{HostRights, Rules};
 use crate::domain::manifest::fleet_file::FleetFile;
+use crate::domain::manifest::inventory::precedence::{Folders, GroupLayer, group_layers};
 use crate::domain::manifest::inventory::{Host, INVENTORY_FILE, Inventory};
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::os::OsImage;
@@ -34,6 +35,19 @@ use std::sync::Arc;
 
 /// How many different outcomes of one device are kept: one for each stage that sees it, and a few to go back to.
 const MAX_SLOTS: usize = 8;
+/// Where `all` is in the groups of an [`Inventory`].
+const ALL_FIRST: usize = 0;
+
+/// Where the inventory of a commit comes from.
+#[derive(Clone, Debug, Default)]
+pub enum InventorySource {
+    /// `inventory.yml` of the commit itself.
+    #[default]
+    Repo,
+    /// This one, whatever the commit says. What is kept between resolves is compared by identity, so an inventory that did not
+    /// change should be given as the same value, and one that did should keep the inline variables that stayed the same.
+    Given(Arc<Inventory>),
+}
 
 /// Turns snapshots into desired states and remembers what it has read. Whatever was resolved before, the answer is the one that a
 /// new resolver would give.
@@ -147,8 +161,13 @@ impl Resolver {
 
     /// What a snapshot means.
     pub fn resolve(&mut self, snapshot: &Snapshot) -> Arc<Desired> {
+        self.resolve_with(snapshot, &InventorySource::Repo)
+    }
+
+    /// What a snapshot means with an inventory that may come from elsewhere.
+    pub fn resolve_with(&mut self, snapshot: &Snapshot, source: &InventorySource) -> Arc<Desired> {
         self.turn += 1;
-        let Prepared { ground, mut gathered } = self.prepare(&Tree::of_paths(common(snapshot)));
+        let Prepared { ground, mut gathered } = self.prepare(&Tree::of_paths(common(snapshot)), source);
         let picture = match self.last.take() {
             Some(last) if last.ground.same_but_groups(&ground) => self.changed(last, snapshot, ground),
             Some(_) | None => self.whole(snapshot, ground),
@@ -296,7 +315,7 @@ impl Resolver {
     fn read_ahead(&mut self, files: &VarsByName<'_>, rules: &KeyRules) {
         let key = |source: &Source<'_>| (source.path.clone(), source.content(), rules.clone());
         let unread: Vec<Source<'_>> =
-            files.values().flatten().filter(|source| !self.vars.known(&key(source))).copied().collect();
+            files.names().flat_map(|(_, sources)| sources).filter(|source| !self.vars.known(&key(source))).copied().collect();
         let read = each(&*self.workers, &unread, |source| Arc::new(read_vars(source, rules)));
         for (source, vars) in unread.iter().zip(read) {
             self.vars.put(self.turn, key(source), vars);
@@ -305,9 +324,19 @@ impl Resolver {
 
     /// Where every effective value of a device comes from. `None` if the inventory has no such device.
     pub fn explain(&mut self, snapshot: &Snapshot, device: &DeviceId) -> Option<Explanation> {
+        self.explain_with(snapshot, &InventorySource::Repo, device)
+    }
+
+    /// Where every effective value of a device comes from, with an inventory that may come from elsewhere.
+    pub fn explain_with(
+        &mut self,
+        snapshot: &Snapshot,
+        source: &InventorySource,
+        device: &DeviceId,
+    ) -> Option<Explanation> {
         self.turn += 1;
         let Prepared { ground: Ground { world, inventory, stacks }, gathered: _ } =
-            self.prepare(&Tree::of_paths(common(snapshot)));
+            self.prepare(&Tree::of_paths(common(snapshot)), source);
         let host = inventory.hosts.get(device)?;
         let tree = Tree::of_paths(of_device(snapshot, device.as_str()));
         let inputs = self.inputs(device, host, &stacks, &tree.host_vars, &world.fleet.rules);
@@ -325,14 +354,17 @@ impl Resolver {
         self.world(&tree, fleet).releases
     }
 
-    fn prepare(&mut self, tree: &Tree<'_>) -> Prepared {
+    fn prepare(&mut self, tree: &Tree<'_>, source: &InventorySource) -> Prepared {
         let mut gathered = Gathered::default();
         tree.loose.iter().for_each(|draft| gathered.nothing(draft.clone()));
         tree.structure.iter().for_each(|draft| gathered.commit(draft.clone()));
         let fleet = self.fleet_file(tree.fleet);
         fleet.findings.iter().for_each(|draft| gathered.commit(draft.clone()));
         fleet.saved_findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
-        let inventory = self.inventory(tree.inventory, &fleet.rules);
+        let inventory = match source {
+            InventorySource::Repo => self.inventory(tree.inventory, &fleet.rules),
+            InventorySource::Given(inventory) => inventory.clone(),
+        };
         inventory.findings.iter().for_each(|draft| gathered.commit(draft.clone()));
         inventory.loose_findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
         let world = self.world(tree, fleet);
@@ -411,8 +443,7 @@ impl Resolver {
         })
     }
 
-    /// The layers of every set of groups, from low to high: fleet defaults, inline `all`, inline groups, files of `all`, files
-    /// of groups. That order is Ansible's: a file for `all` beats what the inventory says inline for a smaller group.
+    /// The layers of every set of groups, from low to high: fleet defaults, then [`group_layers`].
     fn stacks(
         &mut self,
         inventory: &Inventory,
@@ -429,19 +460,20 @@ impl Resolver {
             }
             group_files.push(layer);
         }
-        let all_first: Vec<usize> = vec![0];
+        let folders = Folders { inventory: 1, play: 0 };
         inventory
             .memberships
             .iter()
             .map(|membership| {
-                let others: Vec<usize> = membership.iter().copied().filter(|&group| group != 0).collect();
-                let order = all_first.iter().chain(&others);
                 let mut layers: Vec<Layer> = Vec::new();
                 layers.extend(fleet.defaults.iter().map(|defaults| vec![defaults.clone()]));
-                layers.extend(order.clone().map(|&group| inventory.groups[group].vars.clone()));
-                layers.extend(order.map(|&group| group_files[group].clone()));
+                layers.extend(group_layers(ALL_FIRST, membership, folders).into_iter().map(|layer| match layer {
+                    GroupLayer::Inline { group } => inventory.groups[group].vars.clone(),
+                    GroupLayer::Files { folder: _, group } => group_files[group].clone(),
+                }));
                 layers.retain(|layer| !layer.is_empty());
-                let groups: Vec<Arc<str>> = others.iter().map(|&group| inventory.groups[group].name.clone()).collect();
+                let others = membership.iter().filter(|&&group| group != ALL_FIRST);
+                let groups: Vec<Arc<str>> = others.map(|&group| inventory.groups[group].name.clone()).collect();
                 // An address names a value as long as the value is kept, and the stack keeps its own.
                 let identity =
                     layers.iter().map(|layer| layer.iter().map(|vars| Arc::as_ptr(vars).addr()).collect()).collect();
@@ -452,8 +484,8 @@ impl Resolver {
 
     /// The files for a name, as one layer.
     fn files(&mut self, name: &str, files: &VarsByName<'_>, rules: &KeyRules) -> Layer {
-        let Some(sources) = files.get(name) else { return Layer::new() };
-        sources
+        files
+            .files(name)
             .iter()
             .map(|source| {
                 let key = (source.path.clone(), source.content(), rules.clone());
@@ -592,7 +624,7 @@ fn orphaned_groups(tree: &Tree<'_>, inventory: &Inventory, gathered: &mut Gather
         return;
     }
     let groups: BTreeSet<&str> = inventory.groups.iter().map(|group| &*group.name).collect();
-    for (name, sources) in tree.group_vars.iter().filter(|(name, _)| !groups.contains(**name)) {
+    for (name, sources) in tree.group_vars.names().filter(|(name, _)| !groups.contains(**name)) {
         let near = nearest(name, groups.iter().copied());
         sources.iter().for_each(|source| gathered.nothing(orphan(source.path, name, "group", near)));
     }

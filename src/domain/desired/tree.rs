@@ -3,6 +3,7 @@
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, ObjectId, Version};
 use crate::domain::manifest::problems::{Draft, show};
+use crate::domain::manifest::vars_folder::{self, VarsFolder};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::snapshot::{Entry, MAX_FILE_BYTES, RefusedEntry};
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ fn refused_draft(path: &Arc<str>, refused: RefusedEntry) -> Draft {
 }
 
 /// The files of `group_vars` or `host_vars` by the name that they are for.
-pub type VarsByName<'a> = BTreeMap<&'a str, Vec<Source<'a>>>;
+pub type VarsByName<'a> = VarsFolder<&'a str, Source<'a>>;
 
 /// A snapshot's paths by meaning.
 #[derive(Debug, Default)]
@@ -201,82 +202,26 @@ impl<'a> Tree<'a> {
 
 /// The name that a path in `host_vars` is for.
 pub fn named(rest: &str) -> &str {
-    match rest.split_once('/') {
-        Some((folder, _)) => folder,
-        None => rank(rest).0,
-    }
-}
-
-/// Which of several files for one name is read: a folder or a file without extension, then `.yml`, `.yaml`, `.json`.
-fn rank(name: &str) -> (&str, usize) {
-    for (rank, extension) in [".yml", ".yaml", ".json"].iter().enumerate() {
-        if let Some(stem) = name.strip_suffix(extension).filter(|stem| !stem.is_empty()) {
-            return (stem, rank + 1);
-        }
-    }
-    (name, 0)
+    vars_folder::place(rest).name
 }
 
 fn by_name<'a>(paths: Vec<(&'a str, Source<'a>)>, loose: &mut Vec<Draft>) -> VarsByName<'a> {
-    let mut found: BTreeMap<&'a str, (usize, Vec<Source<'a>>)> = BTreeMap::new();
-    for (rest, source) in paths {
-        let (first, inside) = match rest.split_once('/') {
-            Some((first, inside)) => (first, Some(inside)),
-            None => (rest, None),
-        };
-        if first.is_empty() || ignored(first) || inside.is_some_and(|inside| !counts(inside)) {
+    let mut folder = VarsByName::default();
+    for (path, source) in paths {
+        let vars_folder::Place { name, rank, counts } = vars_folder::place(path);
+        let hidden = name.is_empty() || vars_folder::ignored(path.split('/').next().unwrap_or_default());
+        if hidden || !counts {
             loose.extend(source.bytes().err().map(|draft| *draft));
-            continue;
         }
-        let (name, rank) = match inside {
-            Some(_) => (first, 0),
-            None => rank(first),
-        };
-        let slot = found.entry(name).or_insert_with(|| (rank, Vec::new()));
-        let hidden = match slot.0.cmp(&rank) {
-            std::cmp::Ordering::Equal => {
-                slot.1.push(source);
-                continue;
-            }
-            std::cmp::Ordering::Less => vec![source],
-            std::cmp::Ordering::Greater => {
-                slot.0 = rank;
-                std::mem::replace(&mut slot.1, vec![source])
-            }
-        };
-        for source in hidden {
-            let message = format!("another file or folder for `{}` comes first, so this file is not read", show(name));
-            let draft = Draft::warning(source.path, Span::default(), codes::HIDDEN_VARS_FILE, message);
-            loose.push(draft.hint("move what it says into the other one"));
+        if !hidden {
+            folder.insert(name, rank, counts.then_some(source));
         }
     }
-    found
-        .into_iter()
-        .map(|(name, (_, mut sources))| {
-            // By parts, not by the whole path: a folder comes before a file that goes on with `-`.
-            sources.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
-            (name, sources)
-        })
-        .collect()
-}
-
-fn ignored(part: &str) -> bool {
-    part.starts_with('.') || part.ends_with('~')
-}
-
-/// Whether a path inside a folder of variables is read.
-fn counts(inside: &str) -> bool {
-    let mut parts = inside.split('/').peekable();
-    while let Some(part) = parts.next() {
-        let extension = part.rfind('.').filter(|at| *at > 0).map(|at| &part[at..]);
-        let fits = match (parts.peek(), extension) {
-            // A folder with an extension is no folder of variables.
-            (Some(_), extension) => extension.is_none(),
-            (None, extension) => matches!(extension, None | Some(".yml" | ".yaml" | ".json")),
-        };
-        if part.is_empty() || ignored(part) || !fits {
-            return false;
-        }
+    folder.sort(|source| source.path);
+    for (name, source) in folder.hidden() {
+        let message = format!("another file or folder for `{}` comes first, so this file is not read", show(name));
+        let draft = Draft::warning(source.path, Span::default(), codes::HIDDEN_VARS_FILE, message);
+        loose.push(draft.hint("move what it says into the other one"));
     }
-    true
+    folder
 }

@@ -45,9 +45,11 @@ codes! {
     DRAFT_RELEASE "draft-release" "A device is pinned to a release that is a draft." "pins: {kiosk: 2.0.0}";
     DUPLICATE_KEY "duplicate-key" "A mapping has a key twice; the last one counts." "site: bern\nsite: basel";
     EMPTY_INVENTORY "empty-inventory" "The inventory lists no devices; it never means that the fleet is empty." "all: {}";
+    ENCRYPTED_FILE "encrypted-file" "A whole file is encrypted with Ansible Vault, so nothing in it can be read." "$ANSIBLE_VAULT;1.1;AES256";
     FILE_TOO_LONG "file-too-long" "A file is longer than the bound on files." "a file of 100 MB";
     GROUP_CYCLE "group-cycle" "A group contains itself." "a: {children: {b: {children: {a: }}}}";
     HIDDEN_VARS_FILE "hidden-vars-file" "Another file or folder for the same name comes first, so this one is not read." "group_vars/kiosks.yml beside group_vars/kiosks/";
+    HOST_NAMED_AS_GROUP "host-named-as-group" "A host has the name of a group; its inline variables go to the group, as in Ansible." "web: {hosts: {web: {a: 1}}}";
     IMAGE_BY_TAG "image-by-tag" "An image is named by a tag, which can move; `strict` makes this an error." "image: nginx:1.27";
     INTERPOLATION "interpolation" "Compose would replace `$NAME` from the environment of a shell; there is none here." "command: echo $HOME";
     INVALIDATED_RELEASE "invalidated-release" "A device is pinned to a release that was invalidated." "pins: {kiosk: 1.2.0}";
@@ -57,6 +59,7 @@ codes! {
     MISSING_OS_IMAGE "missing-os-image" "The OS catalog has no such image, or none for the device's type." "os: nobody-made-it";
     MISSING_RELEASE "missing-release" "The tree of this commit has no release that the pin can mean." "pins: {kiosk: 9.9.9}";
     NEAR_TYPED_KEY "near-typed-key" "A variable is spelled almost like a key that has a meaning." "varaibles: {A: 1}";
+    NOT_AN_INVENTORY "not-an-inventory" "A file is something that Ansible would run or ask, not an inventory that can be read." "plugin: aws_ec2";
     NOT_FOR_DEVICE_TYPE "not-for-device-type" "A release does not run on devices of this type." "requires: {device_types: [raspberrypi5]}";
     NOT_REGULAR "not-regular" "A path is a symbolic link or a submodule, which are never followed." "host_vars/kiosk-1.yml -> ../secret";
     NOT_UTF8 "not-utf8" "A file is not UTF-8." "a file in Latin-1";
@@ -68,6 +71,7 @@ codes! {
     SEVERAL_DOCUMENTS "several-documents" "A file holds more than one YAML document." "a: 1\n---\nb: 2";
     SPEC_TOO_LONG "spec-too-long" "The content of a device is larger than a device accepts." "variables of a megabyte";
     STRICT_UNKNOWN_KEY "strict-unknown-key" "`strict` is set, and a vars file has a key without a meaning." "motd: hello";
+    SURPRISING_TYPE "surprising-type" "YAML 1.1 makes something else of a plain value than it looks like." "country: NO";
     TEMPLATE "template" "A value of a typed key is a template; those are not supported yet." "variables: {URL: \"{{ site }}\"}";
     TOO_DEEP "too-deep" "A document or a folder is nested deeper than can be meant." "[[[[…]]]]";
     TOO_LARGE "too-large" "A value, a list or a mapping is larger than its bound." "variables: {A: (a megabyte)}";

@@ -63,6 +63,13 @@ pub fn json(node: &Node) -> serde_json::Value {
     }
 }
 
+/// A whole number by the rules of Python's `int()` on text.
+pub fn integer_of(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let single = !digits.starts_with('_') && !digits.ends_with('_') && !digits.contains("__");
+    single.then(|| text.replace('_', "").parse().ok()).flatten()
+}
+
 fn null(text: &str) -> Option<Typed> {
     matches!(text, "" | "~" | "null" | "Null" | "NULL").then_some(Typed::Null)
 }
@@ -95,7 +102,7 @@ fn integer(text: &str) -> Option<Typed> {
     Some(match value {
         Some(value) if negative => Typed::Int(-value),
         Some(value) => Typed::Int(value),
-        None => Typed::BigInt(text.replace('_', "")),
+        None => Typed::BigInt(text.trim_start_matches('+').replace('_', "")),
     })
 }
 
@@ -146,20 +153,7 @@ fn float(text: &str) -> Option<f64> {
     }
     let (whole, fraction) = rest.split_once('.')?;
     if whole.contains(':') {
-        let fraction_digits = fraction.bytes().all(|b| b.is_ascii_digit() || b == b'_');
-        let fraction = format!("0.{}", fraction.replace('_', ""));
-        let mut value = 0.0;
-        for (index, part) in whole.split(':').enumerate() {
-            let digits = part.replace('_', "");
-            let well = !digits.is_empty()
-                && digits.bytes().all(|b| b.is_ascii_digit())
-                && (index == 0 || sixtieth(part).is_some());
-            if !well || !part.starts_with(|c: char| c.is_ascii_digit()) {
-                return None;
-            }
-            value = value * 60.0 + digits.parse::<f64>().ok()?;
-        }
-        return fraction_digits.then(|| fraction.parse::<f64>().ok()).flatten().map(|part| signed(value + part));
+        return sixty_based(whole, fraction).map(signed);
     }
     let (fraction, exponent) = match fraction.find(['e', 'E']) {
         Some(at) => (&fraction[..at], Some(&fraction[at + 1..])),
@@ -186,6 +180,25 @@ fn float(text: &str) -> Option<f64> {
     };
     let plain = format!("{}.{}{exponent}", or_zero(&whole.replace('_', "")), or_zero(&fraction.replace('_', "")));
     plain.parse::<f64>().ok().map(signed)
+}
+
+/// `[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*`, summed from the end as PyYAML does it, so that rounding is the same.
+fn sixty_based(whole: &str, fraction: &str) -> Option<f64> {
+    if !fraction.bytes().all(|b| b.is_ascii_digit() || b == b'_') {
+        return None;
+    }
+    let mut parts: Vec<&str> = whole.split(':').collect();
+    let first = parts.first().filter(|first| first.starts_with(|c: char| c.is_ascii_digit()))?;
+    let well = first.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+        && parts.iter().skip(1).all(|part| sixtieth(part).is_some());
+    let last = format!("{}.{}", parts.pop()?.replace('_', ""), or_zero(&fraction.replace('_', "")));
+    let mut value: f64 = last.parse().ok().filter(|_| well)?;
+    let mut base = 60.0;
+    for part in parts.iter().rev() {
+        value += part.replace('_', "").parse::<f64>().ok()? * base;
+        base *= 60.0;
+    }
+    Some(value)
 }
 
 fn or_zero(digits: &str) -> &str {
@@ -227,6 +240,64 @@ fn date(text: &str) -> bool {
         None => zone.is_empty() || zone == "Z",
     };
     hour && minute && second && parts.next().is_none() && zone_fits
+}
+
+/// A date or point in time as Python's `isoformat` writes it. What is no date in any calendar stays as it is.
+pub fn iso_format(text: &str) -> String {
+    iso(text).unwrap_or_else(|| text.to_owned())
+}
+
+/// Whether a text that looks like a date is one. PyYAML refuses a file with one that is not.
+pub fn is_real_date(text: &str) -> bool {
+    iso(text).is_some()
+}
+
+fn iso(text: &str) -> Option<String> {
+    let (day, time) = match text.find(['T', 't', ' ', '\t']) {
+        Some(at) => (&text[..at], Some(text[at + 1..].trim_start_matches([' ', '\t']))),
+        None => (text, None),
+    };
+    let mut parts = day.split('-').map(|part| part.parse::<u32>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year == 0 || !(1..=days).contains(&day) {
+        return None;
+    }
+    let date = format!("{year:04}-{month:02}-{day:02}");
+    let Some(time) = time else { return Some(date) };
+    let zone = time.find(['Z', '+', '-']).unwrap_or(time.len());
+    let (clock, zone) = (time[..zone].trim_end_matches([' ', '\t']), &time[zone..]);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let mut parts = clock.split(':').map(|part| part.parse::<u32>().ok());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Python keeps six digits.
+    let micros = format!("{:0<6.6}", fraction);
+    let micros = if micros == "000000" { String::new() } else { format!(".{micros}") };
+    let zone = match (zone, zone.strip_prefix(['+', '-'])) {
+        ("", _) => String::new(),
+        (_, Some(offset)) => {
+            let (hours, minutes) = offset.split_once(':').unwrap_or((offset, "0"));
+            let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+            let total = hours * 60 + minutes;
+            if total >= 24 * 60 {
+                return None;
+            }
+            let sign = if zone.starts_with('-') && total > 0 { '-' } else { '+' };
+            format!("{sign}{:02}:{:02}", total / 60, total % 60)
+        }
+        (_, None) => "+00:00".to_owned(),
+    };
+    Some(format!("{date}T{hour:02}:{minute:02}:{second:02}{micros}{zone}"))
 }
 
 #[cfg(test)]

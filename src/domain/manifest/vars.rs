@@ -3,11 +3,12 @@
 //! Some top-level keys have a meaning to Bellwether. They take the text as written, and their mappings merge per key. All others
 //! are free variables, which belong to Ansible and to people.
 
+mod free;
 mod typed;
 
 use super::problems::{Draft, Problems};
 use super::read::Setting;
-use super::yaml::{Field, Kind, Node, Span, parse};
+use super::yaml::{Field, Kind, Node, Span};
 use crate::domain::desired::RepoHold;
 use crate::domain::finding::{Severity, codes};
 use crate::domain::ids::{AppName, DeviceType, ServiceName, StageName, VariableName, Version};
@@ -214,8 +215,40 @@ pub enum Standing {
 impl Vars {
     /// Reads a file.
     pub fn read(file: &Arc<str>, bytes: &[u8], rules: &KeyRules) -> Self {
-        match parse(bytes) {
+        match free::document(bytes) {
             Ok(Some(node)) => Self::from_node(file, &node, rules, Standing::Open),
+            Ok(None) => Self::empty(file),
+            Err(error) => {
+                let mut problems = Problems::new(file);
+                problems.yaml(error);
+                Self { findings: problems.finish(), health: Health::Unreadable, ..Self::empty(file) }
+            }
+        }
+    }
+
+    /// Reads variables as Ansible knows them: none of them has a meaning here.
+    pub fn free(file: &Arc<str>, node: &Node) -> Self {
+        let mut problems = Problems::new(file);
+        let Kind::Map(map) = &node.kind else {
+            if !is_nothing(node) {
+                let message = format!("variables must be a mapping, not {}", node.describe());
+                problems.error(node.span, codes::WRONG_TYPE, message);
+            }
+            return Self { findings: problems.finish(), ..Self::empty(file) };
+        };
+        free::look_at(map, free::Duplicates::Warnings, &mut problems);
+        Self { free: map.entries.clone(), findings: problems.finish(), ..Self::empty(file) }
+    }
+
+    /// Reads a file of variables as Ansible knows them.
+    pub fn read_free(file: &Arc<str>, bytes: &[u8]) -> Self {
+        match free::document(bytes) {
+            Ok(Some(Node { kind: Kind::Map(map), .. })) => {
+                let mut problems = Problems::new(file);
+                free::look_at(&map, free::Duplicates::Warnings, &mut problems);
+                Self { free: map.entries, findings: problems.finish(), ..Self::empty(file) }
+            }
+            Ok(Some(node)) => Self::free(file, &node),
             Ok(None) => Self::empty(file),
             Err(error) => {
                 let mut problems = Problems::new(file);
@@ -243,7 +276,7 @@ impl Vars {
 
     /// Reads variables that are part of a larger file.
     pub fn from_node(file: &Arc<str>, node: &Node, rules: &KeyRules, standing: Standing) -> Self {
-        if node.is_null() {
+        if is_nothing(node) {
             return Self::empty(file);
         }
         let mut problems = Problems::new(file);
@@ -253,6 +286,7 @@ impl Vars {
             return Self { findings: problems.finish(), health: Health::Unreadable, ..Self::empty(file) };
         };
         let (typed, free, branch_known) = typed::read(map, rules, standing, &mut problems);
+        free::look_at_fields(&free, &mut problems);
         let health = match (branch_known, problems.errors()) {
             (typed::BranchKnown::No, _) => Health::Unreadable,
             (typed::BranchKnown::Yes, 0) => Health::Sound,
@@ -265,5 +299,14 @@ impl Vars {
     /// The first error, for people.
     pub fn first_error(&self) -> Option<&Draft> {
         self.findings.iter().find(|draft| draft.severity == Severity::Error)
+    }
+}
+
+/// What Ansible takes for an empty file: nothing, or what Python holds for false.
+fn is_nothing(node: &Node) -> bool {
+    match &node.kind {
+        Kind::List(items) => items.is_empty(),
+        Kind::Map(_) => false,
+        Kind::Scalar(scalar) => free::is_falsy(scalar),
     }
 }

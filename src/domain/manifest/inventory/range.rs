@@ -43,16 +43,20 @@ fn items(inside: &str) -> Option<Vec<String>> {
     let from = if from.is_empty() { "0" } else { from };
     match (letter(from), letter(to)) {
         (Some(from), Some(to)) if from <= to => {
-            Some((from..=to).step_by(step).map(|letter| char::from(letter).to_string()).collect())
+            let letter = |index: usize| char::from(LETTERS[index]).to_string();
+            Some((from..=to).step_by(step).map(letter).collect())
         }
         (None, None) => numbers(from, to, step),
         _ => None,
     }
 }
 
-fn letter(text: &str) -> Option<u8> {
+/// The order of letters in ranges is Python's `ascii_letters`: small ones first, so `[y:B]` is y, z, A, B.
+const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+fn letter(text: &str) -> Option<usize> {
     match text.as_bytes() {
-        [letter] if letter.is_ascii_alphabetic() => Some(*letter),
+        [letter] => LETTERS.iter().position(|known| known == letter),
         _ => None,
     }
 }
@@ -68,6 +72,7 @@ fn numbers(from: &str, to: &str, step: usize) -> Option<Vec<String>> {
         return None;
     }
     let (from, to): (usize, usize) = (from.parse().ok()?, to.parse().ok()?);
+    // Ansible takes `[3:1]` for no hosts at all. That loses devices without a word, so it is refused.
     if from > to {
         return None;
     }
@@ -86,6 +91,7 @@ mod tests {
             ("web[1:3]", "web1 web2 web3"),
             ("web[08:10].example", "web08.example web09.example web10.example"),
             ("db-[a:c]", "db-a db-b db-c"),
+            ("db-[y:B]", "db-y db-z db-A db-B"),
             ("n[0:10:5]", "n0 n5 n10"),
             ("n[:2]", "n0 n1 n2"),
             ("[a:b][1:2]", "a1 a2 b1 b2"),

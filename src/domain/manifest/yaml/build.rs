@@ -185,7 +185,8 @@ impl Builder {
             return Ok(map);
         }
         let mut sources = Vec::new();
-        for node in merges {
+        // Of several `<<` the last counts most; in a list of mappings the first does.
+        for node in merges.into_iter().rev() {
             let span = node.span;
             match node.kind {
                 Kind::Map(source) => sources.push(source),
