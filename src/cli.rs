@@ -20,6 +20,7 @@ pub mod fault;
 pub mod hold;
 pub mod import;
 pub mod interrupt;
+pub mod inventory;
 pub mod local;
 pub mod ls;
 pub mod pin;
@@ -159,6 +160,8 @@ pub enum Command {
     Tag(tag::Args),
     /// Make, list, show and invalidate releases of apps
     Release(release::Args),
+    /// Show what an Ansible inventory means, as ansible-inventory prints it
+    Inventory(inventory::Args),
     /// Let a held commit count, or a pending device join
     Approve(approve::Args),
     /// Refuse a device that asks to join
@@ -199,6 +202,7 @@ impl Command {
             Self::Pin(args) => pin::run(args, console),
             Self::Tag(args) => tag::run(args, console),
             Self::Release(args) => release::run(args, console),
+            Self::Inventory(args) => inventory::run(args, console),
             Self::Approve(args) => approve::run(args, console),
             Self::Reject(args) => reject::run(args, console),
             Self::Hold(args) => hold::run(args, console),
@@ -327,6 +331,9 @@ mod tests {
             "epoch raise --reason lost --yes",
             "events kiosk-1 --limit 20",
             "refresh",
+            "inventory -i hosts.yml -i more --list --limit web:&zurich",
+            "inventory --host kiosk-1 --playbook-dir plays",
+            "inventory --graph kiosks --vars",
             "schema",
             "schema inventory --write schemas",
             "completions zsh",
@@ -352,6 +359,8 @@ mod tests {
         check("tag", "MissingRequiredArgument");
         check("release invalidate signage 1.4.2", "MissingRequiredArgument");
         check("events --limit 0", "ValueValidation");
+        check("inventory", "MissingRequiredArgument");
+        check("inventory --list --host a", "ArgumentConflict");
         check("status -o html", "InvalidValue");
         check("status --ca-file a --ca-fingerprint b", "ArgumentConflict");
     }

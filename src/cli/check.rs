@@ -5,13 +5,14 @@ use super::console::{Console, Outcome};
 use super::local;
 use super::render::{findings, text::count};
 use crate::domain::desired::{Branch, Desired};
-use crate::domain::finding::{Finding, Severity};
-use crate::domain::ids::StageName;
+use crate::domain::finding::{Affects, Finding, Severity};
+use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::manifest::compose::{HostRights, Privileged};
 use clap::ValueEnum;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Flags of `check`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,9 @@ pub struct Args {
     /// A commit instead of the files as they are on disk
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
+    /// Only what touches devices that this pattern selects, or the commit as a whole, such as `web:&zurich:!web-7`
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -70,7 +74,11 @@ struct CheckView<'a> {
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let local::Files { snapshot, origin } = local::files(&args.path, args.rev.as_deref())?;
-    let desired = crate::threads::resolver().allowing(args.rights()).resolve(&snapshot);
+    let mut desired = crate::threads::resolver().allowing(args.rights()).resolve(&snapshot);
+    if let Some(limit) = &args.limit {
+        let selected = super::inventory::devices(&snapshot, limit)?;
+        narrow(Arc::make_mut(&mut desired), &selected);
+    }
     let stages = stages(&desired);
     let devices = desired.devices.len();
     match (args.format, output) {
@@ -89,6 +97,17 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     console.note(format!("{}{following}, {summary} in {origin}", count(devices, "device")));
     let failed = desired.findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if failed { Outcome::Failed } else { Outcome::Fine })
+}
+
+/// Leaves only these devices, and what touches them or the commit as a whole.
+fn narrow(desired: &mut Desired, selected: &BTreeSet<DeviceId>) {
+    let kept = desired.devices.iter().filter(|(device, _)| selected.contains(*device));
+    desired.devices = kept.map(|(device, desired)| (device.clone(), desired.clone())).collect();
+    desired.findings.retain(|finding| match &finding.affects {
+        Affects::Commit => true,
+        Affects::Devices(devices) => !devices.is_disjoint(selected),
+        Affects::Nothing => false,
+    });
 }
 
 /// How many devices follow each stage.

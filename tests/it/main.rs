@@ -3,6 +3,7 @@
 //! One binary, so that one engine serves all tests. Tests run in parallel threads: each uses device names of its own, and a
 //! test that must stop or crash an engine starts one for itself with [`harness::engine::Engine::start`].
 
+mod ansible;
 mod bad_input;
 mod demo;
 mod documents;

@@ -1,6 +1,7 @@
 //! What commits mean, shown as text.
 
 mod hostile;
+mod inventories;
 mod laws;
 mod peers;
 mod precedence;

@@ -3,7 +3,7 @@
 //! `ansible-inventory` prints JSON with sorted keys and an indentation of four, and so does this, byte for byte, from the tree
 //! of the file without anything between.
 
-use super::scalar::{Typed, iso_format, typed};
+use super::scalar::{Typed, is_surely_text, iso_format, typed};
 use super::yaml::{Key, Kind, Map, Node, Scalar, Style};
 use std::borrow::Cow;
 
@@ -109,6 +109,9 @@ impl Writer<'_> {
         let tag = node.tag.as_deref();
         let trust = if tag == Some("!unsafe") { Trust::Unsafe } else { trust };
         match &node.kind {
+            Kind::Scalar(scalar) if tag.is_none() && trust == Trust::Template && is_surely_text(scalar) => {
+                quoted(&scalar.text, self.out);
+            }
             Kind::Scalar(scalar) => match resolved(tag, scalar) {
                 Resolved::Vault(text) => self.wrapped("__ansible_vault", &text, depth),
                 Resolved::Plain(Typed::Text(text)) | Resolved::Unsafe(Typed::Text(text))

@@ -10,6 +10,7 @@ mod address;
 mod builder;
 mod document;
 mod graph;
+mod host_list;
 pub mod listing;
 pub mod pattern;
 pub mod precedence;
@@ -18,6 +19,7 @@ mod range;
 pub use builder::{Builder, Entity, GroupIndex, HostIndex, TooManyGroups};
 pub use document::{Found, Inline, PRIORITY, Slips, read};
 pub use graph::{Broken, Graph, GraphGroup, GraphHost};
+pub use host_list::HostList;
 
 use super::problems::{Draft, Problems, show};
 use super::vars::{KeyRules, Standing, Vars};

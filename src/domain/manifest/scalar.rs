@@ -27,7 +27,7 @@ pub enum Typed {
 /// The type and value that YAML 1.1 gives to a scalar.
 pub fn typed(scalar: &Scalar) -> Typed {
     let text = &*scalar.text;
-    if scalar.style != Style::Plain {
+    if is_surely_text(scalar) {
         return Typed::Text(text.to_owned());
     }
     null(text)
@@ -36,6 +36,18 @@ pub fn typed(scalar: &Scalar) -> Typed {
         .or_else(|| float(text).map(Typed::Float))
         .or_else(|| date(text).then(|| Typed::Date(text.to_owned())))
         .unwrap_or_else(|| Typed::Text(text.to_owned()))
+}
+
+/// Whether a scalar can be nothing but text, as most are: known from its style, first character and length alone.
+pub fn is_surely_text(scalar: &Scalar) -> bool {
+    if scalar.style != Style::Plain {
+        return true;
+    }
+    match scalar.text.as_bytes() {
+        [] | [b'-' | b'+' | b'.' | b'0'..=b'9' | b'~', ..] => false,
+        // `false` is the longest of the words that are not.
+        text => text.len() > 5 || !text[0].is_ascii_alphabetic(),
+    }
 }
 
 /// A free variable as JSON, in the types of YAML 1.1. Dates are strings, as in `ansible-inventory`.

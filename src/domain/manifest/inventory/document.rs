@@ -191,10 +191,20 @@ impl Reader<'_> {
         };
         self.duplicates(map);
         for field in &map.entries {
-            if let Some(child) = self.group(field) {
+            if let Some(child) = self.group(field).or_else(|| self.mentioned(field)) {
                 self.builder.child(group, child);
             }
         }
+    }
+
+    /// A child whose body is no mapping: Ansible takes the group where it was mentioned before, and else nothing of the file.
+    fn mentioned(&mut self, field: &Field) -> Option<GroupIndex> {
+        let known = self.builder.known_group(&field.key.text);
+        if known.is_none() && self.found.structure.errors() == 0 {
+            let message = format!("the group `{}` must be a mapping", show(&field.key.text));
+            self.found.structure.error(field.value.span, codes::WRONG_TYPE, message);
+        }
+        known
     }
 
     fn hosts(&mut self, group: GroupIndex, node: &Node) {
@@ -291,7 +301,7 @@ fn one_entry(scalar: &Scalar, span: Span) -> Map {
 }
 
 /// `{ansible_port: …}`, which is what `name:2222` means.
-fn port_node(port: &str, span: Span) -> Node {
+pub(super) fn port_node(port: &str, span: Span) -> Node {
     let text: Box<str> = match port.trim_start_matches('0') {
         "" => "0".into(),
         digits => digits.into(),

@@ -3,7 +3,7 @@
 use crate::domain::finding::codes;
 use crate::domain::manifest::ansible_value::{is_known_tag, surprise};
 use crate::domain::manifest::problems::{Problems, show};
-use crate::domain::manifest::scalar::{Typed, is_real_date, typed};
+use crate::domain::manifest::scalar::{Typed, is_real_date, is_surely_text, typed};
 use crate::domain::manifest::yaml::{Field, Kind, Map, Node, Scalar, Span, YamlError, parse};
 
 /// What keys are that stand twice in a mapping.
@@ -85,7 +85,7 @@ impl Look<'_> {
     }
 
     fn scalar(&mut self, node: &Node, scalar: &Scalar) {
-        if node.tag.is_some() {
+        if node.tag.is_some() || is_surely_text(scalar) {
             return;
         }
         match typed(scalar) {

@@ -22,7 +22,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Node>, YamlError> {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
-    let mut builder = Builder { skipped, ..Builder::default() };
+    let mut builder = Builder { skipped, numbers: Numbers::of(text), ..Builder::default() };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => builder.take(event, span)?,
@@ -61,10 +61,39 @@ enum Open {
     Map { span: Span, tag: Option<Box<str>>, anchor: usize, fields: Vec<Field>, merges: Vec<Node>, key: Option<Key> },
 }
 
+/// What numbers look like. Ansible reads a file as JSON first, and `1e3` is a number there.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Numbers {
+    #[default]
+    Yaml,
+    Json,
+}
+
+impl Numbers {
+    fn of(text: &str) -> Self {
+        let may_be = text.trim_start().starts_with('{');
+        match may_be && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+            true => Self::Json,
+            false => Self::Yaml,
+        }
+    }
+
+    /// The tag of a number that YAML 1.1 would take for text.
+    fn tag(self, scalar: &Scalar) -> Option<Box<str>> {
+        let text = scalar.text.as_bytes();
+        let number = self == Self::Json
+            && scalar.style == Style::Plain
+            && matches!(text.first(), Some(b'-' | b'0'..=b'9'))
+            && text.iter().any(|byte| matches!(byte, b'e' | b'E'));
+        number.then(|| "tag:yaml.org,2002:float".into())
+    }
+}
+
 #[derive(Default)]
 struct Builder {
     /// Bytes of a byte order mark before the text.
     skipped: u32,
+    numbers: Numbers,
     open: Vec<Open>,
     root: Option<Node>,
     documents: usize,
@@ -83,7 +112,8 @@ impl Builder {
             Event::Alias(anchor) => self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
                 let scalar = Scalar { text: text.into(), style: style_of(style) };
-                self.node(Node { span, tag: tag_of(tag), kind: Kind::Scalar(scalar) }, anchor)
+                let tag = tag_of(tag).or_else(|| self.numbers.tag(&scalar));
+                self.node(Node { span, tag, kind: Kind::Scalar(scalar) }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.push(Open::List { span, tag: tag_of(tag), anchor, items: Vec::new() }, span)
