@@ -98,7 +98,11 @@ impl Folder {
         name: &str,
         found: &mut Vec<Finding>,
     ) -> Vec<Arc<Vars>> {
-        folder.files_of_any_name(name).iter().map(|inside| Arc::new(self.file(&format!("{kind}/{inside}"), found))).collect()
+        folder
+            .files_of_any_name(name)
+            .iter()
+            .map(|inside| Arc::new(self.file(&format!("{kind}/{inside}"), found)))
+            .collect()
     }
 
     fn file(&self, inside: &str, found: &mut Vec<Finding>) -> Vars {

@@ -314,8 +314,12 @@ impl Resolver {
     /// Reads the files of devices that nobody has read yet, all together.
     fn read_ahead(&mut self, files: &VarsByName<'_>, rules: &KeyRules) {
         let key = |source: &Source<'_>| (source.path.clone(), source.content(), rules.clone());
-        let unread: Vec<Source<'_>> =
-            files.names().flat_map(|(_, sources)| sources).filter(|source| !self.vars.known(&key(source))).copied().collect();
+        let unread: Vec<Source<'_>> = files
+            .names()
+            .flat_map(|(_, sources)| sources)
+            .filter(|source| !self.vars.known(&key(source)))
+            .copied()
+            .collect();
         let read = each(&*self.workers, &unread, |source| Arc::new(read_vars(source, rules)));
         for (source, vars) in unread.iter().zip(read) {
             self.vars.put(self.turn, key(source), vars);
