@@ -16,6 +16,7 @@ pub mod identity;
 pub mod ledger;
 pub mod link;
 pub mod os;
+pub mod secrets;
 pub mod settings;
 
 mod enrolling;
@@ -102,6 +103,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
         link: Link::of(&identity)?,
         engine: open_engine(&settings, &directory, &trust.fleet, &device)?,
         os: open_os(&settings, &directory)?,
+        secrets: Arc::new(secrets::SecretsFile::open(&directory)),
         file,
         trust: Arc::new(trust),
     };

@@ -26,6 +26,7 @@ pub mod overview;
 pub mod plan;
 pub mod planted;
 pub mod reported;
+pub mod secret;
 pub mod shared_map;
 pub mod snapshot;
 pub mod spec;

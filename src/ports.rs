@@ -4,4 +4,6 @@
 pub mod engine;
 pub mod os;
 pub mod repo;
+#[cfg(feature = "controller")]
+pub mod secrets;
 pub mod store;

@@ -63,7 +63,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
         let Device { poll, report, timers, .. } = &mut device;
         let event = tokio::select! {
             () = &mut stop => return Ok(()),
-            Polled { recorded, answer } = answer(poll) => {
+            Polled { recorded, answer, secrets: _ } = answer(poll) => {
                 events.push(answer);
                 match recorded {
                     // Goes before the answer: the list is taken from its end.

@@ -6,6 +6,7 @@ use crate::domain::device::action::Failure;
 use crate::domain::device::machine::Event;
 use crate::domain::enrollment::JoinToken;
 use crate::domain::reported::{Report, ReportId};
+use crate::domain::secret::SecretValues;
 use crate::domain::time::Timestamp;
 use crate::protocol::v1::envelope::{self, MAX_ENVELOPE_BYTES, Trust};
 use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody, RECORDED_HEADER};
@@ -114,6 +115,8 @@ pub struct Polled {
     pub recorded: Option<ReportId>,
     /// The answer.
     pub answer: Event,
+    /// Values that came with it.
+    pub secrets: SecretValues,
 }
 
 impl Link {
@@ -142,7 +145,7 @@ impl Link {
 
     /// Asks for news.
     pub async fn poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Polled {
-        let failed = |error| Polled { recorded: None, answer: Event::from(error) };
+        let failed = |error| Polled { recorded: None, answer: Event::from(error), secrets: SecretValues::default() };
         self.try_poll(trust, etag, wait_secs).await.unwrap_or_else(failed)
     }
 
@@ -157,6 +160,7 @@ impl Link {
         }
         let answer = request.send().await.map_err(unreachable_because)?;
         let recorded = answer.headers().get(RECORDED_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut secrets = SecretValues::default();
         let answer = match answer.status() {
             StatusCode::NOT_MODIFIED => Event::NotModified,
             StatusCode::NO_CONTENT => Event::NothingAssigned,
@@ -166,14 +170,17 @@ impl Link {
                 let now = clock::now();
                 let clock = (now >= EARLIEST_PLAUSIBLE).then_some(now);
                 tracing::debug!(etag = ?tag, bytes = bytes.len(), "an assignment was offered");
-                match envelope::offer(&bytes, trust, clock) {
-                    Ok(held) => Event::Offered(Box::new(held)),
+                match envelope::offered(&bytes, trust, clock) {
+                    Ok((held, values)) => {
+                        secrets = values;
+                        Event::Offered(Box::new(held))
+                    }
                     Err(refusal) => Event::Refused(refusal),
                 }
             }
             _ => return Err(refused(answer).await),
         };
-        Ok(Polled { recorded, answer })
+        Ok(Polled { recorded, answer, secrets })
     }
 
     /// Sends a report.

@@ -3,12 +3,14 @@
 use super::enrolling::chain;
 use super::ledger::LedgerFile;
 use super::link::{Link, Polled};
+use super::secrets::SecretsFile;
 use crate::clock;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::ledger::Ledger;
 use crate::domain::device::machine::{Effect, Event, Look, Machine, Timer};
 use crate::domain::reported::Phase;
-use crate::domain::spec::MAX_STOP_GRACE_SECS;
+use crate::domain::secret::SecretValues;
+use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
 use crate::ports::engine::{Engine, perform};
 use crate::ports::os::Os;
 use crate::protocol::v1::envelope::Trust;
@@ -37,6 +39,7 @@ pub(super) struct Parts {
     pub(super) engine: Arc<dyn Engine>,
     pub(super) os: Arc<dyn Os>,
     pub(super) file: LedgerFile,
+    pub(super) secrets: Arc<SecretsFile>,
     pub(super) trust: Arc<Trust>,
 }
 
@@ -62,7 +65,7 @@ enum Going {
 pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: impl Future<Output = ()>) {
     let (mut machine, effects) = started;
     let mut lanes = Lanes::default();
-    let mut queue = perform_all(effects, &mut lanes, &parts);
+    let mut queue = perform_all(effects, wanted(&machine), &mut lanes, &parts);
     let mut stop = std::pin::pin!(stop);
     let mut deadline: Option<Instant> = None;
     notify(&[NotifyState::Ready]);
@@ -81,7 +84,7 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
             if going(&effects) == Going::Exit {
                 return;
             }
-            queue.extend(perform_all(effects, &mut lanes, &parts));
+            queue.extend(perform_all(effects, wanted(&machine), &mut lanes, &parts));
         }
         let event = tokio::select! {
             () = &mut stop, if deadline.is_none() => {
@@ -92,8 +95,8 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
             }
             () = at(deadline) => return,
             event = next_of(&mut lanes.work) => event,
-            Polled { recorded, answer } = next_of(&mut lanes.poll) => {
-                queue.push(answer);
+            Polled { recorded, answer, secrets } = next_of(&mut lanes.poll) => {
+                queue.push(keep_secrets(answer, secrets, &parts.secrets));
                 match recorded {
                     // Goes before the answer: the queue is taken from its end.
                     Some(recorded) => Event::Recorded(recorded),
@@ -116,12 +119,12 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
 }
 
 /// Starts every effect, in order. Writing the ledger happens here and now, and its answer is returned.
-fn perform_all(effects: Vec<Effect>, lanes: &mut Lanes, parts: &Parts) -> Vec<Event> {
+fn perform_all(effects: Vec<Effect>, wanted: Option<Arc<DeviceSpec>>, lanes: &mut Lanes, parts: &Parts) -> Vec<Event> {
     let mut answers = Vec::new();
     for effect in effects {
         match effect {
-            Effect::Persist(ledger) => answers.push(persist(&ledger, &parts.file)),
-            Effect::Look { images } => lanes.work = Some(look(parts, images)),
+            Effect::Persist(ledger) => answers.push(persist(&ledger, parts)),
+            Effect::Look { images } => lanes.work = Some(look(parts, images, wanted.clone())),
             Effect::Act(action) => lanes.work = Some(act(parts, action)),
             Effect::Report(report) => {
                 let link = parts.link.clone();
@@ -130,6 +133,8 @@ fn perform_all(effects: Vec<Effect>, lanes: &mut Lanes, parts: &Parts) -> Vec<Ev
             }
             Effect::Poll { etag, wait_secs } => {
                 let (link, trust) = (parts.link.clone(), Arc::clone(&parts.trust));
+                // Without the values the assignment must come once more, so the tag is not told.
+                let etag = etag.filter(|_| wanted.as_ref().is_none_or(|spec| parts.secrets.has_all(spec)));
                 lanes.poll = Some(Box::pin(async move { link.poll(&trust, etag.as_deref(), wait_secs).await }));
             }
             Effect::Wake { timer, after_millis } => {
@@ -146,9 +151,30 @@ fn going(effects: &[Effect]) -> Going {
     if effects.contains(&Effect::Exit) { Going::Exit } else { Going::On }
 }
 
-fn persist(ledger: &Ledger, file: &LedgerFile) -> Event {
-    match file.write(ledger) {
+/// What the device was told to reach, as the ledger has it.
+fn wanted(machine: &Machine) -> Option<Arc<DeviceSpec>> {
+    machine.ledger().accepted.as_ref().map(|held| Arc::clone(&held.spec.spec))
+}
+
+/// Writes values before anything can be accepted that needs them.
+fn keep_secrets(answer: Event, secrets: SecretValues, file: &SecretsFile) -> Event {
+    match file.add(secrets) {
+        Ok(()) => answer,
+        Err(error) => {
+            let failure = Failure { reason: "SecretsNotWritten", message: chain(&error) };
+            Event::LinkFailed { failure, retry_after_secs: None }
+        }
+    }
+}
+
+fn persist(ledger: &Ledger, parts: &Parts) -> Event {
+    match parts.file.write(ledger) {
         Ok(()) => {
+            let needed = ledger.accepted.as_ref().map(|held| held.spec.spec.secrets()).unwrap_or_default();
+            if let Err(error) = parts.secrets.keep(&needed) {
+                // They stay a little longer; the next write tries again.
+                tracing::warn!(error = %error, "values of secrets that are needed no more could not be dropped");
+            }
             tracing::debug!(mark = ?ledger.mark(), applied = ?ledger.applied, "the ledger was written");
             Event::Persisted
         }
@@ -156,11 +182,16 @@ fn persist(ledger: &Ledger, file: &LedgerFile) -> Event {
     }
 }
 
-fn look(parts: &Parts, images: BTreeSet<String>) -> Lane {
+fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>) -> Lane {
     let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
+    let secrets = Arc::clone(&parts.secrets);
     Box::pin(async move {
         let apps = async { engine.look(&images).await.map_err(|error| error.failure()) };
         let apps = tokio::time::timeout(LOOK_LIMIT, apps).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
+        let apps = apps.map(|mut observed| {
+            secrets.conceal(&mut observed, wanted.as_deref());
+            observed
+        });
         let os = async { os.look().await.map_err(|error| error.failure()) };
         let os = tokio::time::timeout(LOOK_LIMIT, os).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
         Event::Looked(Box::new(Look { apps, os }))
@@ -179,7 +210,13 @@ fn act(parts: &Parts, action: Action) -> Lane {
         | Action::StartService { .. }
         | Action::RemoveNetwork { .. } => ACTION_LIMIT,
     };
+    let secrets = Arc::clone(&parts.secrets);
     Box::pin(async move {
+        let values = secrets.values();
+        let action = match with_secrets(action, &values) {
+            Ok(action) => action,
+            Err(failure) => return Event::Failed(failure),
+        };
         let performed = async {
             match (&action, perform(engine.as_ref(), &action)) {
                 (_, Some(answer)) => answer.await.map_err(|error| error.failure()),
@@ -189,10 +226,26 @@ fn act(parts: &Parts, action: Action) -> Lane {
         };
         match tokio::time::timeout(limit, performed).await {
             Ok(Ok(())) => Event::Done,
-            Ok(Err(failure)) => Event::Failed(failure),
+            Ok(Err(Failure { reason, message })) => {
+                Event::Failed(Failure { reason, message: values.conceal(&message) })
+            }
             Err(_) => Event::Failed(timed_out(limit)),
         }
     })
+}
+
+/// The action as the engine gets it: with values in place of references.
+fn with_secrets(action: Action, values: &SecretValues) -> Result<Action, Failure> {
+    match action {
+        Action::CreateService { app, service, spec } => match spec.with_secrets(values) {
+            Ok(spec) => Ok(Action::CreateService { app, service, spec: Box::new(spec) }),
+            Err(missing) => {
+                let message = format!("{app}/{service} needs {missing}, whose value has not come yet");
+                Err(Failure { reason: "SecretMissing", message })
+            }
+        },
+        other => Ok(other),
+    }
 }
 
 fn timed_out(limit: Duration) -> Failure {

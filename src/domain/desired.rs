@@ -9,6 +9,8 @@ mod memo;
 mod picking;
 mod picture;
 mod resolve;
+mod scope;
+mod secrets;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -16,14 +18,15 @@ mod tree;
 pub mod workers;
 mod world;
 
-pub use explain::{Explained, Explanation, Overridden, REMOVED, explain};
+pub use explain::{Explained, Explanation, Overridden, REMOVED, UsedVariable, explain};
 pub use findings::finding_in;
 pub use picking::{MAX_PASSED_OVER, PassedOver, PickedRelease};
 pub use resolve::{InventorySource, Resolver};
+pub use secrets::{SecretState, SecretTable};
 
 use super::filter::views::Saved;
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};
-use super::ids::{AppName, CommitId, DeviceId, FleetName, StageName};
+use super::ids::{AppName, CommitId, DeviceId, FleetName, SecretName, StageName};
 use super::manifest::release::requires::Requirements;
 use super::shared_map::SharedMap;
 use super::spec::SealedSpec;
@@ -112,6 +115,8 @@ pub struct DesiredDevice {
     pub labels: BTreeMap<String, String>,
     /// What its releases ask of it, for those that ask for anything that only the device can say.
     pub requires: BTreeMap<AppName, Arc<Requirements>>,
+    /// Secrets that its content refers to.
+    pub secrets: BTreeSet<SecretName>,
 }
 
 /// Which stage a device follows, as one commit sees it.

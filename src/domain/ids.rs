@@ -209,6 +209,18 @@ name!(
 );
 
 name!(
+    /// A secret, as templates and providers call it.
+    SecretName,
+    "secret name",
+    "a letter or `_`, then letters, digits, `_`, `.` or `-`, at most 128 in all",
+    |text| {
+        text.len() <= 128
+            && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    }
+);
+
+name!(
     /// The id of a Git object: 40 or 64 lower-case hexadecimal digits.
     ObjectId,
     "object id",

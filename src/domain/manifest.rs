@@ -15,6 +15,7 @@ pub mod read;
 pub mod release;
 pub mod saved;
 pub mod scalar;
+pub mod template;
 pub mod vars;
 pub mod vars_folder;
 pub mod yaml;

@@ -19,6 +19,7 @@ pub use service::{
 
 use super::digest::Digest;
 use super::ids::{AppName, DeviceType, NetworkName, ServiceName, Version, VolumeName};
+use super::secret::SecretRef;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,6 +85,17 @@ impl AppSpec {
     pub fn used_networks(&self) -> BTreeMap<NetworkName, NetworkSpec> {
         let names = self.services.values().flat_map(ServiceSpec::network_names);
         names.map(|name| (name.clone(), self.networks.get(&name).cloned().unwrap_or_default())).collect()
+    }
+}
+
+impl DeviceSpec {
+    /// Every secret that the device needs.
+    pub fn secrets(&self) -> BTreeSet<SecretRef> {
+        let services = self.apps.values().flat_map(|app| app.services.values());
+        services
+            .flat_map(|service| service.secret_environment.values())
+            .flat_map(|text| text.references().cloned())
+            .collect()
     }
 }
 

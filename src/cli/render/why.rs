@@ -2,7 +2,7 @@
 
 use super::table::{Cell, Table, row};
 use super::text::{Tone, age, count, plain};
-use crate::domain::desired::{Explained, Explanation, Overridden, PassedOver, PickedRelease};
+use crate::domain::desired::{Explained, Explanation, Overridden, PassedOver, PickedRelease, UsedVariable};
 use crate::domain::history::LastChange;
 use crate::domain::overview::device::DeviceDetail;
 use crate::domain::time::Timestamp;
@@ -11,9 +11,16 @@ use std::fmt::Write as _;
 /// Values, where each is written and since when; below each what it came to and what it overrode.
 pub fn table(values: &[&Explained]) -> Table {
     let mut table = Table::new(&["KEY", "VALUE", "FROM", "LAST CHANGED"]);
-    for Explained { key, value, place, changed, picked, overridden } in values {
-        table.row(row![key, Cell::new(value, Tone::Strong), place, last_change(changed.as_ref())]);
+    for Explained { key, value, place, changed, picked, rendered, uses, overridden } in values {
+        let shown = rendered.as_ref().unwrap_or(value);
+        table.row(row![key, Cell::new(shown, Tone::Strong), place, last_change(changed.as_ref())]);
         let quiet = |text: &str| Cell::new(text, Tone::Quiet);
+        if rendered.is_some() || !uses.is_empty() {
+            table.row(row![quiet("  template"), quiet(value), "", ""]);
+        }
+        for UsedVariable { name, value, place } in uses {
+            table.row(row![quiet(&format!("  uses {name}")), quiet(value), quiet(&place.to_string()), ""]);
+        }
         if let Some(PickedRelease { release, passed_over }) = picked {
             let release = release.as_ref().map_or("no release", |release| release.as_str());
             table.row(row![quiet("  picks"), Cell::new(release, Tone::Strong), "", ""]);
@@ -83,6 +90,8 @@ mod tests {
             place: place(file, 2),
             changed: None,
             picked: None,
+            rendered: None,
+            uses: Vec::new(),
             overridden: Vec::new(),
         };
         let mut branch = value("branch", "canary", "host_vars/kiosk-1.yml");

@@ -3,7 +3,7 @@
 use super::News;
 use crate::controller::RepoStatus;
 use crate::controller::owner::show_chain;
-use crate::domain::desired::{Desired, Resolver};
+use crate::domain::desired::{Desired, Resolver, SecretTable};
 use crate::domain::ids::{CommitId, StageName};
 use crate::domain::manifest::compose::HostRights;
 use crate::domain::plan::gate::{Candidate, Lineage};
@@ -177,7 +177,8 @@ impl Reader {
         }
         let snapshot = repo.snapshot(commit)?;
         let fresh = || threads::resolver().allowing(key.1.clone());
-        let desired = self.resolvers.entry(stage.clone()).or_insert_with(fresh).resolve(&snapshot);
+        let resolver = self.resolvers.entry(stage.clone()).or_insert_with(fresh);
+        let desired = resolver.resolve_knowing(&snapshot, &SecretTable::Asked(BTreeMap::new()));
         self.meanings.insert(key, desired.clone());
         Ok(desired)
     }

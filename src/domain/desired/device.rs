@@ -1,15 +1,22 @@
 //! What a commit means for one device, in two steps: what its layers say, and what that points at.
 
-use super::layers::{Layers, Stack, Written};
+use super::layers::{Layers, Stack, Words, Written};
+use super::scope::{Scope, plain};
+use super::secrets::{SecretState, SecretTable};
 use super::world::{Asked, World};
 use super::{Branch, DesiredDevice, RepoHold};
 use crate::domain::finding::codes;
-use crate::domain::ids::{AppName, DeviceType, ServiceName, VariableName};
+use crate::domain::ids::{AppName, DeviceId, DeviceType, SecretName, ServiceName, VariableName};
 use crate::domain::manifest::os::OsEntry;
-use crate::domain::manifest::problems::Draft;
+use crate::domain::manifest::problems::{Draft, Problems};
 use crate::domain::manifest::release::requires::Requirements;
 use crate::domain::manifest::release::{Release, ReleaseStatus};
-use crate::domain::manifest::vars::{BranchRule, ConfigValue, Health, Pin, Vars};
+use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
+use crate::domain::manifest::vars::{
+    BranchRule, ConfigValue, Health, Pin, Vars, parse_label, parse_pin, parse_text, parse_words,
+};
+use crate::domain::manifest::yaml::Span;
+use crate::domain::secret::{Piece, SecretRef, SecretText};
 use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, MAX_SPEC_BYTES, SealedSpec, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,10 +78,12 @@ pub struct Merged {
     pub profiles: BTreeSet<String>,
     /// The first error in a file that applies to the device.
     pub error: Option<Draft>,
+    /// What is wrong with values that were rendered for this device.
+    pub drafts: Vec<Draft>,
 }
 
 /// Lays the layers over each other.
-pub fn merge(inputs: &Inputs) -> Merged {
+pub fn merge(device: &DeviceId, inputs: &Inputs) -> Merged {
     let layers = inputs.layers();
     let health = layers.sources().map(|vars| vars.health).max().unwrap_or(Health::Sound);
     let error = inputs.problem.clone().or_else(|| {
@@ -89,27 +98,84 @@ pub fn merge(inputs: &Inputs) -> Merged {
             None => Branch::Unset,
         }
     };
+    let scope = Scope::new(device, &inputs.stack.groups, &layers);
+    let mut rendering = Rendering { scope: &scope, drafts: Vec::new() };
     let mut pins = BTreeMap::new();
     layers.entries(|keys| keys.pins.as_ref(), |app, written| lay(&mut pins, app, asked(written)));
+    let pins =
+        pins.into_iter().filter_map(|(app, pin)| Some((app, rendering.asked(pin, "a pin", parse_pin)?))).collect();
+    let os = layers.written(|keys| keys.os.as_ref()).last().and_then(asked);
     let mut tags = BTreeMap::new();
-    layers.entries(|keys| keys.tags.as_ref(), |key, written| lay(&mut tags, key, written.value.cloned()));
+    layers.entries(|keys| keys.tags.as_ref(), |key, written| lay(&mut tags, key, asked(written)));
     let mut labels = BTreeMap::new();
-    layers.entries(|keys| keys.labels.as_ref(), |key, written| lay(&mut labels, key, written.value.cloned()));
-    Merged {
+    layers.entries(|keys| keys.labels.as_ref(), |key, written| lay(&mut labels, key, asked(written)));
+    let merged = Merged {
         branch,
         device_type: layers.written(|keys| keys.device_type.as_ref()).last().and_then(asked),
         pins,
-        os: layers.written(|keys| keys.os.as_ref()).last().and_then(asked),
-        config: config(&layers),
+        os: os.and_then(|os| rendering.asked(os, "`os`", parse_words)),
+        config: config(&layers, &mut rendering),
         hold: layers.written(|keys| keys.hold.as_ref()).last().and_then(|written| written.value.cloned()),
-        tags,
-        labels,
+        tags: rendering.map(tags, "a tag", parse_text),
+        labels: rendering.map(labels, "a label", parse_label),
         profiles: layers
             .written(|keys| keys.profiles.as_ref())
             .last()
             .and_then(|written| written.value.cloned())
             .unwrap_or_default(),
         error,
+        drafts: Vec::new(),
+    };
+    let drafts = rendering.drafts;
+    let error = merged.error.clone().or_else(|| drafts.first().cloned());
+    Merged { error, drafts, ..merged }
+}
+
+/// Renders the values of one device, and collects what is wrong with them.
+struct Rendering<'a> {
+    scope: &'a Scope<'a>,
+    drafts: Vec<Draft>,
+}
+
+impl Rendering<'_> {
+    fn asked<T>(
+        &mut self,
+        asked: Asked<Value<T>>,
+        what: &'static str,
+        parse: impl Fn(&str, Span, &'static str, &mut Problems) -> Option<T>,
+    ) -> Option<Asked<T>> {
+        let Asked { value, file, span } = asked;
+        let value = match value {
+            Value::Known(value) => value,
+            Value::Template(template) => {
+                let text = self.text(&file, &template, what)?;
+                let mut problems = Problems::new(&file);
+                let value = parse(&text, template.span, what, &mut problems);
+                self.drafts.extend(problems.finish());
+                value?
+            }
+        };
+        Some(Asked { value, file, span })
+    }
+
+    fn map(
+        &mut self,
+        map: BTreeMap<String, Asked<Value<String>>>,
+        what: &'static str,
+        parse: impl Fn(&str, Span, &'static str, &mut Problems) -> Option<String>,
+    ) -> BTreeMap<String, String> {
+        map.into_iter().filter_map(|(key, value)| Some((key, self.asked(value, what, &parse)?.value))).collect()
+    }
+
+    /// A text that cannot hold secrets.
+    fn text(&mut self, file: &Arc<str>, template: &Template, what: &str) -> Option<String> {
+        let rendered = self.scope.render(file, template).and_then(|out| {
+            plain(out, what).map_err(|fault| {
+                let draft = Draft::error(file, template.span, codes::SECRET, fault.message);
+                Box::new(draft.maybe_hint(fault.hint))
+            })
+        });
+        rendered.map_err(|draft| self.drafts.push(*draft)).ok()
     }
 }
 
@@ -130,16 +196,20 @@ fn lay<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, key: &K, value: Option<V>) {
     }
 }
 
-fn config(layers: &Layers<'_>) -> DeviceConfig {
-    let mut settings: BTreeMap<String, ConfigValue> = BTreeMap::new();
-    layers.entries(|keys| keys.config.as_ref(), |key, written| lay(&mut settings, key, written.value.cloned()));
+fn config(layers: &Layers<'_>, rendering: &mut Rendering<'_>) -> DeviceConfig {
+    let mut settings: BTreeMap<String, Asked<ConfigValue>> = BTreeMap::new();
+    layers.entries(|keys| keys.config.as_ref(), |key, written| lay(&mut settings, key, asked(written)));
     let mut config = DeviceConfig::default();
-    for (key, value) in settings {
+    for (key, Asked { value, file, span: _ }) in settings {
         match value {
             ConfigValue::Secs(secs) => config.poll_interval_secs = Some(secs),
             ConfigValue::Flag(flag) => config.persistent_logging = Some(flag),
             ConfigValue::Text(text) => {
                 config.extra.insert(key, text);
+            }
+            ConfigValue::Template(template) => {
+                let text = rendering.text(&file, &template, "an `x-` key");
+                config.extra.extend(text.map(|text| (key, text)));
             }
         }
     }
@@ -216,12 +286,20 @@ pub struct Outcome {
     pub device: Arc<DesiredDevice>,
     /// Findings about this device that are not findings about one file.
     pub drafts: Vec<Draft>,
+    /// What was known of the secrets that it uses.
+    pub secrets: BTreeMap<SecretName, SecretState>,
 }
 
 /// Makes the content of a device.
-pub fn outcome(inputs: &Inputs, merged: &Merged, picked: &Picked) -> Outcome {
+pub fn outcome(device: &DeviceId, inputs: &Inputs, merged: &Merged, picked: &Picked, secrets: &SecretTable) -> Outcome {
     let layers = inputs.layers();
+    let scope = Scope::new(device, &inputs.stack.groups, &layers);
+    let mut environment = Environments { scope: &scope, table: secrets, used: BTreeMap::new(), drafts: Vec::new() };
+    let content = spec_of(&layers, merged, picked, &mut environment);
+    let Environments { used, drafts: unrendered, .. } = environment;
     let mut drafts = picked.errors();
+    drafts.extend(merged.drafts.iter().cloned());
+    drafts.extend(unrendered);
     drafts.extend(ambiguous(&layers, picked));
     drafts.extend(doubtful(merged, picked));
     drafts.extend(switched_off(merged, picked));
@@ -229,7 +307,7 @@ pub fn outcome(inputs: &Inputs, merged: &Merged, picked: &Picked) -> Outcome {
     let mut error = merged.error.clone().or_else(|| drafts.iter().find(is_error).cloned());
     let mut spec = None;
     if error.is_none() {
-        let sealed = SealedSpec::seal(spec_of(&layers, merged, picked));
+        let sealed = SealedSpec::seal(content);
         if sealed.payload.len() > MAX_SPEC_BYTES {
             let draft = too_long(inputs, sealed.payload.len());
             error = Some(draft.clone());
@@ -247,8 +325,9 @@ pub fn outcome(inputs: &Inputs, merged: &Merged, picked: &Picked) -> Outcome {
         tags: merged.tags.clone(),
         labels: merged.labels.clone(),
         requires: requires(picked),
+        secrets: used.keys().cloned().collect(),
     };
-    Outcome { device: Arc::new(device), drafts }
+    Outcome { device: Arc::new(device), drafts, secrets: used }
 }
 
 fn too_long(inputs: &Inputs, size: usize) -> Draft {
@@ -337,8 +416,11 @@ fn switched_off(merged: &Merged, picked: &Picked) -> Vec<Draft> {
     drafts
 }
 
-fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked) -> DeviceSpec {
-    let apps = picked.found().map(|(app, release)| (app.clone(), app_spec(layers, merged, app, release))).collect();
+fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked, environments: &mut Environments<'_>) -> DeviceSpec {
+    let apps = picked
+        .found()
+        .map(|(app, release)| (app.clone(), app_spec(layers, merged, app, release, environments)))
+        .collect();
     let os = picked.os.as_ref().and_then(|os| os.as_ref().ok()).map(|entry| entry.spec.clone());
     DeviceSpec {
         device_type: merged.device_type.as_ref().map(|asked| asked.value.clone()),
@@ -349,21 +431,93 @@ fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked) -> DeviceSpec 
     }
 }
 
-fn app_spec(layers: &Layers<'_>, merged: &Merged, app: &AppName, release: &Release) -> AppSpec {
+fn app_spec(
+    layers: &Layers<'_>,
+    merged: &Merged,
+    app: &AppName,
+    release: &Release,
+    environments: &mut Environments<'_>,
+) -> AppSpec {
     let runs = |name: &ServiceName| release.services.get(name).is_some_and(|one| one.runs_with(&merged.profiles));
     let service_spec = |(name, service): (&ServiceName, &crate::domain::manifest::compose::Service)| {
-        let mut environment: BTreeMap<VariableName, String> = BTreeMap::new();
-        layers.environment(&release.compose_file, app, name, service, |variable, written| {
-            lay(&mut environment, variable, written.value.cloned());
+        let mut said = BTreeMap::new();
+        layers.environment(&release.compose_file, app, name, service, |variable, one| {
+            lay(&mut said, variable, one.value.map(|words| (one.file, words)));
         });
-        let mut depends_on = service.spec.depends_on.clone();
-        depends_on.retain(|dependency| runs(&dependency.service));
-        (name.clone(), ServiceSpec { environment, depends_on, ..service.spec.clone() })
+        let mut spec = service.spec.clone();
+        spec.depends_on.retain(|dependency| runs(&dependency.service));
+        environments.fill(said, &mut spec);
+        (name.clone(), spec)
     };
     AppSpec {
         release: release.version.clone(),
         services: release.services.iter().filter(|(name, _)| runs(name)).map(service_spec).collect(),
         volumes: release.volumes.iter().cloned().collect::<BTreeSet<_>>(),
         networks: release.networks.clone(),
+    }
+}
+
+/// Renders environments, and notes the secrets in them.
+struct Environments<'a> {
+    scope: &'a Scope<'a>,
+    table: &'a SecretTable,
+    used: BTreeMap<SecretName, SecretState>,
+    drafts: Vec<Draft>,
+}
+
+impl Environments<'_> {
+    fn fill(&mut self, said: BTreeMap<VariableName, (&Arc<str>, Words<'_>)>, spec: &mut ServiceSpec) {
+        spec.environment.clear();
+        for (name, (file, words)) in said {
+            let template = match words {
+                Words::Text(text) => {
+                    spec.environment.insert(name, text.to_owned());
+                    continue;
+                }
+                Words::Template(template) => template,
+            };
+            match self.scope.render(file, template) {
+                Ok(Out::Text(text)) => {
+                    spec.environment.insert(name, text);
+                }
+                Ok(Out::Secret(pieces)) => {
+                    let pieces = pieces.into_iter().map(|piece| self.piece(file, template, piece)).collect();
+                    spec.secret_environment.insert(name, SecretText(pieces));
+                }
+                Err(draft) => self.drafts.push(*draft),
+            }
+        }
+    }
+
+    fn piece(&mut self, file: &Arc<str>, template: &Template, piece: OutPiece) -> Piece {
+        let (name, encoding) = match piece {
+            OutPiece::Text(text) => return Piece::Text(text),
+            OutPiece::Secret(name, encoding) => (name, encoding),
+        };
+        let state = self.used.entry(name.clone()).or_insert_with(|| self.table.state(&name)).clone();
+        let failed = |message: String, hint: &str| Draft::error(file, template.span, codes::SECRET, message).hint(hint);
+        let digest = match state {
+            SecretState::Unasked => None,
+            SecretState::Known(digest) => Some(digest),
+            SecretState::Empty => {
+                self.drafts.push(failed(format!("the secret `{name}` is empty"), "give it a value where it is kept"));
+                None
+            }
+            SecretState::Missing => {
+                let message = format!("no provider has the secret `{name}`");
+                self.drafts.push(failed(message, "`bellwether secret list` shows who was asked"));
+                None
+            }
+            SecretState::Unusable(reason) => {
+                self.drafts.push(failed(format!("the secret `{name}` cannot be used: {reason}"), "mend its value"));
+                None
+            }
+            SecretState::Unavailable(reason) => {
+                let message = format!("the secret `{name}` is not available now: {reason}");
+                self.drafts.push(failed(message, "what the device has stays until it is"));
+                None
+            }
+        };
+        Piece::Secret { reference: SecretRef { name, digest }, encoding }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::device::{Inputs, Merged, Outcome, Picked};
 use super::findings::place;
-use super::layers::{Layers, Written};
+use super::layers::{Layers, Said, Words, Written};
+use super::scope::{Scope, Used};
 use super::world::World;
 use super::{Branch, PickedRelease, Resolver};
 use crate::domain::finding::Place;
@@ -10,10 +11,14 @@ use crate::domain::history::LastChange;
 use crate::domain::ids::{DeviceId, ServiceName};
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::scalar::json;
-use crate::domain::manifest::vars::{BranchRule, Merge, TypedKeys};
+use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
+use crate::domain::manifest::vars::{BranchRule, ConfigValue, Merge, TypedKeys};
+use crate::domain::manifest::yaml::Node;
+use crate::domain::secret::SecretRef;
 use crate::domain::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Where every effective value of a device comes from, in one commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +50,27 @@ pub struct Explained {
     /// Of a pin that leaves a choice: what it came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picked: Option<PickedRelease>,
+    /// For a template: what it comes to on this device, with references in the place of secrets. `None` if it cannot be
+    /// rendered, and for a value that is no template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<String>,
+    /// For a template: the variables that it uses, and those that they use in turn, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<UsedVariable>,
     /// What it overrode, from the nearest to the farthest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<Overridden>,
+}
+
+/// A variable that a template uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value as written.
+    pub value: String,
+    /// Where it is written.
+    pub place: Place,
 }
 
 /// A value that did not win.
@@ -67,19 +90,36 @@ pub const REMOVED: &str = "(removed)";
 
 /// Every value that was written for each key, from low to high.
 #[derive(Default)]
-struct History(BTreeMap<String, Vec<Overridden>>);
+struct History<'a>(BTreeMap<String, Vec<Line<'a>>>);
 
-impl History {
-    fn add<T: ?Sized>(&mut self, key: String, written: Written<'_, T>, show: impl Fn(&T) -> String) {
-        let Written { file, span, value } = written;
-        self.0.entry(key).or_default().push(Overridden {
-            value: value.map_or_else(|| REMOVED.to_owned(), &show),
-            place: place(file, span),
-            changed: None,
-        });
+/// One value that was written, and the template that it is, if it is one.
+struct Line<'a> {
+    written: Overridden,
+    template: Option<(&'a Arc<str>, &'a Template)>,
+}
+
+impl<'a> History<'a> {
+    fn push(&mut self, key: String, value: String, place: Place, template: Option<(&'a Arc<str>, &'a Template)>) {
+        self.0.entry(key).or_default().push(Line { written: Overridden { value, place, changed: None }, template });
     }
 
-    fn single<'a, T: 'a>(
+    fn add<T: ?Sized>(&mut self, key: String, written: Written<'_, T>, show: impl Fn(&T) -> String) {
+        let Written { file, span, value } = written;
+        self.push(key, value.map_or_else(|| REMOVED.to_owned(), &show), place(file, span), None);
+    }
+
+    /// A value that may be a template.
+    fn add_value<T: std::fmt::Display>(&mut self, key: String, written: Written<'a, Value<T>>) {
+        let Written { file, span, value } = written;
+        let template = match value {
+            Some(Value::Template(template)) => Some((file, template)),
+            Some(Value::Known(_)) | None => None,
+        };
+        let shown = value.map_or_else(|| REMOVED.to_owned(), ToString::to_string);
+        self.push(key, shown, place(file, span), template);
+    }
+
+    fn single<T: 'a>(
         &mut self,
         key: &str,
         layers: &Layers<'a>,
@@ -89,20 +129,27 @@ impl History {
         layers.written(pick).for_each(|written| self.add(key.to_owned(), written, &show));
     }
 
-    fn map<'a, K: Ord + std::fmt::Display + 'a, V: std::fmt::Display + 'a>(
+    fn map<K: Ord + std::fmt::Display + 'a, V: std::fmt::Display + 'a>(
         &mut self,
         prefix: &str,
         layers: &Layers<'a>,
-        pick: impl Fn(&'a TypedKeys) -> Option<&'a Merge<K, V>>,
+        pick: impl Fn(&'a TypedKeys) -> Option<&'a Merge<K, Value<V>>>,
     ) {
-        layers.entries(pick, |key, written| self.add(format!("{prefix}.{key}"), written, V::to_string));
+        layers.entries(pick, |key, written| self.add_value(format!("{prefix}.{key}"), written));
     }
 
-    fn finish(self) -> Vec<Explained> {
-        let explained = |(key, mut all): (String, Vec<Overridden>)| {
-            let Overridden { value, place, changed } = all.pop()?;
-            all.reverse();
-            Some(Explained { key, value, place, changed, picked: None, overridden: all })
+    fn finish(self, scope: &Scope<'_>) -> Vec<Explained> {
+        let explained = |(key, mut all): (String, Vec<Line<'_>>)| {
+            let Line { written: Overridden { value, place, changed }, template } = all.pop()?;
+            let overridden = all.into_iter().rev().map(|line| line.written).collect();
+            let (rendered, uses) = match template {
+                None => (None, Vec::new()),
+                Some((file, template)) => (
+                    scope.render(file, template).ok().map(show_out),
+                    scope.used(template).into_iter().map(used_variable).collect(),
+                ),
+            };
+            Some(Explained { key, value, place, changed, picked: None, rendered, uses, overridden })
         };
         self.0.into_iter().filter_map(explained).collect()
     }
@@ -111,6 +158,31 @@ impl History {
 /// Explains a device without keeping anything; `None` if the inventory does not list it.
 pub fn explain(files: &Snapshot, device: &DeviceId) -> Option<Explanation> {
     Resolver::default().explain(files, device)
+}
+
+fn show_out(out: Out) -> String {
+    match out {
+        Out::Text(text) => text,
+        Out::Secret(pieces) => pieces
+            .into_iter()
+            .map(|piece| match piece {
+                OutPiece::Text(text) => text,
+                OutPiece::Secret(name, _) => SecretRef { name, digest: None }.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn used_variable(used: Used<'_>) -> UsedVariable {
+    let Used { name, file, node } = used;
+    UsedVariable { name: name.to_owned(), value: show_node(node), place: place(file, node.span) }
+}
+
+fn show_node(node: &Node) -> String {
+    match json(node) {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    }
 }
 
 pub(super) fn explanation(
@@ -122,10 +194,11 @@ pub(super) fn explanation(
     world: &World,
 ) -> Explanation {
     let layers = inputs.layers();
+    let scope = Scope::new(device, &inputs.stack.groups, &layers);
     let mut history = History::default();
     history.single("branch", &layers, |keys| keys.branch.as_ref(), show_branch);
     history.single("device_type", &layers, |keys| keys.device_type.as_ref(), ToString::to_string);
-    history.single("os", &layers, |keys| keys.os.as_ref(), String::clone);
+    layers.written(|keys| keys.os.as_ref()).for_each(|written| history.add_value("os".to_owned(), written));
     history.single(
         "hold",
         &layers,
@@ -142,7 +215,17 @@ pub(super) fn explanation(
         |profiles| profiles.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
     );
     history.map("pins", &layers, |keys| keys.pins.as_ref());
-    history.map("config", &layers, |keys| keys.config.as_ref());
+    layers.entries(
+        |keys| keys.config.as_ref(),
+        |key, Written { file, span, value }| {
+            let template = match value {
+                Some(ConfigValue::Template(template)) => Some((file, template)),
+                Some(ConfigValue::Secs(_) | ConfigValue::Flag(_) | ConfigValue::Text(_)) | None => None,
+            };
+            let shown = value.map_or_else(|| REMOVED.to_owned(), ToString::to_string);
+            history.push(format!("config.{key}"), shown, place(file, span), template);
+        },
+    );
     history.map("tags", &layers, |keys| keys.tags.as_ref());
     history.map("labels", &layers, |keys| keys.labels.as_ref());
     for (app, release) in picked.found() {
@@ -154,21 +237,25 @@ pub(super) fn explanation(
         };
         for (name, service) in release.services.iter().filter(|(name, _)| runs(name)) {
             layers.environment(&release.compose_file, app, name, service, |variable, written| {
-                history.add(format!("{app}/{name}.environment.{variable}"), written, String::clone);
+                let Said { file, span, value } = written;
+                let (value, template) = match value {
+                    None => (REMOVED.to_owned(), None),
+                    Some(Words::Text(text)) => (text.to_owned(), None),
+                    Some(Words::Template(template)) => (template.to_string(), Some((file, template))),
+                };
+                let key = format!("{app}/{name}.environment.{variable}");
+                history.push(key, value, place(file, span), template);
             });
         }
     }
     for vars in layers.sources() {
         for field in &vars.free {
             let written = Written { file: &vars.file, span: field.key.span, value: Some(&field.value) };
-            history.add(format!("vars.{}", field.key.text), written, |node| match json(node) {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            });
+            history.add(format!("vars.{}", field.key.text), written, show_node);
         }
     }
     unused_variables(&layers, &mut history);
-    let mut values = history.finish();
+    let mut values = history.finish(&scope);
     for (app, pin) in &merged.pins {
         let key = format!("pins.{app}");
         if let Some(explained) = values.iter_mut().find(|explained| explained.key == key) {

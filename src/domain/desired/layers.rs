@@ -5,7 +5,8 @@
 use crate::domain::ids::{AppName, ServiceName, VariableName};
 use crate::domain::manifest::compose::Service;
 use crate::domain::manifest::read::Setting;
-use crate::domain::manifest::vars::{Base, Merge, TypedKeys, Vars, Wording};
+use crate::domain::manifest::template::{Template, Value};
+use crate::domain::manifest::vars::{Base, Merge, TypedKeys, Variables, Vars, Wording};
 use crate::domain::manifest::yaml::Span;
 use std::sync::Arc;
 
@@ -50,6 +51,26 @@ impl<T: ?Sized> Clone for Written<'_, T> {
 }
 
 impl<T: ?Sized> Copy for Written<'_, T> {}
+
+/// A variable of an environment where it is written. `None` is `null`, which removes.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// The file.
+    pub file: &'a Arc<str>,
+    /// Where in it.
+    pub span: Span,
+    /// The value.
+    pub value: Option<Words<'a>>,
+}
+
+/// A value of a variable as written.
+#[derive(Clone, Copy, Debug)]
+pub enum Words<'a> {
+    /// Text.
+    Text(&'a str),
+    /// A template.
+    Template(&'a Template),
+}
 
 impl<'a> Layers<'a> {
     /// All files, from low to high.
@@ -104,10 +125,11 @@ impl<'a> Layers<'a> {
         app: &AppName,
         name: &ServiceName,
         service: &'a Service,
-        mut visit: impl FnMut(&'a VariableName, Written<'a, String>),
+        mut visit: impl FnMut(&'a VariableName, Said<'a>),
     ) {
         for (variable, setting) in &service.environment {
-            visit(variable, Written { file: compose_file, span: setting.span, value: setting.value.as_ref() });
+            let value = setting.value.as_deref().map(Words::Text);
+            visit(variable, Said { file: compose_file, span: setting.span, value });
         }
         let cuts = self.service_cuts(app, name);
         let mut index = 0;
@@ -173,12 +195,7 @@ enum Whose {
     App,
 }
 
-fn own_setting<'a>(
-    vars: &'a Vars,
-    whose: Whose,
-    app: &AppName,
-    name: &ServiceName,
-) -> Option<&'a Setting<Merge<VariableName, String>>> {
+fn own_setting<'a>(vars: &'a Vars, whose: Whose, app: &AppName, name: &ServiceName) -> Option<&'a Setting<Variables>> {
     let services = vars.typed.services.as_ref()?;
     services
         .entries
@@ -193,21 +210,16 @@ fn own_setting<'a>(
         .map(|(_, setting)| setting)
 }
 
-fn own_variables<'a>(
-    vars: &'a Vars,
-    whose: Whose,
-    app: &AppName,
-    name: &ServiceName,
-) -> Option<&'a Merge<VariableName, String>> {
+fn own_variables<'a>(vars: &'a Vars, whose: Whose, app: &AppName, name: &ServiceName) -> Option<&'a Variables> {
     own_setting(vars, whose, app, name)?.value.as_ref()
 }
 
-fn entries<'a>(
-    vars: &'a Vars,
-    merge: &'a Merge<VariableName, String>,
-    visit: &mut impl FnMut(&'a VariableName, Written<'a, String>),
-) {
+fn entries<'a>(vars: &'a Vars, merge: &'a Variables, visit: &mut impl FnMut(&'a VariableName, Said<'a>)) {
     for (name, setting) in &merge.entries {
-        visit(name, Written { file: &vars.file, span: setting.span, value: setting.value.as_ref() });
+        let value = setting.value.as_ref().map(|value| match value {
+            Value::Known(text) => Words::Text(text),
+            Value::Template(template) => Words::Template(template),
+        });
+        visit(name, Said { file: &vars.file, span: setting.span, value });
     }
 }

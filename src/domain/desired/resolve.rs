@@ -12,6 +12,7 @@ use super::findings::Gathered;
 use super::layers::{Layer, Stack};
 use super::memo::{KEPT_TURNS, Memo};
 use super::picture::{Ground, Picture, Remarks, common, of_device, of_devices, orphan, tree_of};
+use super::secrets::SecretTable;
 use super::tree::{Content, ReleaseFolder, Source, Tree, VarsByName};
 use super::workers::{OneByOne, Workers, each};
 use super::world::World;
@@ -54,6 +55,8 @@ pub enum InventorySource {
 #[derive(Debug)]
 pub struct Resolver {
     workers: Arc<dyn Workers>,
+    /// What was known of secrets the last time.
+    secrets: SecretTable,
     turn: u64,
     /// When all devices were looked at last.
     whole_turn: u64,
@@ -112,6 +115,8 @@ enum Age {
 /// An outcome that is asked for.
 struct Job {
     whose: Whose,
+    /// The device, or one of those that say the same.
+    device: DeviceId,
     inputs: Inputs,
 }
 
@@ -144,6 +149,7 @@ impl Resolver {
     pub fn new(workers: Arc<dyn Workers>) -> Self {
         Self {
             workers,
+            secrets: SecretTable::Unasked,
             turn: 0,
             rights: HostRights::default(),
             whole_turn: 0,
@@ -159,13 +165,33 @@ impl Resolver {
         }
     }
 
-    /// What a snapshot means.
+    /// What a snapshot means where nobody knows the values of secrets.
     pub fn resolve(&mut self, snapshot: &Snapshot) -> Arc<Desired> {
-        self.resolve_with(snapshot, &InventorySource::Repo)
+        self.resolve_from(snapshot, &InventorySource::Repo, &SecretTable::Unasked)
     }
 
     /// What a snapshot means with an inventory that may come from elsewhere.
     pub fn resolve_with(&mut self, snapshot: &Snapshot, source: &InventorySource) -> Arc<Desired> {
+        self.resolve_from(snapshot, source, &SecretTable::Unasked)
+    }
+
+    /// What a snapshot means, given what is known of secrets.
+    pub fn resolve_knowing(&mut self, snapshot: &Snapshot, secrets: &SecretTable) -> Arc<Desired> {
+        self.resolve_from(snapshot, &InventorySource::Repo, secrets)
+    }
+
+    /// What a snapshot means, with all that it does not say itself.
+    pub fn resolve_from(
+        &mut self,
+        snapshot: &Snapshot,
+        source: &InventorySource,
+        secrets: &SecretTable,
+    ) -> Arc<Desired> {
+        if self.secrets != *secrets {
+            // Any device may hold one, so every one is looked at; those that hold none keep their outcome.
+            self.secrets = secrets.clone();
+            self.last = None;
+        }
         self.turn += 1;
         let Prepared { ground, mut gathered } = self.prepare(&Tree::of_paths(common(snapshot)), source);
         let picture = match self.last.take() {
@@ -264,14 +290,15 @@ impl Resolver {
                     files: own.clone(),
                     problem: host.problem.clone(),
                 };
-                jobs.push(Job { whose, inputs });
+                jobs.push(Job { whose, device: (*device).clone(), inputs });
                 (jobs.len() - 1, own)
             })
             .collect();
         let kept = &self.outcomes;
         let turn = self.turn;
-        let found = each(&*self.workers, &jobs, |Job { whose, inputs }| {
-            find(kept.get(whose).map_or(&[], Vec::as_slice), inputs, world, turn)
+        let secrets = &self.secrets;
+        let found = each(&*self.workers, &jobs, |Job { whose, device, inputs }| {
+            find(kept.get(whose).map_or(&[], Vec::as_slice), device, inputs, world, secrets, turn)
         });
         let made: Vec<Arc<Outcome>> =
             jobs.into_iter().zip(found).map(|(job, found)| self.keep(job.whose, found)).collect();
@@ -344,9 +371,9 @@ impl Resolver {
         let host = inventory.hosts.get(device)?;
         let tree = Tree::of_paths(of_device(snapshot, device.as_str()));
         let inputs = self.inputs(device, host, &stacks, &tree.host_vars, &world.fleet.rules);
-        let merged = merge(&inputs);
+        let merged = merge(device, &inputs);
         let picked = Picked::new(&merged, &world);
-        let outcome = outcome(&inputs, &merged, &picked);
+        let outcome = outcome(device, &inputs, &merged, &picked, &SecretTable::Unasked);
         Some(explanation(device, &inputs, &merged, &picked, &outcome, &world))
     }
 
@@ -552,17 +579,28 @@ impl Resolver {
 }
 
 /// An outcome: kept, if its inputs and what they point at are the same as before.
-fn find(slots: &[Slot], inputs: &Inputs, world: &World, turn: u64) -> Found {
+fn find(
+    slots: &[Slot],
+    device: &DeviceId,
+    inputs: &Inputs,
+    world: &World,
+    secrets: &SecretTable,
+    turn: u64,
+) -> Found {
     let merged = match slots.iter().find(|slot| slot.inputs.same(inputs)) {
         Some(slot) => slot.merged.clone(),
-        None => Arc::new(merge(inputs)),
+        None => Arc::new(merge(device, inputs)),
     };
     let picked = Picked::new(&merged, world);
-    let kept = slots.iter().position(|slot| Arc::ptr_eq(&slot.merged, &merged) && slot.picked.same(&picked));
+    let kept = slots.iter().position(|slot| {
+        Arc::ptr_eq(&slot.merged, &merged)
+            && slot.picked.same(&picked)
+            && slot.outcome.secrets.iter().all(|(name, state)| secrets.state(name) == *state)
+    });
     if let Some(at) = kept {
         return Found::Kept(at);
     }
-    let outcome = Arc::new(outcome(inputs, &merged, &picked));
+    let outcome = Arc::new(outcome(device, inputs, &merged, &picked, secrets));
     Found::Made(Box::new(Slot { inputs: inputs.clone(), merged, picked, outcome, used: turn, age: Age::Current }))
 }
 

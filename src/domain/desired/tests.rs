@@ -6,6 +6,7 @@ mod laws;
 mod peers;
 mod precedence;
 mod releases;
+mod templates;
 
 use super::{Branch, Desired, Resolver};
 use crate::domain::finding::{Affects, Severity};

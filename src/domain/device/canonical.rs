@@ -5,6 +5,7 @@
 //! again must show no difference.
 
 use crate::domain::ids::NetworkName;
+use crate::domain::secret::SecretValues;
 use crate::domain::spec::{
     Attachment, Bind, HealthCheck, HealthTest, Mount, Network, Options, Port, Restart, ServiceSpec,
 };
@@ -67,7 +68,13 @@ pub struct CanonicalService {
     /// The command.
     pub command: Vec<String>,
     /// The whole environment, the image's included.
+    ///
+    /// Where a value holds a secret, the reference stands in its place.
     pub environment: BTreeMap<String, String>,
+    /// Names of the variables whose values hold secrets. A literal that looks like a reference is not in here, so the two
+    /// never compare as equal.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secret_variables: BTreeSet<String>,
     /// Labels without Bellwether's own.
     pub labels: BTreeMap<String, String>,
     /// The user.
@@ -110,6 +117,7 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         entrypoint,
         command,
         environment,
+        secret_environment,
         restart,
         ports,
         mounts,
@@ -132,6 +140,8 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         (None, None) => image.command.clone(),
     };
     let mut whole_environment = image.environment.clone();
+    // Where both are there, values were put in for an engine: they win.
+    whole_environment.extend(secret_environment.iter().map(|(name, text)| (name.to_string(), text.to_string())));
     whole_environment.extend(environment.iter().map(|(name, value)| (name.to_string(), value.clone())));
     let mut whole_labels = image.labels.clone();
     whole_labels.extend(labels.clone());
@@ -140,6 +150,7 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         entrypoint: entrypoint.clone().unwrap_or_else(|| image.entrypoint.clone()),
         command,
         environment: whole_environment,
+        secret_variables: secret_environment.keys().map(ToString::to_string).collect(),
         labels: whole_labels,
         // Engines take an empty user or directory for one that was not given.
         user: user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| image.user.clone()),
@@ -225,6 +236,7 @@ pub fn differences(wanted: &CanonicalService, found: &CanonicalService) -> Vec<F
         entrypoint,
         command,
         environment,
+        secret_variables,
         labels,
         user,
         working_dir,
@@ -254,6 +266,7 @@ pub fn differences(wanted: &CanonicalService, found: &CanonicalService) -> Vec<F
     compare("network", show(network), show(&found.network));
     compare("stop_signal", show(stop_signal), show(&found.stop_signal));
     compare_maps("networks", networks, &found.networks, show, &mut all);
+    compare("secret_variables", show(secret_variables), show(&found.secret_variables));
     compare_maps("mounts", mounts, &found.mounts, show, &mut all);
     compare_maps("binds", binds, &found.binds, show, &mut all);
     compare_parts("healthcheck", healthcheck, &found.healthcheck, &mut all);
@@ -319,4 +332,23 @@ fn leaves(path: &str, value: serde_json::Value, depth: usize, all: &mut BTreeMap
 
 fn show<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("canonical values have only string keys, so they can be written as JSON")
+}
+
+/// What stands for a value that cannot be shown and is not the wanted one.
+pub const HIDDEN: &str = "(hidden)";
+
+/// Takes every secret out of what an engine found, before anybody else sees it: where the value is the wanted one, the
+/// reference stands in its place, otherwise [`HIDDEN`].
+pub fn conceal(found: &mut CanonicalService, wanted: Option<&ServiceSpec>, values: &SecretValues) {
+    let none = BTreeMap::new();
+    let wanted = wanted.map_or(&none, |service| &service.secret_environment);
+    for (name, value) in &mut found.environment {
+        match wanted.get(name.as_str()) {
+            Some(text) if text.fill(values).as_deref() == Ok(value) => *value = text.to_string(),
+            Some(_) => HIDDEN.clone_into(value),
+            None if found.secret_variables.contains(name) => HIDDEN.clone_into(value),
+            // Somebody may have copied a value by hand.
+            None => *value = values.conceal(value),
+        }
+    }
 }

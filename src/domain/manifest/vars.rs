@@ -6,9 +6,12 @@
 mod free;
 mod typed;
 
+pub use typed::{parse_label, parse_pin, parse_text, parse_words};
+
 use super::problems::{Draft, Problems};
 use super::read::Setting;
-use super::yaml::{Field, Kind, Node, Span};
+use super::template::{Template, Value};
+use super::yaml::{Field, Kind, Node, Span, parse};
 use crate::domain::desired::RepoHold;
 use crate::domain::finding::{Severity, codes};
 use crate::domain::ids::{AppName, DeviceType, ServiceName, StageName, VariableName, Version};
@@ -71,24 +74,27 @@ pub struct TypedKeys {
     /// `device_type`.
     pub device_type: Option<Setting<DeviceType>>,
     /// `pins`.
-    pub pins: Option<Merge<AppName, Pin>>,
+    pub pins: Option<Merge<AppName, Value<Pin>>>,
     /// `variables`.
-    pub variables: Option<Merge<VariableName, String>>,
+    pub variables: Option<Variables>,
     /// `services`.
-    pub services: Option<Merge<ServiceKey, Merge<VariableName, String>>>,
+    pub services: Option<Merge<ServiceKey, Variables>>,
     /// `config`.
     pub config: Option<Merge<String, ConfigValue>>,
     /// `os`.
-    pub os: Option<Setting<String>>,
+    pub os: Option<Setting<Value<String>>>,
     /// `tags`.
-    pub tags: Option<Merge<String, String>>,
+    pub tags: Option<Merge<String, Value<String>>>,
     /// `labels`.
-    pub labels: Option<Merge<String, String>>,
+    pub labels: Option<Merge<String, Value<String>>>,
     /// `hold`.
     pub hold: Option<Setting<RepoHold>>,
     /// `profiles`.
     pub profiles: Option<Setting<BTreeSet<String>>>,
 }
+
+/// Variables of an environment.
+pub type Variables = Merge<VariableName, Value<String>>;
 
 /// A mapping that is laid over inherited ones key by key (RFC 7396).
 #[derive(Clone, Debug, PartialEq)]
@@ -172,6 +178,8 @@ pub enum ConfigValue {
     Flag(bool),
     /// An `x-…` key.
     Text(String),
+    /// An `x-…` key that each device renders for itself.
+    Template(Template),
 }
 
 impl std::fmt::Display for ConfigValue {
@@ -180,6 +188,7 @@ impl std::fmt::Display for ConfigValue {
             Self::Secs(secs) => write!(f, "{secs}"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Text(text) => f.write_str(text),
+            Self::Template(template) => write!(f, "{template}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::ids::DeviceId;
 use crate::domain::plan::gate::Action;
-use crate::domain::spec::{AppSpec, DeviceSpec, OsSpec};
+use crate::domain::spec::{AppSpec, DeviceSpec, OsSpec, ServiceSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +97,7 @@ impl Fields {
         for service in keys(&from.services, services) {
             let field = format!("{app}/{service}");
             match (from.services.get(service), services.get(service)) {
-                (Some(from), Some(to)) => self.parts(&format!("{field} "), from, to),
+                (Some(from), Some(to)) => self.parts(&format!("{field} "), &shown(from), &shown(to)),
                 (from, to) => self.texts(&field, from.map(|from| &from.image), to.map(|to| &to.image)),
             }
         }
@@ -110,6 +110,14 @@ impl Fields {
             self.add(format!("{prefix}{path}"), from.get(path).cloned(), to.get(path).cloned());
         }
     }
+}
+
+/// A service as people read it: variables that hold secrets stand among the others, with references for values.
+fn shown(service: &ServiceSpec) -> ServiceSpec {
+    let mut shown = service.clone();
+    let secrets = std::mem::take(&mut shown.secret_environment);
+    shown.environment.extend(secrets.into_iter().map(|(name, text)| (name, text.to_string())));
+    shown
 }
 
 fn leaves<T: Serialize>(value: &T) -> BTreeMap<String, String> {
@@ -141,7 +149,7 @@ fn collect(path: &str, value: &Value, found: &mut BTreeMap<String, String>) {
 mod tests {
     use super::*;
     use crate::domain::ids::Version;
-    use crate::domain::spec::{Restart, ServiceSpec};
+    use crate::domain::spec::Restart;
 
     fn service(image: &str, environment: &[(&str, &str)]) -> ServiceSpec {
         let variable = |(name, value): &(&str, &str)| (name.parse().expect("a name"), (*value).to_owned());

@@ -4,6 +4,7 @@ use super::is_default;
 use super::network::{Attachment, Network};
 use super::options::Options;
 use crate::domain::ids::{NetworkName, ServiceName, VariableName, VolumeName};
+use crate::domain::secret::{SecretRef, SecretText, SecretValues};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,9 @@ pub struct ServiceSpec {
     /// The effective environment: Compose, fleet, groups and host already merged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<VariableName, String>,
+    /// Variables whose values hold secrets. None of them is in `environment`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_environment: BTreeMap<VariableName, SecretText>,
     /// What happens when the service ends.
     #[serde(default, skip_serializing_if = "is_default")]
     pub restart: Restart,
@@ -71,6 +75,7 @@ impl ServiceSpec {
             entrypoint: None,
             command: None,
             environment: BTreeMap::new(),
+            secret_environment: BTreeMap::new(),
             restart: Restart::default(),
             ports: BTreeSet::new(),
             mounts: BTreeMap::new(),
@@ -85,6 +90,16 @@ impl ServiceSpec {
             stop_signal: None,
             options: Options::default(),
         }
+    }
+
+    /// The same service with values put in, as an engine gets it. The names of the variables that hold secrets stay in
+    /// `secret_environment`, so that the engine can note them.
+    pub fn with_secrets(&self, values: &SecretValues) -> Result<Self, SecretRef> {
+        let mut filled = self.clone();
+        for (name, text) in &self.secret_environment {
+            filled.environment.insert(name.clone(), text.fill(values).map_err(SecretRef::clone)?);
+        }
+        Ok(filled)
     }
 
     /// The app's networks that it joins.

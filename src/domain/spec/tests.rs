@@ -14,6 +14,7 @@ fn every_field_of_a_service() -> ServiceSpec {
         environment: [("TZ", "Europe/Zurich"), ("EMPTY", "")]
             .map(|(name, value)| (name.parse().expect("a variable name"), value.to_owned()))
             .into(),
+        secret_environment: BTreeMap::new(),
         restart: Restart::OnFailure(5),
         ports: [
             Port {

@@ -10,13 +10,13 @@ use crate::domain::generation::{Attempt, Epoch, Generation, Order};
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
 use crate::domain::planted::{Bug, planted};
 use crate::domain::reported::Refusal;
+use crate::domain::secret::SecretValues;
 use crate::domain::spec::{SealedSpec, SpecError};
 use crate::domain::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The payload type of an assignment.
 pub const PAYLOAD_TYPE: &str = "application/vnd.bellwether.assignment.v1+json";
@@ -78,8 +78,8 @@ pub struct Statement {
     /// The spec's bytes.
     pub spec: String,
     /// Values of the secrets that the spec refers to.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub secrets: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
+    pub secrets: SecretValues,
 }
 
 impl Statement {
@@ -98,7 +98,7 @@ impl Statement {
             soak_secs: 0,
             spec_digest: assignment.spec.digest,
             spec: assignment.spec.payload.to_string(),
-            secrets: BTreeMap::new(),
+            secrets: SecretValues::default(),
         }
     }
 
@@ -268,6 +268,12 @@ pub fn verify(
 
 /// What an envelope comes to on a device: an assignment that can be believed, or the refusal to report.
 pub fn offer(envelope: &[u8], trust: &Trust, clock: Option<Timestamp>) -> Result<Held, Refusal> {
+    offered(envelope, trust, clock).map(|(held, _)| held)
+}
+
+/// The same with the values of the secrets that came along. An envelope that lacks one that its spec needs is refused: a
+/// service must never start with a gap in its place.
+pub fn offered(envelope: &[u8], trust: &Trust, clock: Option<Timestamp>) -> Result<(Held, SecretValues), Refusal> {
     let (statement, spec) = verify(envelope, trust, clock).map_err(|error| Refusal {
         offered: None,
         reason: error.reason().to_owned(),
@@ -277,8 +283,12 @@ pub fn offer(envelope: &[u8], trust: &Trust, clock: Option<Timestamp>) -> Result
         },
     })?;
     let mark = statement.mark();
-    let Statement { stage, commit, attempt, .. } = statement;
-    Ok(Held { mark, stage, commit, attempt, spec })
+    let Statement { stage, commit, attempt, secrets, .. } = statement;
+    if let Some(missing) = spec.spec.secrets().iter().find(|reference| !secrets.0.contains_key(*reference)) {
+        let message = format!("the envelope does not have the value of {missing}");
+        return Err(Refusal { offered: Some(mark), reason: "SecretMissing".to_owned(), message });
+    }
+    Ok((Held { mark, stage, commit, attempt, spec }, secrets))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub(super) const DEVICE: &str = "bellwether.device";
 pub(super) const APP: &str = "bellwether.app";
 /// The service, on containers.
 pub(super) const SERVICE: &str = "bellwether.service";
+/// Names of the variables that hold secrets, on containers, separated by commas.
+pub(super) const SECRETS: &str = "bellwether.secrets";
 /// The volume's own name, on volumes.
 pub(super) const VOLUME: &str = "bellwether.volume";
 

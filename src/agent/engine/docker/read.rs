@@ -2,7 +2,7 @@
 
 mod options;
 
-use super::names::{APP, LABEL_PREFIX, NETWORK, Owner, SAID};
+use super::names::{APP, LABEL_PREFIX, NETWORK, Owner, SAID, SECRETS};
 use crate::domain::device::canonical::{
     CanonicalService, ImageDefaults, health, networks_of, signal, without_own_name,
 };
@@ -108,6 +108,7 @@ pub(super) fn content(
         entrypoint: config.entrypoint.unwrap_or_default(),
         command: config.cmd.unwrap_or_default(),
         environment: environment(config.env),
+        secret_variables: secret_variables(config.labels.as_ref()),
         labels: labels(config.labels),
         user: config.user.unwrap_or_default(),
         working_dir: config.working_dir.unwrap_or_default(),
@@ -174,6 +175,11 @@ fn environment(entries: Option<Vec<String>>) -> BTreeMap<String, String> {
     };
     // A later entry of one name wins, as in a process.
     entries.iter().map(pair).collect()
+}
+
+fn secret_variables<'a>(labels: Option<impl IntoIterator<Item = (&'a String, &'a String)>>) -> BTreeSet<String> {
+    let noted = labels.into_iter().flatten().find(|(name, _)| name.as_str() == SECRETS).map(|(_, names)| names);
+    noted.into_iter().flat_map(|names| names.split(',')).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Labels without Bellwether's own.

@@ -1,7 +1,7 @@
 //! From the form in which things are compared to requests for the engine. Everything is said, nothing is left to the image:
 //! what is read back is then what was said.
 
-use super::names::{APP, NETWORK, Owner, SAID, SERVICE};
+use super::names::{APP, NETWORK, Owner, SAID, SECRETS, SERVICE};
 use crate::domain::device::canonical::{CanonicalHealth, CanonicalService};
 use crate::domain::ids::{AppName, NetworkName, ServiceName};
 use crate::domain::spec::{
@@ -38,6 +38,7 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request
         entrypoint,
         command,
         environment,
+        secret_variables,
         mut labels,
         user,
         working_dir,
@@ -53,6 +54,9 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request
     } = content;
     labels.extend(place.owner.labels());
     labels.extend([(APP.to_owned(), place.app.to_string()), (SERVICE.to_owned(), place.service.to_string())]);
+    if !secret_variables.is_empty() {
+        labels.insert(SECRETS.to_owned(), secret_variables.into_iter().collect::<Vec<_>>().join(","));
+    }
     let said = options.said();
     if !said.is_empty() {
         labels.insert(SAID.to_owned(), said.into_iter().collect::<Vec<_>>().join(" "));

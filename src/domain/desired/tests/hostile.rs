@@ -55,13 +55,12 @@ maintenance: []
 motd: {a: 1, a: 2}
 os: !secret x
 ",
-    )]), @"
+    )]), @r"
     host_vars/a.yml:1:14: error bad-name: `two words` is not a device type (a device type is 1 to 64 letters, digits, `_`, `.` or `-`, beginning with a letter or digit) [a]
     host_vars/a.yml:2:7: error wrong-type: `pins` must be a mapping, not a list [a]
     host_vars/a.yml:3:13: error bad-name: `1A` is not a variable name (a variable name is a letter or `_`, then letters, digits or `_`, at most 256 in all) [a]
     host_vars/a.yml:3:20: error reserved-name: `BELLWETHER_X` begins with `BELLWETHER_`, which belongs to Bellwether [a]
     host_vars/a.yml:3:41: error wrong-type: a variable must be text, not a list [a]
-    host_vars/a.yml:3:49: error template: a variable is a template, which is not supported yet [a]
     host_vars/a.yml:4:30: error bad-number: `poll_interval_secs` must be a whole number from 1 to 86400, not `0` [a]
     host_vars/a.yml:4:53: error wrong-type: `persistent_logging` must be true or false, not `yes` (write `true` or `false`) [a]
     host_vars/a.yml:4:58: error unknown-key: `config` has no key `colour` (known keys: poll_interval_secs, persistent_logging) [a]

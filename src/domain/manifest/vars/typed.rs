@@ -1,13 +1,16 @@
 //! Reading typed keys.
 
-use super::{Base, BranchRule, ConfigValue, KeyRules, Merge, Pin, ServiceKey, Standing, Strictness, TypedKeys};
+use super::{
+    Base, BranchRule, ConfigValue, KeyRules, Merge, Pin, ServiceKey, Standing, Strictness, TypedKeys, Variables,
+};
 use crate::domain::desired::RepoHold;
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, StageName, VariableName, Version};
 use crate::domain::manifest::near::nearest;
-use crate::domain::manifest::problems::{Problems, show};
+use crate::domain::manifest::problems::{Draft, Problems, show};
 use crate::domain::manifest::read::{self, Extensions, Keys, Setting, setting};
-use crate::domain::manifest::yaml::{Field, Key, Kind, Map, Node};
+use crate::domain::manifest::template::{Template, Value, is_template};
+use crate::domain::manifest::yaml::{Field, Key, Kind, Map, Node, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
@@ -76,14 +79,12 @@ pub(super) fn read(
             "variables" => typed.variables = variables(value, problems),
             "services" => typed.services = merge(value, "`services`", problems, service_key, service),
             "config" => typed.config = config(value, problems),
-            "os" => typed.os = setting(value, problems, |node, all| words(node, "`os`", all)),
+            "os" => typed.os = setting(value, problems, |node, all| templated(node, "`os`", all, parse_words)),
             "tags" => {
-                typed.tags = merge(value, "`tags`", problems, word_key, |node, all| value_text(node, "a tag", all))
+                typed.tags =
+                    merge(value, "`tags`", problems, word_key, |node, all| templated(node, "a tag", all, parse_text));
             }
-            "labels" => {
-                typed.labels =
-                    merge(value, "`labels`", problems, word_key, |node, all| value_text(node, "a label", all));
-            }
+            "labels" => typed.labels = merge(value, "`labels`", problems, label_key, label),
             "hold" => typed.hold = setting(value, problems, hold),
             "profiles" => typed.profiles = setting(value, problems, profiles),
             _ => {
@@ -131,11 +132,43 @@ fn other(field: &Field, prefix: &str, rules: &KeyRules, standing: Standing, prob
     }
 }
 
-/// Text of a typed key. Templates are refused until they are understood: a device must not get their source.
+/// A value that may be a template.
+fn templated<T>(
+    node: &Node,
+    what: &'static str,
+    problems: &mut Problems,
+    parse: impl FnOnce(&str, Span, &'static str, &mut Problems) -> Option<T>,
+) -> Option<Value<T>> {
+    let text = read::text(node, what, problems)?;
+    if !is_template(text) {
+        return parse(text, node.span, what, problems).map(Value::Known);
+    }
+    match Template::new(text, node.span) {
+        Ok(template) => Some(Value::Template(template)),
+        Err(fault) => {
+            let span = fault.place(text, node.span);
+            let draft = Draft::error(problems.file(), span, codes::TEMPLATE, fault.message).maybe_hint(fault.hint);
+            problems.add(draft);
+            None
+        }
+    }
+}
+
+/// Any text.
+pub fn parse_text(text: &str, _: Span, _: &'static str, _: &mut Problems) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// A few words on one line.
+pub fn parse_words(text: &str, span: Span, what: &'static str, problems: &mut Problems) -> Option<String> {
+    word(text, span, what, problems)
+}
+
+/// Text of a key whose value decides by itself what is looked up: it cannot depend on other variables.
 fn value_text(node: &Node, what: &str, problems: &mut Problems) -> Option<String> {
     let text = read::text(node, what, problems)?;
-    if text.contains("{{") || text.contains("{%") {
-        problems.error(node.span, codes::TEMPLATE, format!("{what} is a template, which is not supported yet"));
+    if is_template(text) {
+        problems.error(node.span, codes::TEMPLATE, format!("{what} cannot be a template"));
         return None;
     }
     Some(text.to_owned())
@@ -155,7 +188,7 @@ fn words(node: &Node, what: &str, problems: &mut Problems) -> Option<String> {
     word(&text, node.span, what, problems)
 }
 
-fn word(text: &str, span: crate::domain::manifest::yaml::Span, what: &str, problems: &mut Problems) -> Option<String> {
+fn word(text: &str, span: Span, what: &str, problems: &mut Problems) -> Option<String> {
     if text.is_empty() || text.chars().nth(MAX_WORDS).is_some() || text.chars().any(char::is_control) {
         let message = format!("{what} must have 1 to {MAX_WORDS} characters without control characters");
         problems.error(span, codes::BAD_VALUE, message);
@@ -194,9 +227,35 @@ fn word_key(key: &Key, problems: &mut Problems) -> Option<String> {
     word(&key.text, key.span, "a key", problems)
 }
 
+/// Labels decide what may go down together, so their keys and values are names, not prose.
+fn label_key(key: &Key, problems: &mut Problems) -> Option<String> {
+    parse_label(&key.text, key.span, "a key of `labels`", problems)
+}
+
+fn label(node: &Node, problems: &mut Problems) -> Option<Value<String>> {
+    templated(node, "a label", problems, parse_label)
+}
+
+/// A key or value of `labels`.
+pub fn parse_label(text: &str, span: Span, what: &'static str, problems: &mut Problems) -> Option<String> {
+    let bytes = text.as_bytes();
+    let fits = (1..=63).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes[bytes.len() - 1].is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/'));
+    if !fits {
+        let message = format!("`{}` cannot be {what}", show(text));
+        let rule = "1 to 63 letters, digits, `_`, `.`, `/` or `-`, with a letter or digit at both ends";
+        problems.error_hint(span, codes::BAD_NAME, message, format!("write {rule}"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
 /// `{NAME: value}`.
-pub(super) fn variables(node: &Node, problems: &mut Problems) -> Option<Merge<VariableName, String>> {
-    merge(node, "`variables`", problems, variable_name, |node, all| value_text(node, "a variable", all))
+fn variables(node: &Node, problems: &mut Problems) -> Option<Variables> {
+    let value = |node: &Node, all: &mut Problems| templated(node, "a variable", all, parse_text);
+    merge(node, "`variables`", problems, variable_name, value)
 }
 
 fn variable_name(key: &Key, problems: &mut Problems) -> Option<VariableName> {
@@ -220,7 +279,7 @@ fn service_key(key: &Key, problems: &mut Problems) -> Option<ServiceKey> {
 }
 
 /// `{variables: {…}}`.
-fn service(node: &Node, problems: &mut Problems) -> Option<Merge<VariableName, String>> {
+fn service(node: &Node, problems: &mut Problems) -> Option<Variables> {
     const KEYS: Keys = Keys { what: "a service", known: &["variables"], later: &[], extensions: Extensions::Unknown };
     let mut all = Merge { span: node.span, base: Base::Inherited, entries: BTreeMap::new() };
     for field in read::fields(node, &KEYS, problems)? {
@@ -264,22 +323,26 @@ fn branch(node: &Node, problems: &mut Problems) -> Option<BranchRule> {
     }
 }
 
-fn pin(node: &Node, problems: &mut Problems) -> Option<Pin> {
+fn pin(node: &Node, problems: &mut Problems) -> Option<Value<Pin>> {
+    templated(node, "a pin", problems, parse_pin)
+}
+
+/// `latest`, a version or a range.
+pub fn parse_pin(text: &str, span: Span, _: &'static str, problems: &mut Problems) -> Option<Pin> {
     const HINT: &str = "write `latest`, a version such as `1.4.2`, or a range such as `^1.4` or `>=1.2, <2`";
-    let text = value_text(node, "a pin", problems)?;
     if text == "latest" {
         return Some(Pin::Latest);
     }
-    if semver::Version::parse(&text).is_ok() {
-        return read::parse_name::<Version>(&text, node.span, problems).map(Pin::Exact);
+    if semver::Version::parse(text).is_ok() {
+        return read::parse_name::<Version>(text, span, problems).map(Pin::Exact);
     }
     let looks_like_range =
         text.starts_with(['^', '~', '>', '<', '=', '*']) || text.ends_with(".*") || text.ends_with(".x");
-    match semver::VersionReq::parse(&text) {
-        Ok(range) if looks_like_range => Some(Pin::Range { text, range }),
+    match semver::VersionReq::parse(text) {
+        Ok(range) if looks_like_range => Some(Pin::Range { text: text.to_owned(), range }),
         Ok(_) | Err(_) => {
-            let message = format!("`{}` is neither a version nor a range", show(&text));
-            problems.error_hint(node.span, codes::BAD_VERSION, message, HINT);
+            let message = format!("`{}` is neither a version nor a range", show(text));
+            problems.error_hint(span, codes::BAD_VERSION, message, HINT);
             None
         }
     }
@@ -308,7 +371,12 @@ fn config(node: &Node, problems: &mut Problems) -> Option<Merge<String, ConfigVa
             }),
             _ if key.starts_with("x-") => {
                 let _ = word_key(&field.key, problems)?;
-                setting(&field.value, problems, |node, all| value_text(node, "an `x-` key", all).map(ConfigValue::Text))
+                setting(&field.value, problems, |node, all| {
+                    Some(match templated(node, "an `x-` key", all, parse_text)? {
+                        Value::Known(text) => ConfigValue::Text(text),
+                        Value::Template(template) => ConfigValue::Template(template),
+                    })
+                })
             }
             _ => {
                 read::unknown(field, &KEYS, problems);

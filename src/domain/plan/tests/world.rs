@@ -67,6 +67,7 @@ pub(super) fn desired(text: &str) -> Desired {
             tags: BTreeMap::new(),
             labels: BTreeMap::new(),
             requires: BTreeMap::new(),
+            secrets: BTreeSet::new(),
         };
         desired.devices.insert(device(name), Arc::new(one));
     }

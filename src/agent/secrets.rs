@@ -1,0 +1,99 @@
+//! The values of secrets on the device: one file that only its owner reads, apart from the ledger.
+//!
+//! Values come in envelopes and go into containers. They are written before the ledger accepts what needs them, and dropped
+//! once the ledger needs them no more.
+
+use super::files::{StateDirectory, read_bounded, write_durably};
+use crate::domain::device::canonical::conceal;
+use crate::domain::device::steps::Observed;
+use crate::domain::secret::{SecretRef, SecretValues};
+use crate::domain::spec::DeviceSpec;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The longest file that is read, in bytes: two envelopes full, as while one assignment follows another.
+const MAX_FILE_BYTES: usize = 8 << 20;
+
+/// The file, and what is in it.
+#[derive(Debug)]
+pub struct SecretsFile {
+    path: PathBuf,
+    values: Mutex<SecretValues>,
+}
+
+impl SecretsFile {
+    /// The file in a state directory. One that cannot be read counts as empty: its values are asked for again.
+    pub fn open(directory: &StateDirectory) -> Self {
+        let path = directory.file("secrets");
+        let values = match read_bounded(&path, MAX_FILE_BYTES) {
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+                // What the parser says could quote a value.
+                tracing::warn!("the file of secrets cannot be used; they are asked for again");
+                SecretValues::default()
+            }),
+            Ok(None) => SecretValues::default(),
+            Err(error) => {
+                tracing::warn!(error = %error, "the file of secrets cannot be read; they are asked for again");
+                SecretValues::default()
+            }
+        };
+        Self { path, values: Mutex::new(values) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SecretValues> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds values, durably.
+    pub fn add(&self, more: SecretValues) -> io::Result<()> {
+        let mut values = self.lock();
+        let mut all = values.clone();
+        all.extend(more);
+        if all != *values {
+            self.write(&all)?;
+            *values = all;
+        }
+        Ok(())
+    }
+
+    /// Drops what is needed no more.
+    pub fn keep(&self, wanted: &BTreeSet<SecretRef>) -> io::Result<()> {
+        let mut values = self.lock();
+        let mut kept = values.clone();
+        kept.keep(wanted);
+        if kept != *values {
+            self.write(&kept)?;
+            *values = kept;
+        }
+        Ok(())
+    }
+
+    fn write(&self, values: &SecretValues) -> io::Result<()> {
+        let bytes = serde_json::to_vec(values).map_err(io::Error::other)?;
+        write_durably(&self.path, &bytes)
+    }
+
+    /// The values as they are now.
+    pub fn values(&self) -> SecretValues {
+        self.lock().clone()
+    }
+
+    /// Whether every value is there that a spec needs.
+    pub fn has_all(&self, spec: &DeviceSpec) -> bool {
+        let values = self.lock();
+        spec.secrets().iter().all(|reference| values.0.contains_key(reference))
+    }
+
+    /// Takes every secret out of what was found, before the machine, a report or a log sees it.
+    pub fn conceal(&self, observed: &mut Observed, spec: Option<&DeviceSpec>) {
+        let values = self.lock();
+        for (app, found) in &mut observed.apps {
+            let wanted = spec.and_then(|spec| spec.apps.get(app));
+            for (name, service) in &mut found.services {
+                conceal(&mut service.content, wanted.and_then(|app| app.services.get(name)), &values);
+            }
+        }
+    }
+}
