@@ -24,6 +24,7 @@ use crate::domain::ids::{Actor, FleetName};
 use crate::domain::plan::policy::StagePolicy;
 use crate::git::signature::Signers;
 use crate::git::{Access, RemoteUrl};
+use crate::secrets::Sources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,8 @@ pub struct Settings {
     pub offline_after_secs: i64,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where values of secrets are kept.
+    pub secrets: Sources,
 }
 
 /// Where the controller's TLS certificate comes from.

@@ -7,6 +7,7 @@
 pub mod arranged;
 pub mod owner;
 pub mod published;
+pub mod vault;
 pub mod watch;
 
 #[cfg(test)]

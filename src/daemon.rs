@@ -4,12 +4,14 @@
 
 use crate::config::CertificateSource;
 use crate::controller::owner::{self, Counters};
+use crate::controller::vault::Vault;
 use crate::controller::{Options, SharedWorld, watch};
 use crate::domain::digest::Digest;
 use crate::domain::ids::{Actor, StageName};
 use crate::git::signature::Signers;
 use crate::git::{Access, GitMirror, MirrorError, RemoteUrl, Stop};
 use crate::ports::store::{Store as _, StoreError};
+use crate::secrets::{IdentityError, Sources};
 use crate::server::keys::{Keys, KeysError};
 use crate::server::{ServeError, Server, bind, serve_socket, serve_tls};
 use crate::store::SqliteStore;
@@ -42,6 +44,8 @@ pub struct Inputs {
     pub certificate: CertificateSource,
     /// Operators by the SHA-256 of their key.
     pub operators: BTreeMap<Digest, Actor>,
+    /// Where values of secrets are kept.
+    pub secrets: Sources,
 }
 
 /// Why a controller could not start or go on.
@@ -71,6 +75,9 @@ pub enum DaemonError {
     /// Its mirror could not be opened.
     #[error("could not open the mirror of the fleet repo")]
     Mirror(#[from] MirrorError),
+    /// The identity that decrypts secrets of the fleet repo could not be read.
+    #[error("could not open the providers of secrets")]
+    Secrets(#[from] IdentityError),
     /// It could not serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -87,6 +94,9 @@ impl DaemonError {
             Self::Store(error) => error.hint(),
             Self::KeysLost { .. } => {
                 Some("restore the keys from a backup; without them devices have to be enrolled again")
+            }
+            Self::Secrets(_) => {
+                Some("`secrets.identity` is a file as `age-keygen` writes it; the controller must be able to read it")
             }
             Self::DataDir { .. } | Self::Mirror(_) | Self::Serve(_) | Self::Thread(_) => None,
         }
@@ -116,7 +126,7 @@ pub struct Daemon {
 
 /// Starts a controller. When this returns it answers requests; the fleet repo is being looked at.
 pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
-    let Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators } = inputs;
+    let Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets } = inputs;
     std::fs::create_dir_all(&data_dir).map_err(|source| DaemonError::DataDir { path: data_dir.clone(), source })?;
     // The store's lock comes first: it makes sure that nobody else uses this folder.
     let mut store = SqliteStore::open(&data_dir.join("bellwether.db"))?;
@@ -131,10 +141,13 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
     let listener = bind(listen)?;
     let address = listener.local_addr().map_err(ServeError::Serve)?;
 
+    let providers = secrets.open()?;
     let options = Arc::new(options);
     let running = owner::start(options.clone(), Box::new(store))?;
-    let watching = watch::start(options.clone(), Box::new(mirror), running.world.clone(), running.handle.clone())
-        .map_err(DaemonError::Thread)?;
+    let vault = Arc::new(Vault::new(&keys.secrets, Box::new(providers), running.published.clone()));
+    let (world, owner) = (running.world.clone(), running.handle.clone());
+    let watching =
+        watch::start(options.clone(), Box::new(mirror), world, owner, vault.clone()).map_err(DaemonError::Thread)?;
     let server = Arc::new(Server {
         options,
         owner: running.handle,
@@ -142,6 +155,7 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         world: running.world.clone(),
         published: running.published,
         counters: running.counters.clone(),
+        vault,
         address: Some(address),
         key: keys.signing,
         ca_fingerprint: keys.ca_fingerprint,

@@ -35,6 +35,8 @@ pub mod registry;
 #[cfg(feature = "controller")]
 pub mod schemas;
 #[cfg(feature = "controller")]
+pub mod secrets;
+#[cfg(feature = "controller")]
 pub mod server;
 
 #[cfg(feature = "controller")]

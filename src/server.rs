@@ -13,6 +13,7 @@ pub mod select;
 
 use crate::controller::owner::{Counters, Handle};
 use crate::controller::published::Published;
+use crate::controller::vault::Vault;
 use crate::controller::watch::Waker;
 use crate::controller::{Options, SharedWorld};
 use crate::domain::digest::Digest;
@@ -48,6 +49,8 @@ pub struct Server {
     pub published: Arc<Published>,
     /// For metrics.
     pub counters: Arc<Counters>,
+    /// Values of secrets, for envelopes.
+    pub vault: Arc<Vault>,
     /// The network address that it listens on, if any.
     pub address: Option<SocketAddr>,
     /// Signs assignments.

@@ -47,9 +47,10 @@ fn inputs(settings: Settings) -> Inputs {
         poll_secs,
         offline_after_secs,
         log: _,
+        secrets,
     } = settings;
     let options = Options { fleet, stages, poll_secs, offline_after_secs };
-    Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators }
+    Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets }
 }
 
 async fn serve(inputs: Inputs) -> anyhow::Result<Outcome> {

@@ -26,6 +26,7 @@ const ROOT: Keys = Keys {
         "offline_after_secs",
         "log",
         "git",
+        "secrets",
     ],
     later: &["database", "forge", "metrics"],
     extensions: Extensions::Ignored,
@@ -49,6 +50,8 @@ const GIT: Keys = Keys {
 };
 const SIGNERS: Keys =
     Keys { what: "`signers`", known: &["ssh", "openpgp"], later: &[], extensions: Extensions::Unknown };
+const SECRETS: Keys =
+    Keys { what: "`secrets`", known: &["env", "directory", "identity"], later: &[], extensions: Extensions::Unknown };
 const STAGE: Keys = Keys {
     what: "a stage",
     known: &["name", "max_unstaged", "deletion_budget", "signers", "host_paths", "privileged"],
@@ -90,6 +93,7 @@ impl Reading<'_> {
                 "tls" => self.section(value, &TLS, "tls"),
                 "log" => self.section(value, &LOG, "log"),
                 "git" => self.section(value, &GIT, "git"),
+                "secrets" => self.section(value, &SECRETS, "secrets"),
                 key => self.scalar(value, key),
             }
         }

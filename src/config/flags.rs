@@ -70,6 +70,15 @@ pub struct ServeFlags {
     /// Seconds of silence after which a device counts as offline [default: 300]
     #[arg(long, value_name = "SECS")]
     pub offline_after_secs: Option<String>,
+    /// Environment variables that may be secrets: names, or beginnings with `*`, separated by commas
+    #[arg(long, value_name = "NAMES")]
+    pub secrets_env: Option<String>,
+    /// Folder with one file for each secret
+    #[arg(long, value_name = "FOLDER")]
+    pub secrets_directory: Option<String>,
+    /// age identity that decrypts the files below secrets/ of the fleet repo
+    #[arg(long, value_name = "FILE")]
+    pub secrets_identity: Option<String>,
     /// Form of log lines: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -102,6 +111,9 @@ impl ServeFlags {
             git_plain_http,
             poll_secs,
             offline_after_secs,
+            secrets_env,
+            secrets_directory,
+            secrets_identity,
             log_format,
             log_level,
         } = self;
@@ -125,6 +137,9 @@ impl ServeFlags {
             ("git.plain_http", git_plain_http),
             ("poll_secs", poll_secs),
             ("offline_after_secs", offline_after_secs),
+            ("secrets.env", secrets_env),
+            ("secrets.directory", secrets_directory),
+            ("secrets.identity", secrets_identity),
             ("log.format", log_format),
             ("log.level", log_level),
         ] {

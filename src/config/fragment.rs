@@ -51,6 +51,13 @@ pub const KEYS: &[Setting] = &[
     ),
     setting("poll_secs", "seconds between two looks at the fleet repo", Some("15")),
     setting("offline_after_secs", "seconds of silence after which a device counts as offline", Some("300")),
+    setting(
+        "secrets.env",
+        "environment variables of the controller that may be secrets: names, or beginnings with `*`",
+        None,
+    ),
+    setting("secrets.directory", "folder with one file for each secret", None),
+    setting("secrets.identity", "age identity that decrypts the files below secrets/ of the fleet repo", None),
     setting("log.format", "text or json", Some("text")),
     setting("log.level", "error, warn, info, debug or trace", Some("info")),
 ];

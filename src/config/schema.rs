@@ -106,6 +106,15 @@ pub fn schema() -> Value {
             },
             "poll_secs": seconds("poll_secs"),
             "offline_after_secs": seconds("offline_after_secs"),
+            "secrets": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "env": text("secrets.env"),
+                    "directory": text("secrets.directory"),
+                    "identity": text("secrets.identity"),
+                },
+            },
             "log": {
                 "type": "object",
                 "additionalProperties": false,

@@ -12,6 +12,7 @@ use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::plan::policy::{Limit, StagePolicy};
+use crate::secrets::{AllowList, BadPattern, Sources};
 use rustls::pki_types::ServerName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -76,6 +77,7 @@ impl Check<'_> {
         let poll_secs = self.text("poll_secs", |text| number(text, POLL_SECS));
         let offline_after_secs = self.text("offline_after_secs", |text| number(text, OFFLINE_AFTER_SECS));
         let log = self.log();
+        let secrets = self.secrets();
         Some(Settings {
             fleet: fleet?.0,
             repo: repo?,
@@ -90,6 +92,7 @@ impl Check<'_> {
             poll_secs: poll_secs?,
             offline_after_secs: i64::try_from(offline_after_secs?).ok()?,
             log: log?,
+            secrets: secrets?,
         })
     }
 
@@ -261,6 +264,21 @@ impl Check<'_> {
             }
         }
         Some(operators)
+    }
+
+    fn secrets(&mut self) -> Option<Sources> {
+        let environment = match self.given("secrets.env") {
+            None => Some(None),
+            Some(given) => self.parse(&given, |text| {
+                let problem = |BadPattern(pattern)| {
+                    let message = format!("`{}` is neither a variable nor the beginning of one", show(&pattern));
+                    wrong(codes::BAD_VALUE, message).hint("write names, or beginnings with `*`: `FLEET_*, API_TOKEN`")
+                };
+                text.parse::<AllowList>().map_err(problem).map(Some)
+            }),
+        };
+        let (directory, identity) = (self.path("secrets.directory"), self.path("secrets.identity"));
+        Some(Sources { environment: environment?, directory, identity })
     }
 
     fn log(&mut self) -> Option<LogSettings> {

@@ -82,16 +82,6 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
         repo: Local(
             "/folder/etc/fleet.git",
         ),
-        access: Access {
-            user: None,
-            token: None,
-            ca_file: None,
-            ssh_key: None,
-            known_hosts: None,
-            ssh_agent: None,
-            timeout: 600s,
-        },
-        signers: {},
         stages: [
             StagePolicy {
                 name: "main",
@@ -155,6 +145,11 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
             format: Json,
             level: Debug,
         },
+        secrets: Sources {
+            environment: None,
+            directory: None,
+            identity: None,
+        },
     }
     "#);
 }
@@ -167,16 +162,6 @@ fn little_must_be_said() {
         repo: Local(
             "/srv/fleet.git",
         ),
-        access: Access {
-            user: None,
-            token: None,
-            ca_file: None,
-            ssh_key: None,
-            known_hosts: None,
-            ssh_agent: None,
-            timeout: 600s,
-        },
-        signers: {},
         stages: [
             StagePolicy {
                 name: "main",
@@ -221,6 +206,11 @@ fn little_must_be_said() {
         log: LogSettings {
             format: Text,
             level: Info,
+        },
+        secrets: Sources {
+            environment: None,
+            directory: None,
+            identity: None,
         },
     }
     "#);
@@ -296,16 +286,11 @@ fn every_value_tells_where_it_comes_from() {
     socket = - (default)
     tls.cert = - (default)
     tls.key = - (default)
-    git.user = x-access-token (default)
-    git.token_file = - (default)
-    git.ca_file = - (default)
-    git.ssh_key_file = - (default)
-    git.known_hosts_file = - (default)
-    git.ssh_agent = - (default)
-    git.timeout_secs = 600 (default)
-    git.plain_http = refused (default)
     poll_secs = 20 (BELLWETHER_POLL_SECS)
     offline_after_secs = 300 (default)
+    secrets.env = - (default)
+    secrets.directory = - (default)
+    secrets.identity = - (default)
     log.format = text (default)
     log.level = warn (bellwether.yml:4:14)
     ");

@@ -35,7 +35,13 @@ fn start(store: &FakeStore, remote: &FakeRemote) -> Controller {
         offline_after_secs: 300,
     });
     let running = owner::start(options.clone(), Box::new(store.clone())).unwrap();
-    let watcher = Watcher::new(options, Box::new(remote.mirror()), running.world.clone(), running.handle.clone());
+    let watcher = Watcher::new(
+        options,
+        Box::new(remote.mirror()),
+        running.world.clone(),
+        running.handle.clone(),
+        Arc::new(crate::controller::vault::Vault::empty()),
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     Controller { running, watcher, runtime }
 }

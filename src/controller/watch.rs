@@ -5,6 +5,7 @@ mod reader;
 pub use reader::{Accepted, Reader};
 
 use super::owner::{CommandError, Handle, show_chain};
+use super::vault::Vault;
 use super::{Options, RepoStatus, SharedWorld};
 use crate::clock;
 use crate::domain::desired::{Explanation, Resolver};
@@ -72,9 +73,10 @@ pub fn start(
     repo: Box<dyn Repo>,
     world: SharedWorld,
     owner: Handle,
+    vault: Arc<Vault>,
 ) -> std::io::Result<Running> {
     let (sender, receiver) = sync_channel(QUEUE);
-    let watcher = Watcher::new(options, repo, world, owner);
+    let watcher = Watcher::new(options, repo, world, owner, vault);
     let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&receiver))?;
     Ok(Running { waker: Waker(sender), thread })
 }
@@ -88,9 +90,15 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(options: Arc<Options>, repo: Box<dyn Repo>, world: SharedWorld, owner: Handle) -> Self {
+    pub(super) fn new(
+        options: Arc<Options>,
+        repo: Box<dyn Repo>,
+        world: SharedWorld,
+        owner: Handle,
+        vault: Arc<Vault>,
+    ) -> Self {
         let rights = options.stages.iter().map(|stage| (stage.name.clone(), stage.host.clone())).collect();
-        Self { options, repo, world, owner, reader: Reader::with_rights(rights) }
+        Self { options, repo, world, owner, reader: Reader::new(rights, vault) }
     }
 
     fn run(mut self, requests: &Receiver<Request>) {

@@ -19,6 +19,7 @@ fn inputs(folder: &Path) -> Inputs {
         socket: folder.join("bellwether.sock"),
         certificate: CertificateSource::SelfMade { names: Default::default() },
         operators: BTreeMap::new(),
+        secrets: Sources::default(),
     }
 }
 

@@ -55,6 +55,11 @@ impl Desired {
         self.findings.iter().find(|finding| finding.severity == Severity::Error && finding.affects == Affects::Commit)
     }
 
+    /// Every secret that some device's content refers to.
+    pub fn secrets(&self) -> BTreeSet<SecretName> {
+        self.devices.values().flat_map(|device| device.secrets.iter().cloned()).collect()
+    }
+
     /// The same meaning as a controller of this fleet sees it: a commit of another fleet never counts, because a mistaken
     /// address would otherwise unmanage or retarget everything.
     pub fn for_fleet(self: Arc<Self>, fleet: &FleetName) -> Arc<Self> {

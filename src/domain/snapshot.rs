@@ -77,7 +77,7 @@ impl Snapshot {
         // The bare names are folders normally. If one is a link or a file, that must not look like an empty folder.
         let first = path.split('/').next().unwrap_or_default();
         matches!(path, "fleet.yml" | "inventory.yml")
-            || matches!(first, "group_vars" | "host_vars" | "releases" | "os" | "inventory")
+            || matches!(first, "group_vars" | "host_vars" | "releases" | "os" | "inventory" | "secrets")
     }
 }
 

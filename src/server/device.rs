@@ -90,7 +90,15 @@ fn fresh(server: &Shared, slot: &Arc<Slot>, known: Option<&str>) -> Option<Respo
     if known == Some(etag.as_str()) {
         return None;
     }
-    let statement = Statement::of(&server.options.fleet, &assignment, clock::now());
+    let secrets = match server.vault.values(&assignment.spec.spec) {
+        Ok(secrets) => secrets,
+        Err(missing) => {
+            // Nothing is delivered with a gap in it: the device keeps what it has until the value is there.
+            tracing::warn!(device.id = %slot.device, secret = %missing, "an assignment waits for the value of a secret");
+            return None;
+        }
+    };
+    let statement = Statement { secrets, ..Statement::of(&server.options.fleet, &assignment, clock::now()) };
     let envelope = sign(&statement, &server.key);
     Some(([(header::ETAG, format!("\"{etag}\""))], Json(envelope)).into_response())
 }

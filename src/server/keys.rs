@@ -37,6 +37,8 @@ const EARLIEST_CLOCK: Timestamp = Timestamp::from_millis(1_735_689_600_000);
 pub struct Keys {
     /// Signs assignments.
     pub signing: SigningKey,
+    /// Makes the digests of secrets. It comes from the signing key, so there is no second file that a backup could lack.
+    pub secrets: [u8; 32],
     /// What the server speaks: HTTP/2 and HTTP/1.1.
     pub tls: Arc<rustls::ServerConfig>,
     /// SHA-256 of the certificate that devices pin, in DER.
@@ -150,6 +152,7 @@ impl Keys {
         };
         let Shown { chain, key, ca, expires } = shown;
         Ok(Self {
+            secrets: *Digest::of_parts([b"bellwether digests of secrets v1".as_slice(), signing.as_bytes()]).bytes(),
             signing,
             tls: Arc::new(server_config(chain, key)?),
             ca_fingerprint: Digest::of(&ca),

@@ -3,30 +3,36 @@
 use super::News;
 use crate::controller::RepoStatus;
 use crate::controller::owner::show_chain;
-use crate::domain::desired::{Desired, Resolver, SecretTable};
-use crate::domain::ids::{CommitId, StageName};
+use crate::controller::vault::Vault;
+use crate::domain::desired::{Desired, Resolver, SecretState, SecretTable};
+use crate::domain::ids::{CommitId, SecretName, StageName};
 use crate::domain::manifest::compose::HostRights;
 use crate::domain::plan::gate::{Candidate, Lineage};
 use crate::domain::plan::pass::{Meaning, StageView};
-use crate::domain::snapshot::Head;
+use crate::domain::snapshot::{Entry, Head, Snapshot};
 use crate::domain::time::Timestamp;
 use crate::ports::repo::{Fetch, Repo, RepoError, Signature};
+use crate::ports::secrets::{SECRETS_FOLDER, SecretFiles};
 use crate::threads;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The commits that count, by stage.
 pub type Accepted = BTreeMap<StageName, CommitId>;
 
 /// What is remembered between two looks. A restart begins with nothing and reads the accepted commits first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
     /// What services of a stage may have of the host; nothing for one that is not listed.
     rights: BTreeMap<StageName, HostRights>,
+    /// Values of secrets.
+    vault: Arc<Vault>,
     /// Meanings of the commits that are in use. Where stages allow different things of the host, one commit has several.
-    meanings: BTreeMap<(CommitId, HostRights), Arc<Desired>>,
+    meanings: BTreeMap<(CommitId, HostRights), Known>,
     /// One per stage, so that a stage's unchanged files stay remembered while other stages are read.
     resolvers: BTreeMap<StageName, Resolver>,
+    /// What was known of the secrets of each stage's commit that was read last.
+    tables: BTreeMap<StageName, SecretTable>,
     heads: BTreeMap<StageName, Head>,
     status: RepoStatus,
     /// What was last said of the signatures of commits that do not count yet.
@@ -36,10 +42,46 @@ pub struct Reader {
     bases: Option<Accepted>,
 }
 
+/// What one commit means, and what is needed to ask for its secrets again.
+#[derive(Debug)]
+struct Known {
+    desired: Arc<Desired>,
+    secrets: BTreeSet<SecretName>,
+    files: SecretFiles,
+    table: SecretTable,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new(BTreeMap::new(), Arc::new(Vault::empty()))
+    }
+}
+
 impl Reader {
-    /// One for stages whose services may have this of the host.
-    pub fn with_rights(rights: BTreeMap<StageName, HostRights>) -> Self {
-        Self { rights, ..Self::default() }
+    /// Nothing was read yet; services may have this of the host, and values of secrets come from this vault.
+    pub fn new(rights: BTreeMap<StageName, HostRights>, vault: Arc<Vault>) -> Self {
+        Self {
+            rights,
+            vault,
+            meanings: BTreeMap::new(),
+            resolvers: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            status: RepoStatus::default(),
+            signatures: BTreeMap::new(),
+            bases: None,
+        }
+    }
+
+    /// Forgets what commits mean of which a secret has another value now, or is no longer to be had. Answers whether there are
+    /// any.
+    fn forget_rotated(&mut self) -> bool {
+        let vault = &self.vault;
+        let before = self.meanings.len();
+        self.meanings.retain(|_, Known { desired: _, secrets, files, table }| {
+            secrets.is_empty() || vault.table(files, secrets) == *table
+        });
+        self.meanings.len() < before
     }
 
     /// One look. `accepted` are the commits that count, `views` what is known of the stages until now.
@@ -56,6 +98,7 @@ impl Reader {
         let mut read = !status.unreadable.is_empty()
             || self.bases.as_ref() != Some(accepted)
             || self.signatures_changed(repo, accepted, now);
+        read |= self.forget_rotated();
         match repo.fetch(stages) {
             Fetch::Fetched(heads) => {
                 status.last_contact = Some(now);
@@ -173,13 +216,51 @@ impl Reader {
         let rights = self.rights.get(stage).cloned().unwrap_or_default();
         let key = (commit.clone(), rights);
         if let Some(known) = self.meanings.get(&key) {
-            return Ok(known.clone());
+            return Ok(known.desired.clone());
         }
         let snapshot = repo.snapshot(commit)?;
         let fresh = || threads::resolver().allowing(key.1.clone());
         let resolver = self.resolvers.entry(stage.clone()).or_insert_with(fresh);
-        let desired = resolver.resolve_knowing(&snapshot, &SecretTable::Asked(BTreeMap::new()));
-        self.meanings.insert(key, desired.clone());
+        // Most commits refer to the secrets that the one before referred to.
+        let mut table = self.tables.get(stage).cloned().unwrap_or(SecretTable::Asked(BTreeMap::new()));
+        let mut desired = resolver.resolve_knowing(&snapshot, &table);
+        let secrets = desired.secrets();
+        let files = secret_files(&snapshot);
+        let asked = self.vault.table(&files, &secrets);
+        if asked != table {
+            log(stage, &asked);
+            desired = resolver.resolve_knowing(&snapshot, &asked);
+            table = asked;
+            self.tables.insert(stage.clone(), table.clone());
+        }
+        self.meanings.insert(key, Known { desired: desired.clone(), secrets, files, table });
         Ok(desired)
+    }
+}
+
+/// The files of a commit that providers may read.
+pub fn secret_files(snapshot: &Snapshot) -> SecretFiles {
+    let file = |(path, entry): (&Arc<str>, &Entry)| match entry {
+        Entry::File { id: _, bytes } => Some((path.clone(), bytes.clone())),
+        Entry::Refused(_) => None,
+    };
+    let files = snapshot.entries.iter().filter(|(path, _)| path.starts_with(SECRETS_FOLDER));
+    files.filter_map(file).collect()
+}
+
+fn log(stage: &StageName, table: &SecretTable) {
+    let SecretTable::Asked(states) = table else { return };
+    for (name, state) in states {
+        match state {
+            SecretState::Known(_) | SecretState::Unasked => {}
+            SecretState::Missing => tracing::warn!(%stage, secret = %name, "no provider has this secret"),
+            SecretState::Empty => tracing::warn!(%stage, secret = %name, "this secret is empty"),
+            SecretState::Unusable(reason) => {
+                tracing::warn!(%stage, secret = %name, %reason, "this secret cannot be used");
+            }
+            SecretState::Unavailable(reason) => {
+                tracing::warn!(%stage, secret = %name, %reason, "this secret is not available; its devices keep what they have");
+            }
+        }
     }
 }

@@ -579,14 +579,7 @@ impl Resolver {
 }
 
 /// An outcome: kept, if its inputs and what they point at are the same as before.
-fn find(
-    slots: &[Slot],
-    device: &DeviceId,
-    inputs: &Inputs,
-    world: &World,
-    secrets: &SecretTable,
-    turn: u64,
-) -> Found {
+fn find(slots: &[Slot], device: &DeviceId, inputs: &Inputs, world: &World, secrets: &SecretTable, turn: u64) -> Found {
     let merged = match slots.iter().find(|slot| slot.inputs.same(inputs)) {
         Some(slot) => slot.merged.clone(),
         None => Arc::new(merge(device, inputs)),

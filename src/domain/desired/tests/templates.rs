@@ -40,7 +40,7 @@ fn circles_and_slips_are_findings_where_the_value_stands() {
     ]), @r"
     host_vars/a.yml:3:22: error template: `a`: the variables refer to each other in a circle: a -> b -> a in `b` (host_vars/a.yml:2) in `a` (host_vars/a.yml:1) [a]
     host_vars/b.yml:1:19: error undefined-variable: `sitee` is not defined (did you mean `site`?) [b]
-    host_vars/c.yml:2:20: error undefined-variable: `inner` is not defined (set it as a variable, or give a value with `default(…)`) [c]
+    host_vars/c.yml:2:20: error template: `inner`: `siet` is not defined in `inner` (host_vars/c.yml:1); did you mean `site`? [c]
     host_vars/c.yml:2:45: error template: templates have no filter `uper` [c]
     a: main (keeps what it has)
     b: main (keeps what it has)
