@@ -282,7 +282,7 @@ fn unused_variables(layers: &Layers<'_>, history: &mut History) {
         |keys| keys.variables.as_ref(),
         |name, written| {
             if !used.contains(name.as_str()) {
-                history.add(format!("variables.{name}"), written, String::clone);
+                history.add_value(format!("variables.{name}"), written);
             }
         },
     );
