@@ -275,7 +275,7 @@ pub(super) fn explanation(
 }
 
 /// Variables that no service of the device gets, so that whoever asks for one learns at least where it is written.
-fn unused_variables(layers: &Layers<'_>, history: &mut History) {
+fn unused_variables<'a>(layers: &Layers<'a>, history: &mut History<'a>) {
     let used: BTreeSet<String> =
         history.0.keys().filter_map(|key| key.split_once(".environment.").map(|(_, name)| name.to_owned())).collect();
     layers.entries(
