@@ -92,7 +92,8 @@ impl SecretsFile {
         for (app, found) in &mut observed.apps {
             let wanted = spec.and_then(|spec| spec.apps.get(app));
             for (name, service) in &mut found.services {
-                conceal(&mut service.content, wanted.and_then(|app| app.services.get(name)), &values);
+                let wanted = wanted.and_then(|app| app.services.get(name));
+                conceal(&mut service.content, &service.image_defaults, wanted, &values);
             }
         }
     }

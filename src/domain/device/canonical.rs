@@ -264,9 +264,9 @@ pub fn differences(wanted: &CanonicalService, found: &CanonicalService) -> Vec<F
     compare("restart", show(restart), show(&found.restart));
     compare("ports", show(ports), show(&found.ports));
     compare("network", show(network), show(&found.network));
+    compare("secret_variables", show(secret_variables), show(&found.secret_variables));
     compare("stop_signal", show(stop_signal), show(&found.stop_signal));
     compare_maps("networks", networks, &found.networks, show, &mut all);
-    compare("secret_variables", show(secret_variables), show(&found.secret_variables));
     compare_maps("mounts", mounts, &found.mounts, show, &mut all);
     compare_maps("binds", binds, &found.binds, show, &mut all);
     compare_parts("healthcheck", healthcheck, &found.healthcheck, &mut all);
@@ -339,16 +339,45 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// Takes every secret out of what an engine found, before anybody else sees it: where the value is the wanted one, the
 /// reference stands in its place, otherwise [`HIDDEN`].
-pub fn conceal(found: &mut CanonicalService, wanted: Option<&ServiceSpec>, values: &SecretValues) {
+///
+/// Elsewhere somebody may have copied a value by hand. What is wanted literally stays as it is: the repo has it, and a text that
+/// only happens to hold the same letters must not look changed.
+pub fn conceal(
+    found: &mut CanonicalService,
+    image: &ImageDefaults,
+    wanted: Option<&ServiceSpec>,
+    values: &SecretValues,
+) {
     let none = BTreeMap::new();
-    let wanted = wanted.map_or(&none, |service| &service.secret_environment);
+    let secrets = wanted.map_or(&none, |service| &service.secret_environment);
+    let literal = wanted.map(|service| canonical(service, image));
+    let literal = literal.as_ref();
     for (name, value) in &mut found.environment {
-        match wanted.get(name.as_str()) {
+        match secrets.get(name.as_str()) {
             Some(text) if text.fill(values).as_deref() == Ok(value) => *value = text.to_string(),
             Some(_) => HIDDEN.clone_into(value),
             None if found.secret_variables.contains(name) => HIDDEN.clone_into(value),
-            // Somebody may have copied a value by hand.
+            None if literal.and_then(|wanted| wanted.environment.get(name)) == Some(value) => {}
             None => *value = values.conceal(value),
+        }
+    }
+    for (name, value) in &mut found.labels {
+        if literal.and_then(|wanted| wanted.labels.get(name)) != Some(value) {
+            *value = values.conceal(value);
+        }
+    }
+    let conceal_all = |words: &mut Vec<String>| words.iter_mut().for_each(|word| *word = values.conceal(word));
+    if literal.map(|wanted| &wanted.entrypoint) != Some(&found.entrypoint) {
+        conceal_all(&mut found.entrypoint);
+    }
+    if literal.map(|wanted| &wanted.command) != Some(&found.command) {
+        conceal_all(&mut found.command);
+    }
+    if literal.map(|wanted| &wanted.healthcheck) != Some(&found.healthcheck) {
+        match found.healthcheck.as_mut().map(|check| &mut check.test) {
+            Some(HealthTest::Command(words)) => conceal_all(words),
+            Some(HealthTest::Shell(line)) => *line = values.conceal(line),
+            Some(HealthTest::Off) | None => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{Becomes, Desk, ProposeError, Whose, Wish, propose};
 use crate::domain::desired::{DesiredDevice, Resolver};
+use crate::domain::device::canonical::HIDDEN;
 use crate::domain::drift::{Difference, Layer, LayerStatus, Verdict};
 use crate::domain::ids::{AppName, DeviceId, ServiceName, VariableName, Version};
 use crate::domain::manifest::release::{Release, ReleaseStatus};
@@ -206,7 +207,12 @@ impl OneDevice<'_> {
         if name.starts_with("BELLWETHER_") {
             return Err("names that begin with BELLWETHER_ belong to Bellwether");
         }
-        if [wanted, found].into_iter().flatten().any(|value| value.starts_with(SECRET)) {
+        let apps = listed.spec.as_ref().map(|sealed| &sealed.spec.apps);
+        let now = apps.and_then(|apps| apps.get(&app)?.services.get(&service));
+        let is_secret = |value: &String| value.contains(SECRET) || value == HIDDEN;
+        if now.is_some_and(|now| now.secret_environment.contains_key(&variable))
+            || [wanted, found].into_iter().flatten().any(is_secret)
+        {
             return Err("it is a secret, which the repo never holds");
         }
         let named = name_of(listed, &app, &service);

@@ -11,7 +11,7 @@ pub use typed::{parse_label, parse_pin, parse_text, parse_words};
 use super::problems::{Draft, Problems};
 use super::read::Setting;
 use super::template::{Template, Value};
-use super::yaml::{Field, Kind, Node, Span, parse};
+use super::yaml::{Field, Kind, Node, Span};
 use crate::domain::desired::RepoHold;
 use crate::domain::finding::{Severity, codes};
 use crate::domain::ids::{AppName, DeviceType, ServiceName, StageName, VariableName, Version};
