@@ -82,6 +82,16 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
         repo: Local(
             "/folder/etc/fleet.git",
         ),
+        access: Access {
+            user: None,
+            token: None,
+            ca_file: None,
+            ssh_key: None,
+            known_hosts: None,
+            ssh_agent: None,
+            timeout: 600s,
+        },
+        signers: {},
         stages: [
             StagePolicy {
                 name: "main",
@@ -162,6 +172,16 @@ fn little_must_be_said() {
         repo: Local(
             "/srv/fleet.git",
         ),
+        access: Access {
+            user: None,
+            token: None,
+            ca_file: None,
+            ssh_key: None,
+            known_hosts: None,
+            ssh_agent: None,
+            timeout: 600s,
+        },
+        signers: {},
         stages: [
             StagePolicy {
                 name: "main",
@@ -286,6 +306,14 @@ fn every_value_tells_where_it_comes_from() {
     socket = - (default)
     tls.cert = - (default)
     tls.key = - (default)
+    git.user = x-access-token (default)
+    git.token_file = - (default)
+    git.ca_file = - (default)
+    git.ssh_key_file = - (default)
+    git.known_hosts_file = - (default)
+    git.ssh_agent = - (default)
+    git.timeout_secs = 600 (default)
+    git.plain_http = refused (default)
     poll_secs = 20 (BELLWETHER_POLL_SECS)
     offline_after_secs = 300 (default)
     secrets.env = - (default)

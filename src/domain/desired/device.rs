@@ -505,7 +505,10 @@ impl Environments<'_> {
             }
             SecretState::Missing => {
                 let message = format!("no provider has the secret `{name}`");
-                self.drafts.push(failed(message, "`bellwether secret list` shows who was asked"));
+                self.drafts.push(failed(
+                    message,
+                    "give it a value where the controller looks: `secrets` in its configuration",
+                ));
                 None
             }
             SecretState::Unusable(reason) => {

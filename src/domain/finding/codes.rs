@@ -26,8 +26,8 @@ codes! {
     APP_WITHOUT_RELEASES "app-without-releases" "`fleet.yml` lists an app that has no releases." "apps: {kiosk: {}}";
     BAD_COMMAND "bad-command" "A command line cannot be split into words." "command: sh -c 'echo";
     BAD_DATE "bad-date" "A point in time is not written in RFC 3339." "until: tomorrow";
-    BAD_FROM "bad-from" "A release says that it is reached from none, from itself or from a later one." "requires: {from: []}";
     BAD_FILTER "bad-filter" "A filter of a dynamic group or view cannot be understood; devices are not touched by that." "groups: {boards: 'reported.cpu = \"MIPS\"'}";
+    BAD_FROM "bad-from" "A release says that it is reached from none, from itself or from a later one." "requires: {from: []}";
     BAD_IMAGE "bad-image" "The reference of an image cannot be right." "image: Not An Image";
     BAD_MERGE_KEY "bad-merge-key" "`<<` merges something that is not a mapping." "<<: 5";
     BAD_NAME "bad-name" "A name breaks the rule of its kind." "device_type: two words";

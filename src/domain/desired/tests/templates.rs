@@ -8,8 +8,8 @@ use crate::domain::secret::KeyedDigest;
 fn each_device_renders_its_own_values() {
     insta::assert_snapshot!(resolved(&[
         ("group_vars/all.yml", "branch: main\npins: {app: '{{ app_version }}'}\napp_version: 1.0.0\nsite: bern\n\
-          variables: {URL: 'https://{{ site }}.example/{{ inventory_hostname }}', V: '{{ v }}'}\nv: 1.10\n"),
-        ("group_vars/kiosks.yml", "variables: {GROUPS: \"{{ group_names | join(' ') }}\"}\nv: NO\n"),
+          variables: {URL: 'https://{{ site }}.example/{{ inventory_hostname }}', V: '{{ v }}'}\nv: '1.10'\n"),
+        ("group_vars/kiosks.yml", "variables: {GROUPS: \"{{ group_names | join(' ') }}\"}\nv: 'NO'\n"),
         ("host_vars/b.yml", "site: basel\n"),
     ]), @r"
     a: main app 1.0.0 web[FROM=compose GROUPS=kiosks URL=https://bern.example/a V=NO]
@@ -23,11 +23,12 @@ fn variables_may_be_templates_that_refer_to_others() {
     insta::assert_snapshot!(resolved(&[
         ("group_vars/all.yml", "branch: main\npins: {app: latest}\nhost: 'www.{{ domain }}'\ndomain: '{{ site }}.example'\nsite: bern\n\
           debug: '{{ flag }}'\nflag: NO\nvariables: {HOST: '{{ host }}', DEBUG: '{% if debug %}on{% else %}off{% endif %}'}\n"),
-    ]), @r"
+    ]), @r#"
+    group_vars/all.yml:7:7: warning surprising-type: `NO` without quotes is false in YAML 1.1 (write "NO" for the text, or false for what it is)
     a: main app 1.0.0 web[DEBUG=off FROM=compose HOST=www.bern.example]
     b: main app 1.0.0 web[DEBUG=off FROM=compose HOST=www.bern.example]
     c: main app 1.0.0 web[DEBUG=off FROM=compose HOST=www.bern.example]
-    ");
+    "#);
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn a_secret_without_a_value_is_an_error_of_its_users_alone() {
     c: main (keeps what it has)
     ");
     insta::assert_snapshot!(with(SecretState::Missing), @r"
-    host_vars/c.yml:1:19: error secret: no provider has the secret `T` (`bellwether secret list` shows who was asked) [c]
+    host_vars/c.yml:1:19: error secret: no provider has the secret `T` (give it a value where the controller looks: `secrets` in its configuration) [c]
     a: main app 1.0.0 web[FROM=compose]
     b: main app 1.0.0 web[FROM=compose]
     c: main (keeps what it has)
