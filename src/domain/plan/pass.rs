@@ -62,9 +62,9 @@ impl PassInput<'_> {
     }
 }
 
-/// How many passes in a row it takes at most until one changes nothing. What one stage lets go another may take, and that
-/// changes what is held; with a handful of stages this comes to rest at once, and what is left waits for the next wake-up.
-pub const MAX_PASSES: usize = 16;
+/// How many passes in a row it takes at most until one changes nothing. Each accepts one commit at the most, of at most 64 stages, and
+/// what one stage lets go another may take, which changes what is held. What is left waits for the next wake-up.
+pub const MAX_PASSES: usize = 96;
 
 /// Which devices a pass looks at. A narrowed pass decides for them exactly what a full pass would: while a commit waits to be
 /// judged it is a full pass, because what one device says can change what is held.
@@ -185,8 +185,9 @@ fn judge_candidates(
     output: &mut PassOutput,
 ) {
     let PassInput { now, stages, state, views } = *input;
-    // The most gated first: what it lets go in this pass, a less gated stage gets, and that counts in the other's budget. Judged the
-    // other way round, the other would be accepted for what it claims while the first still holds it, and then get more.
+    // One commit at a time: the next pass judges the others by what this one left. Two that were accepted together could hand a
+    // device on between them, and what comes of it would be in the plan and the budget of neither. The most gated comes first, so
+    // that a new stage never gets by the way what another lets go.
     for policy in stages.iter().rev() {
         let stage = &policy.name;
         let before = state.stages.get(stage);
@@ -236,6 +237,7 @@ fn judge_candidates(
                 output.accepted.insert(stage.clone());
                 accepted.insert(stage.clone(), candidate.desired.clone());
                 commits.insert(stage.clone(), candidate.head.commit.clone());
+                return;
             }
             Judgement::Waits { record } => {
                 if Some(&record) != before {

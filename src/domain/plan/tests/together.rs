@@ -10,8 +10,8 @@ fn a_new_stage_does_not_get_a_running_device_that_another_lets_go_at_the_same_mo
     let together = [("canary", 2, "c:canary:v2"), ("production", 3, "a:production:v1 b:production:v1 c:canary:v2")];
     assert_snapshot!(world.push_together(&together), @r"
     accept production 0003
-    hold canary: the stage is new and would take 1 devices that run something already
     control c claims []
+    hold canary: the stage is new and would take 1 devices that run something already
     ");
     assert_eq!(world.place("c"), "1.1 v1 from production");
 }
@@ -28,7 +28,7 @@ fn devices_that_another_stage_lets_go_count_against_the_limit_of_the_stage_that_
     ];
     assert_snapshot!(world.push_together(&together), @r"
     accept canary 0004
-    hold main: 6 devices would get other content at once; 5 may without a rollout
     control f claims [main]
+    hold main: 6 devices would get other content at once; 5 may without a rollout
     ");
 }
