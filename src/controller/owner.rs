@@ -151,6 +151,16 @@ struct Owner {
     counters: Arc<Counters>,
     /// When the next hold ends by itself.
     next_due: Option<Timestamp>,
+    /// Whether what the store holds is what is known here.
+    memory: Memory,
+}
+
+/// Whether the state in memory is the one that the store holds.
+#[derive(PartialEq)]
+enum Memory {
+    Sure,
+    /// A transaction failed. Its answer may have been lost after everything was written.
+    InDoubt,
 }
 
 /// A running owner.
@@ -183,6 +193,7 @@ pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running
         published: published.clone(),
         counters: counters.clone(),
         next_due: None,
+        memory: Memory::Sure,
     };
     let thread = std::thread::Builder::new()
         .name("owner".to_owned())
@@ -401,10 +412,20 @@ impl Owner {
 
     /// Writes changes, then makes them visible. On failure nothing is visible, and the next pass decides again.
     fn write(&mut self, changes: &[Change]) -> Result<(), CommandError> {
+        if self.memory == Memory::InDoubt {
+            // What is to be written was decided from a memory that may be wrong: it is decided again from the right one.
+            let message =
+                self.reload().map_or_else(|error| show_chain(&error), |()| "an earlier transaction failed".to_owned());
+            return Err(CommandError::Store(message));
+        }
         if let Err(error) = self.store.commit(changes) {
             count(&self.counters.store_failures);
             let message = show_chain(&error);
             tracing::error!(error = %message, "the store did not take a transaction");
+            self.memory = Memory::InDoubt;
+            if let Err(error) = self.reload() {
+                tracing::error!(error = %show_chain(&error), "nothing is written until the store can be read again");
+            }
             return Err(CommandError::Store(message));
         }
         count(&self.counters.transactions);
@@ -415,6 +436,17 @@ impl Owner {
             world.arranged.note(changes);
         }
         self.published.apply(changes);
+        Ok(())
+    }
+
+    /// Takes what the store holds for the truth. Deciding from a memory that differs would write over what is there.
+    fn reload(&mut self) -> Result<(), StoreError> {
+        let state = self.store.load()?;
+        self.published.replace(&state);
+        let mut world = self.world.write();
+        world.state = state;
+        world.arranged.forget();
+        self.memory = Memory::Sure;
         Ok(())
     }
 }

@@ -95,17 +95,23 @@ impl Published {
 
     /// Everything of a state that was just loaded.
     pub fn fill(&self, state: &FleetState) {
-        let mut tables = self.write();
-        for (device, record) in &state.devices {
-            let slot = tables.slot(device);
-            slot.assignment.store(record.assignment.clone());
-            if let Some(reported) = &record.reported {
-                slot.seen(reported.received_at);
-                slot.has_recorded(Some(reported));
-            }
-            if let Some(identity) = &record.identity {
-                tables.know(device, identity);
-            }
+        self.write().fill(state);
+    }
+
+    /// Everything of a state that was loaded anew, in place of what was known. In one step: a key that is missing for a moment would
+    /// send its device away.
+    pub fn replace(&self, state: &FleetState) {
+        let slots: Vec<Arc<Slot>> = {
+            let mut tables = self.write();
+            tables.keys.clear();
+            tables.key_of.clear();
+            tables.slots.retain(|device, _| state.devices.contains_key(device));
+            tables.slots.values().for_each(|slot| slot.has_recorded(None));
+            tables.fill(state);
+            tables.slots.values().cloned().collect()
+        };
+        for slot in slots {
+            slot.news.notify_waiters();
         }
     }
 
@@ -162,6 +168,20 @@ impl Published {
 }
 
 impl Tables {
+    fn fill(&mut self, state: &FleetState) {
+        for (device, record) in &state.devices {
+            let slot = self.slot(device);
+            slot.assignment.store(record.assignment.clone());
+            if let Some(reported) = &record.reported {
+                slot.seen(reported.received_at);
+                slot.has_recorded(Some(reported));
+            }
+            if let Some(identity) = &record.identity {
+                self.know(device, identity);
+            }
+        }
+    }
+
     fn slot(&mut self, device: &DeviceId) -> Arc<Slot> {
         self.slots.entry(device.clone()).or_insert_with(|| Arc::new(Slot::new(device.clone()))).clone()
     }

@@ -14,6 +14,7 @@ use crate::domain::plan::policy::StagePolicy;
 use crate::domain::reported::{Phase, Report};
 use crate::example;
 use crate::ports::repo::fake::FakeRemote;
+use crate::ports::store::Store;
 use crate::ports::store::fake::{FakeStore, Fault};
 use crate::protocol::v1::messages::{EnrollRequest, EnrollStatus, ReportAnswer};
 use std::collections::BTreeMap;
@@ -226,6 +227,8 @@ fn a_store_that_fails_loses_nothing_and_assigns_once() {
         store.fail_next(fault);
         remote.change("main", &[("group_vars/workshop.yml", Some("branch: main\nvariables:\n  LOG_LEVEL: trace\n"))]);
         controller.look();
+        // Whether the transaction was written or not, what is known is what the store holds.
+        assert_eq!(controller.running.world.read().state, store.clone().load().unwrap());
         // The next news bring the next pass, which decides the same.
         remote.change("main", &[("README.md", Some("# Again\n"))]);
         controller.look();

@@ -163,16 +163,23 @@ impl Controller {
         if changes.is_empty() {
             return Ok(());
         }
-        self.store.commit(changes).map_err(|_| ())?;
         let before = process.state.clone();
-        process.state.apply(changes);
+        let committed = self.store.commit(changes).map_err(|_| ());
+        match committed {
+            Ok(()) => process.state.apply(changes),
+            // The answer may have been lost: what the store holds is the truth.
+            Err(()) => process.state = self.store.load().expect("the fake store can always be read"),
+        }
+        if committed.is_err() && process.state == before {
+            return Err(());
+        }
         let stages = &self.stages;
         let input = PassInput { now: Timestamp::EPOCH, stages, state: &before, views: &process.views };
         let read = stages.iter().map(|policy| policy.name.clone()).filter(|stage| input.accepted(stage).is_some());
         let read = read.collect();
         let (after, changes) = (process.state.clone(), changes.to_vec());
         self.written.push(Written { cause, before, after, changes, read });
-        Ok(())
+        committed
     }
 
     /// A request arrives. The answer, if there is one already.

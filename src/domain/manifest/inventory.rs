@@ -24,7 +24,7 @@ pub use host_list::HostList;
 use super::problems::{Draft, Problems, show};
 use super::vars::{KeyRules, Standing, Vars};
 use super::yaml::{Node, Span};
-use crate::domain::finding::codes;
+use crate::domain::finding::{Severity, codes};
 use crate::domain::ids::DeviceId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,15 +87,7 @@ impl Inventory {
     pub fn read(bytes: &[u8], inline: Inline<'_>) -> Self {
         let file: Arc<str> = INVENTORY_FILE.into();
         let mut builder = Builder::default();
-        let Found { mut structure, mut loose } = read(&file, bytes, Slips::Errors, &mut builder, inline);
-        if builder.has_no_hosts() && structure.errors() == 0 {
-            structure.error_hint(
-                Span::default(),
-                codes::EMPTY_INVENTORY,
-                "the inventory lists no devices",
-                "name them under `hosts:` of a group",
-            );
-        }
+        let Found { structure, mut loose } = read(&file, bytes, Slips::Errors, &mut builder, inline);
         for (name, span) in builder.collisions() {
             let message = format!("`{}` is both a host and a group", show(name));
             let hint = "Ansible gives the host's inline variables to the group".to_owned();
@@ -107,11 +99,25 @@ impl Inventory {
     /// The inventory that was put together, with what was found on the way.
     pub fn of(builder: Builder, mut structure: Problems, loose: Problems) -> Self {
         match builder.finish() {
-            Ok(graph) => graph.fleet(structure, loose),
+            Ok(graph) => {
+                let mut inventory = graph.fleet(structure, loose);
+                inventory.miss_devices();
+                inventory
+            }
             Err(broken) => {
                 structure.add(broken.draft(structure.file()));
                 Self { findings: structure.finish(), loose_findings: loose.finish(), ..Self::default() }
             }
+        }
+    }
+
+    /// Without a single device that can be managed the commit is not a fleet, whatever else it says: hosts whose names no device can
+    /// have do not count.
+    fn miss_devices(&mut self) {
+        if self.hosts.is_empty() && self.findings.iter().all(|draft| draft.severity != Severity::Error) {
+            let file: Arc<str> = INVENTORY_FILE.into();
+            let draft = Draft::error(&file, Span::default(), codes::EMPTY_INVENTORY, "the inventory lists no devices");
+            self.findings.push(draft.hint("name them under `hosts:` of a group"));
         }
     }
 
