@@ -6,7 +6,7 @@ use super::console::Console;
 use super::fault::{Hint as _, usage, with_hint};
 use super::local::{self, RepoArgs};
 use super::remote::{Named, is_absent};
-use crate::domain::desired::Desired;
+use crate::domain::desired::{Desired, SecretTable};
 use crate::domain::fleet::FleetState;
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
 use crate::domain::overview::baseline::Baseline;
@@ -109,9 +109,18 @@ pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
     let mut clone = local::open(&repo.repo)?;
     let stage = local::stage(&clone, stage.as_ref(), &repo.rev)?;
     let commit = local::commit(&mut clone, &repo.rev)?;
-    let resolved = crate::threads::resolver().resolve(&commit.files);
+    let mut resolver = crate::threads::resolver();
+    let mut resolved = resolver.resolve(&commit.files);
 
-    let base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console)?;
+    let mut base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console)?;
+    if !resolved.secrets().is_empty() {
+        // Only the controller has values. A clone that took them for unknown would show every device that holds one as changed.
+        let mut assignments: Vec<_> = base.baseline.assignments.iter().collect();
+        assignments.sort_by_key(|assignment| assignment.assigned_at);
+        let known = SecretTable::assigned(assignments.into_iter().map(|assignment| &*assignment.spec.spec));
+        resolved = resolver.resolve_knowing(&commit.files, &known);
+        base.notes.push("values of secrets are taken to be those that devices were assigned last".to_owned());
+    }
     plan_against(&mut clone, &stage, commit, resolved, base)
 }
 

@@ -21,3 +21,4 @@ mod real_parts;
 mod refusals;
 mod releases;
 mod restored;
+mod secrets;

@@ -249,7 +249,10 @@ pub fn secret_files(snapshot: &Snapshot) -> SecretFiles {
 }
 
 fn log(stage: &StageName, table: &SecretTable) {
-    let SecretTable::Asked(states) = table else { return };
+    let states = match table {
+        SecretTable::Asked(states) => states,
+        SecretTable::Unasked | SecretTable::Assigned(_) => return,
+    };
     for (name, state) in states {
         match state {
             SecretState::Known(_) | SecretState::Unasked => {}

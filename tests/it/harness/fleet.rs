@@ -52,6 +52,10 @@ pub struct Fleet {
     address: Option<SocketAddr>,
     /// Lines for the controller's configuration.
     settings: String,
+    /// Variables of the controller's environment, from its next start on.
+    pub controller_environment: BTreeMap<String, String>,
+    /// More flags for agents.
+    pub agent_flags: Vec<String>,
 }
 
 impl Fleet {
@@ -83,6 +87,8 @@ impl Fleet {
             client,
             address: None,
             settings: settings.to_owned(),
+            controller_environment: BTreeMap::new(),
+            agent_flags: Vec::new(),
         };
         fleet.start_controller();
         fleet
@@ -102,7 +108,7 @@ impl Fleet {
         );
         std::fs::write(&config, text).expect("write the controller's configuration");
         let mut command = program(BELLWETHER);
-        command.arg("serve").arg("--config").arg(&config);
+        command.arg("serve").arg("--config").arg(&config).envs(&self.controller_environment);
         let mut controller = Running::start(&format!("{}-controller", self.name), command);
         controller.line_with("serving");
         self.controller = Some(controller);
@@ -214,7 +220,7 @@ impl Fleet {
         let mut command = program(BELLWETHER_AGENT);
         command.args(["run", "--server", &self.url(), "--device", device, "--os", "simulated"]);
         command.args(["--poll-interval-secs", "1", "--look-interval-secs", "1"]);
-        command.arg("--state-dir").arg(self.state_dir(device));
+        command.arg("--state-dir").arg(self.state_dir(device)).args(&self.agent_flags);
         match self.on {
             On::Engine(engine) => command.args(["--engine", "docker", "--docker-socket"]).arg(engine.docker_socket()),
             On::Simulated => command.args(["--engine", "simulated"]),
