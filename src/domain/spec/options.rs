@@ -181,6 +181,7 @@ impl Options {
             |names: BTreeSet<String>| -> BTreeSet<String> { names.into_iter().map(|name| capability(&name)).collect() };
         self.cap_add = bare(self.cap_add);
         self.cap_drop = bare(self.cap_drop);
+        self.security_opt = self.security_opt.iter().map(|option| security(option)).collect();
         // To an engine zero is the same as nothing.
         for number in [
             &mut self.cpu_period,
@@ -208,7 +209,7 @@ impl Options {
     /// Which of the keys are said that an engine fills in by itself when nobody says them: from its own configuration, from
     /// other keys, or from the container's id. What comes back for the others says nothing.
     pub fn said(&self) -> BTreeSet<String> {
-        let Self { cgroup, hostname, ipc, logging, memswap_limit, runtime, shm_size, ulimits, .. } = self;
+        let Self { cgroup, hostname, ipc, logging, memswap_limit, runtime, security_opt, shm_size, ulimits, .. } = self;
         let keys = [
             ("cgroup", cgroup.is_some()),
             ("hostname", hostname.is_some()),
@@ -216,6 +217,7 @@ impl Options {
             ("logging", logging.as_ref().is_some_and(|logging| logging.driver.is_some())),
             ("memswap_limit", memswap_limit.is_some()),
             ("runtime", runtime.is_some()),
+            ("security_opt.label", security_opt.iter().any(|option| is_label(option))),
             ("shm_size", shm_size.is_some()),
         ];
         let mut said: BTreeSet<String> =
@@ -233,6 +235,9 @@ impl Options {
         self.ipc.take_if(|_| left("ipc"));
         self.memswap_limit.take_if(|_| left("memswap_limit"));
         self.runtime.take_if(|_| left("runtime"));
+        // An engine turns SELinux off for what is privileged or uses the host's namespaces, and copies the label of a container
+        // that is joined.
+        self.security_opt.retain(|option| !is_label(option) || said.contains("security_opt.label"));
         self.shm_size.take_if(|_| left("shm_size"));
         self.ulimits.retain(|name, _| said.contains(&format!("ulimits.{name}")));
         if let Some(logging) = &mut self.logging {
@@ -247,4 +252,20 @@ impl Options {
 fn capability(name: &str) -> String {
     let name = name.to_ascii_uppercase();
     name.strip_prefix("CAP_").map(str::to_owned).unwrap_or(name)
+}
+
+/// A security option with `=` between its parts: engines also take `:`, but do not see by it that a label was chosen, and add
+/// one of their own.
+fn security(option: &str) -> String {
+    let (key, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
+    match (key, value) {
+        ("no-new-privileges", "" | "1" | "t" | "T" | "true" | "TRUE" | "True") => key.to_owned(),
+        (_, "") => option.to_owned(),
+        (key, value) => format!("{key}={value}"),
+    }
+}
+
+/// Whether a security option is about SELinux.
+fn is_label(option: &str) -> bool {
+    option.strip_prefix("label").is_some_and(|rest| rest.starts_with(['=', ':']))
 }

@@ -116,3 +116,21 @@ fn payloads_that_this_build_cannot_run_are_refused() {
     let long = format!(r#"{{"schema":1}}{}"#, " ".repeat(MAX_SPEC_BYTES));
     assert_eq!(SealedSpec::open(&long), Err(SpecError::TooLong { size: long.len() }));
 }
+
+#[test]
+fn security_options_that_mean_the_same_are_one_and_an_engine_may_add_labels() {
+    let options = |all: &[&str]| Options {
+        security_opt: all.iter().map(|option| (*option).to_owned()).collect(),
+        ..Options::default()
+    };
+    let same = |one: &[&str], other: &[&str]| options(one).normalised() == options(other).normalised();
+    assert!(same(&["no-new-privileges:true"], &["no-new-privileges"]));
+    assert!(same(&["label:user:u", "seccomp:unconfined"], &["seccomp=unconfined", "label=user:u"]));
+    assert!(!same(&["no-new-privileges:false"], &["no-new-privileges"]));
+    assert!(!same(&["label=user:u"], &["label=role:u"]));
+    let found = |wanted: &Options, found: &[&str]| options(found).only_said(&wanted.said()).normalised();
+    let unlabelled = options(&["apparmor:unconfined"]).normalised();
+    assert_eq!(found(&unlabelled, &["apparmor=unconfined", "label=disable"]), unlabelled);
+    let labelled = options(&["label:role:r"]).normalised();
+    assert_ne!(found(&labelled, &["label=disable"]), labelled);
+}

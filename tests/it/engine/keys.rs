@@ -69,6 +69,9 @@ const KEPT: &[(&str, &str)] = &[
     ("read_only: true", "switches"),
     ("runtime: runc", "runtime"),
     ("security_opt: ['seccomp:unconfined', 'no-new-privileges:true']", "security_opt"),
+    // By itself the engine would add `label=disable` to a container with the host's processes.
+    ("pid: host\nsecurity_opt: ['label:role:r', 'no-new-privileges=1']", "pid, security_opt"),
+    ("pid: host\nsecurity_opt: ['label:disable']", "pid, security_opt"),
     ("shm_size: 16m", "shm_size"),
     ("stdin_open: true\ntty: true", "switches"),
     ("stop_grace_period: 90s", "stop_grace_period_secs"),
@@ -165,6 +168,20 @@ fn what_the_engine_does_not_keep_is_an_error_that_names_it() {
         assert!(said.first().is_some_and(|error| error.contains(wanted)), "{body}: {said:#?}");
         assert!(device.container("app").is_empty(), "{body}: nothing is left of it");
     }
+}
+
+#[test]
+fn what_the_engine_adds_to_a_privileged_service_is_no_difference() {
+    let Some(device) = Device::new("it-rights") else { return };
+    let spec = spec(&compose(&device, "privileged: true"));
+    // Made, but not started: a machine that lacks a right itself, as many test machines do, cannot give it to a container.
+    let steps = app_steps(&spec, &device.look(&spec));
+    for step in steps.iter().filter(|step| !step.to_string().starts_with("start ")) {
+        let answer = perform(&device.engine, step).expect("it concerns the engine");
+        super::wait_for(answer).unwrap_or_else(|error| panic!("{step}: {error}"));
+    }
+    let left: Vec<String> = app_steps(&spec, &device.look(&spec)).iter().map(ToString::to_string).collect();
+    assert_eq!(left, ["start web/app"]);
 }
 
 /// `web` shares the network and memory of `base`; `late` waits until `base` is healthy, and `job` has run.
