@@ -4,7 +4,7 @@
 //! reported.cpu == "MIPS" && "kiosks" in groups && tags.site.startsWith("hk")
 //! ```
 //!
-//! A text is parsed ([`parse`]), every name and type in it is checked before anything is evaluated ([`check`]), and what comes
+//! A text is parsed (`parse`), every name and type in it is checked before anything is evaluated ([`check()`]), and what comes
 //! out is a [`Test`] that is total: it has an answer for every device. Three sources of attributes are kept apart by name
 //! ([`Source`]): what the device says, what operators say, what Git says.
 //!
