@@ -1,9 +1,11 @@
 //! What the documents promise is checked against the code.
 
+use bellwether::domain::overview::query::Folder;
 use bellwether::domain::reported::Report;
 use bellwether::domain::spec::DeviceSpec;
 use bellwether::protocol::v1::envelope::{Envelope, Statement};
 use bellwether::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody, ReportAnswer};
+use bellwether::protocol::v1::operator::{AttributesRequest, Done, SelectAnswer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -30,18 +32,22 @@ fn every_example_of_the_protocol_is_what_the_code_reads() {
         .collect();
     for (name, json) in &examples {
         match *name {
+            "AttributesRequest" => check_example::<AttributesRequest>(name, json),
+            "DeviceSpec" => check_example::<DeviceSpec>(name, json),
+            "Done" => check_example::<Done>(name, json),
             "EnrollAnswer" => check_example::<EnrollAnswer>(name, json),
             "EnrollRequest" => check_example::<EnrollRequest>(name, json),
             "Envelope" => check_example::<Envelope>(name, json),
             "ErrorBody" => check_example::<ErrorBody>(name, json),
-            "DeviceSpec" => check_example::<DeviceSpec>(name, json),
+            "Folder" => check_example::<Folder>(name, json),
             "Report" => check_example::<Report>(name, json),
             "ReportAnswer" => check_example::<ReportAnswer>(name, json),
+            "SelectAnswer" => check_example::<SelectAnswer>(name, json),
             "Statement" => check_example::<Statement>(name, json),
             other => panic!("no type is known for the example {other}"),
         }
     }
-    assert_eq!(examples.len(), 8, "each message has one example");
+    assert_eq!(examples.len(), 12, "each message has one example");
 }
 
 #[test]

@@ -1,13 +1,20 @@
 //! Every name, type and function of a filter is known before it is asked of any device.
 
+mod column;
+mod mentions;
+mod operand;
+
+pub use column::{Column, attribute};
+pub use mentions::mentions;
+
 use super::parse::Parsed;
 use super::{
-    Answer, Attribute, DynamicGroups, FilterError, MAX_LIST, MAX_PATTERN_BYTES, MAX_REGEX_BYTES, Predicate, Reading,
-    Relation, Source, Term, Test, Value,
+    Answer, Attribute, DynamicGroups, FilterError, MAX_PATTERN_BYTES, MAX_REGEX_BYTES, Predicate, Relation, Term, Test,
+    Value,
 };
 use crate::domain::manifest::near::nearest;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
-use std::sync::Arc;
+use operand::{Kind, Operand, describe};
 
 /// Names that stand alone, and what they are.
 pub const NAMES: &[&str] = &["device", "stage", "device_type", "groups", "tags", "labels", "reported", "registry"];
@@ -24,49 +31,6 @@ const MAX_TREE: usize = 256;
 /// Checks a parsed filter.
 pub fn check(parsed: &Parsed<'_>, groups: &DynamicGroups) -> Result<Test, FilterError> {
     Checker { parsed, groups }.test(&parsed.root, 0)
-}
-
-/// Checks a text, and says which dynamic groups it names. Used to order them before there are any.
-pub fn mentions(text: &str) -> Result<Vec<(String, std::ops::Range<usize>)>, FilterError> {
-    let parsed = super::parse::parse(text)?;
-    let mut found = Vec::new();
-    collect(&parsed, &parsed.root, &mut found);
-    Ok(found)
-}
-
-fn collect(parsed: &Parsed<'_>, node: &IdedExpr, found: &mut Vec<(String, std::ops::Range<usize>)>) {
-    match &node.expr {
-        Expr::Call(CallExpr { func_name, target, args }) => {
-            if let ("in_group", [argument]) = (func_name.as_str(), args.as_slice())
-                && let Expr::Literal(LiteralValue::String(text)) = &argument.expr
-            {
-                found.push((text.inner().to_owned(), parsed.span(argument)));
-            }
-            target.iter().for_each(|target| collect(parsed, target, found));
-            args.iter().for_each(|argument| collect(parsed, argument, found));
-        }
-        Expr::Select(select) => collect(parsed, &select.operand, found),
-        Expr::List(list) => list.elements.iter().for_each(|item| collect(parsed, item, found)),
-        _ => {}
-    }
-}
-
-/// What an expression is, if it is not a test.
-enum Operand {
-    Literal(Value),
-    Term(Term, Kind),
-    List(Vec<Value>),
-    /// `groups`.
-    Groups,
-    /// `tags` and its like, as a whole.
-    Source(Source),
-}
-
-/// What the value of an attribute can be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Number,
 }
 
 struct Checker<'a> {
@@ -330,154 +294,12 @@ impl Checker<'_> {
             },
         )
     }
-
-    /// Something that has a value.
-    fn operand(&self, node: &IdedExpr, depth: usize) -> Checked<Operand> {
-        if depth > MAX_TREE {
-            return Err(self.error(node, "the filter is nested too deep"));
-        }
-        match &node.expr {
-            Expr::Literal(literal) => self.literal(node, literal),
-            Expr::Ident(name) => self.name(node, name),
-            Expr::Select(select) => {
-                let span = self.parsed.field(node, self.parsed.span(&select.operand).end);
-                self.below(&select.operand, &select.field, span, depth)
-            }
-            Expr::List(list) => {
-                if list.elements.len() > MAX_LIST {
-                    let message = format!("the list has {} items; at most {MAX_LIST} are read", list.elements.len());
-                    return Err(self.error(node, message));
-                }
-                let mut values = Vec::with_capacity(list.elements.len());
-                for item in &list.elements {
-                    match self.operand(item, depth + 1)? {
-                        Operand::Literal(value) => values.push(value),
-                        other => {
-                            let message = format!("a list holds values, not {}", other.describe());
-                            return Err(self.error(item, message));
-                        }
-                    }
-                }
-                Ok(Operand::List(values))
-            }
-            Expr::Call(call) => self.value_call(node, call, depth),
-            Expr::Map(_) | Expr::Struct(_) => Err(self.error(node, "a mapping has no meaning in a filter")),
-            Expr::Comprehension(_) | Expr::Unspecified => Err(self.error(node, "this has no meaning in a filter")),
-        }
-    }
-
-    fn literal(&self, node: &IdedExpr, literal: &LiteralValue) -> Checked<Operand> {
-        Ok(Operand::Literal(match literal {
-            LiteralValue::Boolean(value) => Value::Bool(*value.inner()),
-            LiteralValue::Int(value) => Value::Int(*value.inner()),
-            LiteralValue::UInt(value) => match i64::try_from(*value.inner()) {
-                Ok(value) => Value::Int(value),
-                Err(_) => return Err(self.error(node, "the number is too large")),
-            },
-            LiteralValue::Double(value) => Value::Double(*value.inner()),
-            LiteralValue::String(text) => Value::Text(text.inner().into()),
-            LiteralValue::Null => {
-                return Err(self.error(node, "`null` has no meaning in a filter").hint("write `!has(…)`"));
-            }
-            LiteralValue::Bytes(_) => return Err(self.error(node, "bytes have no meaning in a filter")),
-        }))
-    }
-
-    fn name(&self, node: &IdedExpr, name: &str) -> Checked<Operand> {
-        let device = |name: &str| {
-            let attribute = Attribute { source: Source::Device, name: name.into() };
-            Operand::Term(Term { attribute, reading: Reading::Plain }, Kind::Text)
-        };
-        Ok(match name {
-            "device" | "stage" | "device_type" => device(name),
-            "groups" => Operand::Groups,
-            "tags" => Operand::Source(Source::Tags),
-            "labels" => Operand::Source(Source::Labels),
-            "reported" => Operand::Source(Source::Reported),
-            "registry" => Operand::Source(Source::Registry),
-            _ => {
-                let hint = match nearest(name, NAMES.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known names: {}; text stands in quotes", NAMES.join(", ")),
-                };
-                return Err(self.error(node, format!("there is no `{name}`")).hint(hint));
-            }
-        })
-    }
-
-    /// `tags.site`, `tags["site"]`
-    fn below(&self, parent: &IdedExpr, name: &str, span: std::ops::Range<usize>, depth: usize) -> Checked<Operand> {
-        match self.operand(parent, depth + 1)? {
-            Operand::Source(source) => {
-                let number = source == Source::Reported && REPORTED_NUMBERS.contains(&name);
-                let (reading, kind) = if number { (Reading::Int, Kind::Number) } else { (Reading::Plain, Kind::Text) };
-                if name.is_empty() {
-                    return Err(FilterError::new(span, "an attribute has a name"));
-                }
-                Ok(Operand::Term(Term { attribute: Attribute { source, name: name.into() }, reading }, kind))
-            }
-            other => Err(FilterError::new(span, format!("{} has nothing below it", other.describe()))),
-        }
-    }
-
-    fn value_call(&self, node: &IdedExpr, call: &CallExpr, depth: usize) -> Checked<Operand> {
-        match (call.func_name.as_str(), call.target.as_deref(), call.args.as_slice()) {
-            (operators::INDEX, None, [parent, key]) => match &key.expr {
-                Expr::Literal(LiteralValue::String(name)) => {
-                    self.below(parent, name.inner(), self.parsed.span(key), depth)
-                }
-                _ => Err(self.error(key, "the name of an attribute must stand here, in quotes")),
-            },
-            (operators::NEGATE, None, [one]) => match self.operand(one, depth + 1)? {
-                Operand::Literal(Value::Int(value)) => match value.checked_neg() {
-                    Some(value) => Ok(Operand::Literal(Value::Int(value))),
-                    None => Err(self.error(node, "the number is too large")),
-                },
-                Operand::Literal(Value::Double(value)) => Ok(Operand::Literal(Value::Double(-value))),
-                other => Err(self.error(node, format!("{} cannot be negative", other.describe()))),
-            },
-            ("int", None, [one]) => match self.operand(one, depth + 1)? {
-                Operand::Term(term, _) => Ok(Operand::Term(Term { reading: Reading::Int, ..term }, Kind::Number)),
-                other => Err(self.error(one, format!("`int` takes an attribute, not {}", other.describe()))),
-            },
-            _ if self.is_test(call) => Err(self
-                .error(node, "this is true or false, and not a value to compare")
-                .hint("combine it with && and ||")),
-            _ => Err(self.unknown_function(node, call)),
-        }
-    }
-
-    fn is_test(&self, call: &CallExpr) -> bool {
-        let name = call.func_name.as_str();
-        let tests = [operators::LOGICAL_AND, operators::LOGICAL_OR, operators::LOGICAL_NOT, operators::IN];
-        tests.contains(&name) || relation(name).is_some() || (FUNCTIONS.contains(&name) && name != "int")
-    }
 }
 
 fn items(list: &IdedExpr) -> &[IdedExpr] {
     match &list.expr {
         Expr::List(list) => &list.elements,
         _ => &[],
-    }
-}
-
-impl Operand {
-    fn describe(&self) -> String {
-        match self {
-            Self::Literal(value) => describe(value).to_owned(),
-            Self::Term(term, _) => format!("`{}`", term.attribute),
-            Self::List(_) => "a list".to_owned(),
-            Self::Groups => "`groups`".to_owned(),
-            Self::Source(source) => format!("`{}`", source.prefix().unwrap_or_default()),
-        }
-    }
-}
-
-fn describe(value: &Value) -> &'static str {
-    match value {
-        Value::Bool(_) => "true or false",
-        Value::Int(_) | Value::Double(_) => "a number",
-        Value::Text(_) => "text",
     }
 }
 
@@ -504,35 +326,4 @@ fn sign(name: &str) -> Option<&'static str> {
         operators::MODULO => "%",
         _ => return None,
     })
-}
-
-/// Reads an attribute as a column or sort key of a view names it.
-pub fn attribute(text: &str) -> Result<Column, FilterError> {
-    let parsed = super::parse::parse(text)?;
-    let groups = DynamicGroups::default();
-    let checker = Checker { parsed: &parsed, groups: &groups };
-    match checker.operand(&parsed.root, 0)? {
-        Operand::Term(term, _) => Ok(Column::Attribute(term)),
-        Operand::Groups => Ok(Column::Groups),
-        other => Err(checker.error(&parsed.root, format!("a column is an attribute, not {}", other.describe()))),
-    }
-}
-
-/// A column of a view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Column {
-    /// One attribute.
-    Attribute(Term),
-    /// All groups of the inventory.
-    Groups,
-}
-
-impl Column {
-    /// As filters write it.
-    pub fn name(&self) -> Arc<str> {
-        match self {
-            Self::Attribute(term) => term.attribute.to_string().into(),
-            Self::Groups => "groups".into(),
-        }
-    }
 }
