@@ -8,6 +8,8 @@ pub mod compose;
 pub mod edit;
 pub mod fleet_file;
 pub mod inventory;
+pub mod json;
+pub mod listed_by;
 pub mod near;
 pub mod os;
 pub mod problems;

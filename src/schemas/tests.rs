@@ -109,6 +109,8 @@ fn refused_by_reader(name: &str, text: &str) -> bool {
 const GOOD: &[(&str, &str)] = &[
     ("fleet", "name: x\nx-note: {a: 1}\nlimits: {max_unstaged: 3}\nstrict: false\nkey_prefix: bw_\n"),
     ("fleet", "defaults: {branch: main, variables: {A: 1}}\napps: {app: {description: An app}}\n"),
+    ("fleet", "inventory: registry\n"),
+    ("fleet", "inventory: {registry: {vars: [site, rack]}}\n"),
     ("inventory", "all: {vars: {motd: [1]}, children: {g: {hosts: {a: {x: 1}, b: }}, h: }}\nroot: {hosts: c}\n"),
     ("vars", "branch: main\ndevice_type: pi\npins: {app: latest}\nvariables: {A: 1, B: null, C: true}\n"),
     ("vars", "subscribed_branch: {from: device, allowed: [main]}\nmotd: {a: [1]}\n"),

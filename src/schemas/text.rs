@@ -57,6 +57,10 @@ text! {
     }
     Moment "A point in time, such as 2026-12-01T18:00:00Z." { "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]" }
     WebAddress "A web address." { "type": "string", "pattern": "^https?://[^\\s]+$" }
+    ListAddress "The address of a list of devices, without credentials." {
+        "type": "string", "pattern": "^https://[^\\s@]+$", "maxLength": 2048
+    }
+    Attribute "The name of an attribute." { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 64 }
     Sha256 "`sha256:` and 64 hexadecimal digits." { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }
     Prefix "What variables begin with." { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 32 }
     Truth "true or false." { "type": "boolean" }

@@ -1,6 +1,6 @@
 //! `fleet.yml`, `inventory.yml` and files of variables.
 
-use super::text::{Mapping, Moment, Pin, Prefix, Service, Stage, Text, Truth, Variable, Word};
+use super::text::{Attribute, ListAddress, Mapping, Moment, Pin, Prefix, Service, Stage, Text, Truth, Variable, Word};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -132,6 +132,55 @@ pub(super) struct Fleet {
     /// Saved views.
     #[schemars(default)]
     views: Mapping<Text, View>,
+    /// Where the devices are listed, if not in `inventory.yml`.
+    #[schemars(default)]
+    inventory: ListedBy,
+}
+
+/// Where the devices are listed.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum ListedBy {
+    /// A place that needs no more to be said.
+    Named(ListedPlace),
+    /// The controller's registry, or a list that the controller fetches.
+    Place(ListedAt),
+}
+
+impl Default for ListedBy {
+    fn default() -> Self {
+        Self::Named(ListedPlace::Commit)
+    }
+}
+
+/// `commit` for `inventory.yml`, `registry` for devices that are enrolled or registered with the controller.
+#[derive(JsonSchema, Default)]
+#[schemars(rename_all = "lowercase")]
+enum ListedPlace {
+    /// `inventory.yml`.
+    #[default]
+    Commit,
+    /// Devices that are enrolled or registered with the controller.
+    Registry,
+}
+
+/// Where the devices are listed, with more about it.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum ListedAt {
+    /// JSON of the shape of `ansible-inventory --list`; the controller's configuration must know the address.
+    Http(ListAddress),
+    /// Devices that are enrolled or registered with the controller.
+    Registry(Option<RegistryRules>),
+}
+
+/// What of the registry counts.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RegistryRules {
+    /// Attributes that are variables of their device, besides `branch`.
+    #[schemars(default)]
+    vars: Vec<Attribute>,
 }
 
 /// A dynamic group: its filter alone, or with more about it.

@@ -23,6 +23,7 @@ use crate::domain::manifest::compose::{HostRights, Rules};
 use crate::domain::manifest::fleet_file::FleetFile;
 use crate::domain::manifest::inventory::precedence::{Folders, GroupLayer, group_layers};
 use crate::domain::manifest::inventory::{Host, INVENTORY_FILE, Inventory};
+use crate::domain::manifest::listed_by::ListedBy;
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::os::OsImage;
 use crate::domain::manifest::problems::Draft;
@@ -393,9 +394,17 @@ impl Resolver {
         fleet.findings.iter().for_each(|draft| gathered.commit(draft.clone()));
         fleet.saved_findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
         let inventory = match source {
-            InventorySource::Repo => self.inventory(tree.inventory, &fleet.rules),
+            InventorySource::Repo => match &fleet.listed_by {
+                ListedBy::Commit => self.inventory(tree.inventory, &fleet.rules),
+                elsewhere => Arc::new(Inventory::missing(elsewhere.missing("nobody gave one"))),
+            },
             InventorySource::Given(inventory) => inventory.clone(),
         };
+        if let (Some(source), false) = (tree.inventory, fleet.listed_by == ListedBy::Commit) {
+            let message = format!("the devices are listed by {}, so this file is not read", fleet.listed_by);
+            let draft = Draft::warning(source.path, Span::default(), codes::INVENTORY_IGNORED, message);
+            gathered.nothing(draft.hint("take it away, or take `inventory` out of fleet.yml"));
+        }
         inventory.findings.iter().for_each(|draft| gathered.commit(draft.clone()));
         inventory.loose_findings.iter().for_each(|draft| gathered.nothing(draft.clone()));
         let world = self.world(tree, fleet);
@@ -410,6 +419,11 @@ impl Resolver {
         let stacks = self.stacks(&inventory, &tree.group_vars, &world.fleet, &mut gathered);
         orphaned_groups(tree, &inventory, &mut gathered);
         Prepared { ground: Ground { world, inventory, stacks }, gathered }
+    }
+
+    /// What `fleet.yml` of a snapshot says.
+    pub fn fleet(&mut self, snapshot: &Snapshot) -> Arc<FleetFile> {
+        self.fleet_file(Tree::of_paths(common(snapshot)).fleet)
     }
 
     fn fleet_file(&mut self, source: Option<Source<'_>>) -> Arc<FleetFile> {

@@ -3,6 +3,7 @@
 mod hostile;
 mod inventories;
 mod laws;
+mod lists;
 mod peers;
 mod precedence;
 mod releases;

@@ -29,6 +29,7 @@ codes! {
     BAD_FILTER "bad-filter" "A filter of a dynamic group or view cannot be understood; devices are not touched by that." "groups: {boards: 'reported.cpu = \"MIPS\"'}";
     BAD_FROM "bad-from" "A release says that it is reached from none, from itself or from a later one." "requires: {from: []}";
     BAD_IMAGE "bad-image" "The reference of an image cannot be right." "image: Not An Image";
+    BAD_JSON "bad-json" "A list of devices is not JSON of the shape of `ansible-inventory --list`; the list that was accepted last goes on counting." "{\"kiosks\": ";
     BAD_MERGE_KEY "bad-merge-key" "`<<` merges something that is not a mapping." "<<: 5";
     BAD_NAME "bad-name" "A name breaks the rule of its kind." "device_type: two words";
     BAD_NUMBER "bad-number" "A number is missing or out of its range." "poll_interval_secs: soon";
@@ -49,11 +50,14 @@ codes! {
     FILE_TOO_LONG "file-too-long" "A file is longer than the bound on files." "a file of 100 MB";
     GROUP_CYCLE "group-cycle" "A group contains itself." "a: {children: {b: {children: {a: }}}}";
     HIDDEN_VARS_FILE "hidden-vars-file" "Another file or folder for the same name comes first, so this one is not read." "group_vars/kiosks.yml beside group_vars/kiosks/";
+    HOST_IN_NO_GROUP "host-in-no-group" "A list of devices has variables for a host that no group lists, so it is not a device of the fleet." "{\"_meta\": {\"hostvars\": {\"a\": {}}}}";
     HOST_NAMED_AS_GROUP "host-named-as-group" "A host has the name of a group; its inline variables go to the group, as in Ansible." "web: {hosts: {web: {a: 1}}}";
     IMAGE_BY_TAG "image-by-tag" "An image is named by a tag, which can move; `strict` makes this an error." "image: nginx:1.27";
     INTERPOLATION "interpolation" "Compose would replace `$NAME` from the environment of a shell; there is none here." "command: echo $HOME";
     INVALIDATED_RELEASE "invalidated-release" "A device is pinned to a release that was invalidated." "pins: {kiosk: 1.2.0}";
+    INVENTORY_IGNORED "inventory-ignored" "`fleet.yml` says that the devices are listed elsewhere, so `inventory.yml` is not read." "inventory: registry";
     INVENTORY_MISSING "inventory-missing" "There is no `inventory.yml`." "an empty repo";
+    INVENTORY_UNAVAILABLE "inventory-unavailable" "The devices are listed outside the commit, and no such list is at hand; what counted before goes on counting." "inventory: {http: 'https://cmdb.example/fleet.json'}";
     MISSING_FILE "missing-file" "A release lacks `release.yml` or `compose.yml`." "releases/kiosk/1.0.0/release.yml alone";
     MISSING_KEY "missing-key" "A key that must be there is not." "hold: {until: 2026-12-01T00:00:00Z}";
     MISSING_OS_IMAGE "missing-os-image" "The OS catalog has no such image, or none for the device's type." "os: nobody-made-it";

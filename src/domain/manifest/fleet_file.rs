@@ -1,5 +1,6 @@
 //! `fleet.yml`: what holds for the whole fleet.
 
+use super::listed_by::ListedBy;
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
 use super::saved::saved;
@@ -19,6 +20,8 @@ pub struct FleetFile {
     pub name: Option<FleetName>,
     /// The apps with their descriptions; `None` if every folder of `releases/` is an app.
     pub apps: Option<BTreeMap<AppName, ListedApp>>,
+    /// Where the devices are listed.
+    pub listed_by: ListedBy,
     /// Typed keys below every group.
     pub defaults: Option<Arc<Vars>>,
     /// How vars files are read.
@@ -67,7 +70,7 @@ impl FleetFile {
     fn fill(&mut self, node: &Node, problems: &mut Problems) {
         const KEYS: Keys = Keys {
             what: "fleet.yml",
-            known: &["name", "apps", "defaults", "key_prefix", "strict", "limits", "groups", "views"],
+            known: &["name", "apps", "defaults", "key_prefix", "strict", "limits", "groups", "views", "inventory"],
             later: &["rollout", "rollouts", "policies", "windows", "budgets"],
             extensions: Extensions::Ignored,
         };
@@ -81,6 +84,7 @@ impl FleetFile {
                 "strict" if read::boolean(value, "`strict`", problems) == Some(true) => {
                     self.rules.strictness = Strictness::Strict;
                 }
+                "inventory" => self.listed_by = ListedBy::read(value, problems).unwrap_or_default(),
                 "limits" => self.limits = limits(value, problems).unwrap_or_default(),
                 // Read apart: what is wrong there does not concern the commit.
                 _ => {}

@@ -11,6 +11,7 @@ mod builder;
 mod document;
 mod graph;
 mod host_list;
+mod list_json;
 pub mod listing;
 pub mod pattern;
 pub mod precedence;
@@ -20,6 +21,7 @@ pub use builder::{Builder, Entity, GroupIndex, HostIndex, TooManyGroups};
 pub use document::{Found, Inline, PRIORITY, Slips, read};
 pub use graph::{Broken, Graph, GraphGroup, GraphHost};
 pub use host_list::HostList;
+pub use list_json::{Kept, MAX_LIST_BYTES, read_list};
 
 use super::problems::{Draft, Problems, show};
 use super::vars::{KeyRules, Standing, Vars};
@@ -96,12 +98,18 @@ impl Inventory {
         Self::of(builder, structure, loose)
     }
 
+    /// No inventory, and why.
+    pub fn missing(why: Draft) -> Self {
+        Self { findings: vec![why], ..Self::default() }
+    }
+
     /// The inventory that was put together, with what was found on the way.
     pub fn of(builder: Builder, mut structure: Problems, loose: Problems) -> Self {
+        let file = structure.file().clone();
         match builder.finish() {
             Ok(graph) => {
                 let mut inventory = graph.fleet(structure, loose);
-                inventory.miss_devices();
+                inventory.miss_devices(&file);
                 inventory
             }
             Err(broken) => {
@@ -113,10 +121,9 @@ impl Inventory {
 
     /// Without a single device that can be managed the commit is not a fleet, whatever else it says: hosts whose names no device can
     /// have do not count.
-    fn miss_devices(&mut self) {
+    fn miss_devices(&mut self, file: &Arc<str>) {
         if self.hosts.is_empty() && self.findings.iter().all(|draft| draft.severity != Severity::Error) {
-            let file: Arc<str> = INVENTORY_FILE.into();
-            let draft = Draft::error(&file, Span::default(), codes::EMPTY_INVENTORY, "the inventory lists no devices");
+            let draft = Draft::error(file, Span::default(), codes::EMPTY_INVENTORY, "the inventory lists no devices");
             self.findings.push(draft.hint("name them under `hosts:` of a group"));
         }
     }
