@@ -12,7 +12,8 @@ use bellwether::domain::finding::Severity;
 use bellwether::domain::fleet::{DeviceRecord, FleetState, Identity, IdentityStatus};
 use bellwether::domain::ids::{CommitId, StageName};
 use bellwether::domain::plan::gate::{Candidate, Lineage};
-use bellwether::domain::plan::pass::{Meaning, PassInput, PassOutput, Scope, StageView, pass};
+use bellwether::domain::plan::pass::{Meaning, PassInput, PassOutput, Scope, StageView};
+use bellwether::domain::plan::passes::Passes;
 use bellwether::domain::plan::policy::StagePolicy;
 use bellwether::domain::snapshot::{Head, Snapshot};
 use bellwether::git::{GitMirror, RemoteUrl};
@@ -34,6 +35,9 @@ const COLD_MS: f64 = 1000.0;
 const LARGE: usize = 100_000;
 /// What a cold start of a large fleet may take, in milliseconds.
 const LARGE_COLD_MS: f64 = 5000.0;
+
+/// What a million devices may take of memory, in MiB.
+const MOST_MIB: f64 = 3072.0;
 
 /// What a child measured.
 #[derive(Serialize, Deserialize)]
@@ -77,11 +81,15 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
         }
     }
     let count = if options.quick { "1000" } else { "1000000" };
+    let reference = median(process::run::<Measured>(&["plan", "names", count])?.wall);
     let measured = process::run::<Measured>(&["plan", "groups", count])?;
     let wall = median(measured.wall.clone());
     let result = format!("{}, peak {:.0} MiB", show_figure(wall, "ms"), measured.peak);
     rows.push(
-        Row::new(format!("resolve {count} devices without files of their own"), result).at_most(wall, 30_000.0, "ms"),
+        Row::new(format!("resolve {count} devices without files of their own"), result)
+            .against("JSON of their names by group parsed", wall, reference, "ms")
+            .at_most(wall, 30_000.0, "ms")
+            .at_most(measured.peak, MOST_MIB, "MiB"),
     );
     Ok(rows)
 }
@@ -113,6 +121,7 @@ struct Plane {
     policies: Vec<StagePolicy>,
     state: FleetState,
     views: BTreeMap<StageName, StageView>,
+    passes: Passes,
     devices: usize,
     commits: u64,
 }
@@ -132,7 +141,14 @@ impl Plane {
             (fleet::device(number), DeviceRecord { identity: Some(Arc::new(identity)), ..DeviceRecord::default() })
         };
         let state = FleetState { devices: (0..devices).map(enrolled).collect(), ..FleetState::default() };
-        Self { policies: fleet::policies(), state, views: BTreeMap::new(), devices, commits: 0 }
+        Self {
+            policies: fleet::policies(),
+            state,
+            views: BTreeMap::new(),
+            passes: Passes::default(),
+            devices,
+            commits: 0,
+        }
     }
 
     /// A head of its own for each commit that does not come from Git.
@@ -147,14 +163,15 @@ impl Plane {
         let view = self.views.entry(fleet::stage()).or_default();
         let base = view.accepted.as_ref().map(|meaning| meaning.commit.clone());
         view.candidate = Some(Candidate { head, desired, base, lineage: Lineage::Extends });
-        let Self { policies, state, views, .. } = self;
-        pass(&PassInput { now: clock::now(), stages: policies, state, views }, &Scope::All)
+        let Self { policies, state, views, passes, .. } = self;
+        passes.pass(&PassInput { now: clock::now(), stages: policies, state, views }, &Scope::All)
     }
 
     /// Applies what was decided, once it is sure that the right thing was measured.
     fn settle(&mut self, output: &PassOutput, wanted: usize) -> anyhow::Result<()> {
         let assigned = output.assigned().count();
         ensure!(assigned == wanted, "{assigned} of {} devices were assigned something, not {wanted}", self.devices);
+        self.passes.note(&self.state, &output.changes);
         self.state.apply(&output.changes);
         let view = self.views.entry(fleet::stage()).or_default();
         if let Some(candidate) = view.candidate.take() {
@@ -171,6 +188,7 @@ pub fn child(case: &str, devices: usize) -> anyhow::Result<()> {
         "cold" => in_memory(devices, 0)?,
         "one-file" => in_memory(devices, COMMITS)?,
         "groups" => groups_only(devices)?,
+        "names" => names(devices)?,
         _ => bail!("{case} is no case"),
     };
     measured.peak = peak_mib()?;
@@ -186,6 +204,20 @@ fn reference(devices: usize) -> anyhow::Result<Measured> {
         watch.start();
         let parsed: Vec<serde_json::Value> =
             files.iter().map(|text| serde_json::from_str(text)).collect::<Result<_, _>>()?;
+        watch.resolved();
+        watch.decided();
+        drop(parsed);
+    }
+    Ok(watch.0)
+}
+
+/// The reference for devices without files of their own: their names by group, in the shape of `ansible-inventory --list`.
+fn names(devices: usize) -> anyhow::Result<Measured> {
+    let text = fleet::listing(devices).to_string();
+    let mut watch = Watch::default();
+    for _ in 0..COLD_RUNS {
+        watch.start();
+        let parsed: serde_json::Value = serde_json::from_str(&text)?;
         watch.resolved();
         watch.decided();
         drop(parsed);

@@ -12,12 +12,12 @@ use crate::domain::acts::operator::{ActError, Acting};
 use crate::domain::acts::report::{Recorded, ReportError, report};
 use crate::domain::fleet::{Change, Event, FleetState};
 use crate::domain::ids::{Actor, DeviceId, StageName};
-use crate::domain::plan::pass::{MAX_PASSES, Meaning, Scope, StageView, pass};
+use crate::domain::plan::pass::{MAX_PASSES, Meaning, Scope};
+use crate::domain::plan::passes::Passes;
 use crate::domain::reported::Report;
-use crate::domain::time::Timestamp;
 use crate::ports::store::{Store, StoreError};
 use crate::protocol::v1::messages::{EnrollRequest, EnrollStatus, ReportAnswer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -149,8 +149,7 @@ struct Owner {
     world: SharedWorld,
     published: Arc<Published>,
     counters: Arc<Counters>,
-    /// When the next hold ends by itself.
-    next_due: Option<Timestamp>,
+    passes: Passes,
     /// Whether what the store holds is what is known here.
     memory: Memory,
 }
@@ -192,7 +191,7 @@ pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running
         world: world.clone(),
         published: published.clone(),
         counters: counters.clone(),
-        next_due: None,
+        passes: Passes::default(),
         memory: Memory::Sure,
     };
     let thread = std::thread::Builder::new()
@@ -236,7 +235,7 @@ impl Owner {
             }
             Command::News(news) => self.take_news(news),
             Command::Tick => {
-                if self.next_due.is_some_and(|due| due <= clock::now()) {
+                if self.passes.due().is_some_and(|due| due <= clock::now()) {
                     self.run_passes();
                 }
             }
@@ -356,13 +355,12 @@ impl Owner {
         let now = clock::now();
         let decided = {
             let world = self.world.read();
-            if matches!(scope, Scope::All) {
-                self.next_due = next_due(&world.state, &world.views, now);
-            }
             let input = world.pass_input(&self.options, now);
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass(&input, scope)))
+            let passes = &mut self.passes;
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| passes.pass(&input, scope)))
         };
         let Ok(output) = decided else {
+            self.passes.forget();
             count(&self.counters.panics);
             tracing::error!("a pass panicked; nothing was changed, please report this");
             return Changed::Nothing;
@@ -432,6 +430,7 @@ impl Owner {
         self.counters.changes.fetch_add(changes.len() as u64, Ordering::Relaxed);
         {
             let mut world = self.world.write();
+            self.passes.note(&world.state, changes);
             world.state.apply(changes);
             world.arranged.note(changes);
         }
@@ -442,6 +441,7 @@ impl Owner {
     /// Takes what the store holds for the truth. Deciding from a memory that differs would write over what is there.
     fn reload(&mut self) -> Result<(), StoreError> {
         let state = self.store.load()?;
+        self.passes.forget();
         self.published.replace(&state);
         let mut world = self.world.write();
         world.state = state;
@@ -467,15 +467,6 @@ enum Next {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// When the next hold ends by itself, in the controller's memory or in a fleet repo.
-fn next_due(state: &FleetState, views: &BTreeMap<StageName, StageView>, now: Timestamp) -> Option<Timestamp> {
-    let own = state.holds.values().filter_map(|hold| hold.until);
-    let accepted = views.values().filter_map(|view| view.accepted.as_ref());
-    let listed = accepted.flat_map(|meaning| meaning.desired.devices.values());
-    let in_repo = listed.filter_map(|device| device.hold.as_ref()?.until);
-    own.chain(in_repo).filter(|until| *until > now).min()
 }
 
 /// An error with everything that caused it, on one line.

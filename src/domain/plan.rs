@@ -1,15 +1,19 @@
 //! Planning: from what commits want and what devices were assigned to what changes, and why not yet.
 //!
 //! [`pass`](pass::pass) is the whole decision of the controller. It reads the state and the commits of all stages and returns
-//! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`recovery`], [`pass`], [`waits`].
+//! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`recovery`], [`pass`], [`passes`],
+//! [`waits`].
 
 mod along;
 pub mod gate;
+mod ground;
 pub mod ownership;
 pub mod pass;
+pub mod passes;
 pub mod policy;
 pub mod recovery;
 pub mod requires;
+mod tally;
 pub mod waits;
 
 #[cfg(test)]

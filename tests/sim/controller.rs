@@ -8,6 +8,7 @@ use bellwether::domain::assignment::Assignment;
 use bellwether::domain::fleet::{Change, FleetState, IdentityStatus};
 use bellwether::domain::ids::{DeviceId, FleetName, StageName};
 use bellwether::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, widened};
+use bellwether::domain::plan::passes::Passes;
 use bellwether::domain::plan::policy::StagePolicy;
 use bellwether::domain::reported::ReportId;
 use bellwether::domain::time::Timestamp;
@@ -41,7 +42,7 @@ pub struct Process {
     pub reader: Reader,
     pub last_seen: BTreeMap<DeviceId, Timestamp>,
     pub held: Vec<HeldPoll>,
-    next_due: Option<Timestamp>,
+    passes: Passes,
 }
 
 /// A poll that is held open.
@@ -85,7 +86,7 @@ impl Controller {
             reader: Reader::default(),
             last_seen,
             held: Vec::new(),
-            next_due: None,
+            passes: Passes::default(),
         });
     }
 
@@ -113,7 +114,7 @@ impl Controller {
             process.views = views;
             self.run_passes(now);
         }
-        if self.process.as_ref().and_then(|process| process.next_due).is_some_and(|due| due <= now) {
+        if self.process.as_ref().and_then(|process| process.passes.due()).is_some_and(|due| due <= now) {
             self.run_passes(now);
         }
     }
@@ -139,10 +140,8 @@ impl Controller {
         let Some(process) = self.process.as_mut() else { return false };
         let input = PassInput { now, stages: &self.stages, state: &process.state, views: &process.views };
         let scope = widened(&input, scope);
-        let output = pass(&input, scope);
-        if *scope == Scope::All {
-            process.next_due = next_due(&process.state, &process.views, now);
-        }
+        let output = process.passes.pass(&input, scope);
+        assert_eq!(output, pass(&input, scope), "what is remembered changes nothing");
         if output.changes.is_empty() || self.write(&output.changes, Cause::Pass(scope.clone())).is_err() {
             return false;
         }
@@ -166,9 +165,15 @@ impl Controller {
         let before = process.state.clone();
         let committed = self.store.commit(changes).map_err(|_| ());
         match committed {
-            Ok(()) => process.state.apply(changes),
+            Ok(()) => {
+                process.passes.note(&process.state, changes);
+                process.state.apply(changes);
+            }
             // The answer may have been lost: what the store holds is the truth.
-            Err(()) => process.state = self.store.load().expect("the fake store can always be read"),
+            Err(()) => {
+                process.passes.forget();
+                process.state = self.store.load().expect("the fake store can always be read");
+            }
         }
         if committed.is_err() && process.state == before {
             return Err(());
@@ -312,13 +317,4 @@ fn speaker(state: &FleetState, key: &str) -> Option<(DeviceId, IdentityStatus)> 
         Some((device.clone(), identity.status))
     };
     state.devices.iter().find_map(known)
-}
-
-/// When the next hold ends by itself.
-fn next_due(state: &FleetState, views: &BTreeMap<StageName, StageView>, now: Timestamp) -> Option<Timestamp> {
-    let own = state.holds.values().filter_map(|hold| hold.until);
-    let listed = views.values().filter_map(|view| view.accepted.as_ref());
-    let in_repo =
-        listed.flat_map(|meaning| meaning.desired.devices.values()).filter_map(|device| device.hold.as_ref()?.until);
-    own.chain(in_repo).filter(|until| *until > now).min()
 }

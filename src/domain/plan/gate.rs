@@ -2,17 +2,15 @@
 
 use crate::domain::desired::Desired;
 use crate::domain::digest::Digest;
-use crate::domain::fleet::{
-    Approval, DeviceRecord, FleetState, HeldChange, HeldReason, StageRecord, Waiting, WaitingFor,
-};
+use crate::domain::fleet::{Approval, FleetState, HeldChange, HeldReason, StageRecord, Waiting, WaitingFor};
 use crate::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
-use crate::domain::plan::along::Along;
-use crate::domain::plan::ownership::{claims, claims_listed};
+use crate::domain::plan::ground::List;
+use crate::domain::plan::ownership::claims;
+use crate::domain::plan::pass::Scope;
 use crate::domain::plan::policy::StagePolicy;
-use crate::domain::plan::requires::unmet;
+use crate::domain::plan::tally::Tally;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::snapshot::Head;
-use crate::domain::spec::SealedSpec;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,90 +104,30 @@ pub struct PlanInput<'a> {
 
 /// Plans a commit of a stage.
 pub fn plan_stage(input: &PlanInput<'_>) -> StagePlan {
-    let PlanInput { policy, stages, state, accepted, candidate } = *input;
-    let stage = &policy.name;
-    let gated_more: Vec<&StageName> =
-        stages.iter().map(|one| &one.name).skip_while(|name| *name != stage).skip(1).collect();
-    let others: Vec<&StageName> = stages.iter().map(|one| &one.name).filter(|name| *name != stage).collect();
-    let claimed_by = |names: &[&StageName], device: &DeviceId| {
-        let record = state.devices.get(device);
-        names.iter().any(|name| claims(name, accepted.get(*name).map(Arc::as_ref), device, record))
+    let mut tally = Tally::default();
+    tally.count(&input.policy.name, input.stages, &input.state.devices, &lists(input), &Scope::All);
+    planned(input, &tally)
+}
+
+/// What the stages list once the candidate counts.
+pub(super) fn lists(input: &PlanInput<'_>) -> Vec<List> {
+    let PlanInput { policy, stages, accepted, candidate, .. } = *input;
+    let of_stage = |one: &StagePolicy| {
+        let desired = if one.name == policy.name { Some(&candidate.desired) } else { accepted.get(&one.name) };
+        desired.map(|desired| desired.devices.clone())
     };
-
-    let mut changes = Vec::new();
-    let mut excluded = BTreeMap::new();
-    let mut claimed = 0;
-    let mut taken = 0;
-    let mut records = Along::new(&state.devices);
-    for (device, listed) in &candidate.desired.devices {
-        let record = records.value(device);
-        if !claims_listed(stage, &listed.branch, record) {
-            continue;
-        }
-        claimed += 1;
-        if let Some(winner) = gated_more.iter().rev().find(|name| claimed_by(&[**name], device)) {
-            excluded.insert(device.clone(), format!("stage {winner} claims it too and is more gated"));
-            continue;
-        }
-        let assignment = record.and_then(|record| record.assignment.as_ref());
-        taken += usize::from(assignment.is_some());
-        let Some(spec) = &listed.spec else {
-            let problem = listed.problem.clone().unwrap_or_else(|| "its files have findings".to_owned());
-            excluded.insert(device.clone(), problem);
-            continue;
-        };
-        if let Some(unmet) = record.and_then(|record| unmet(listed, record).into_iter().next()) {
-            excluded.insert(device.clone(), unmet.message);
-            continue;
-        }
-        changes.extend(content_change(device, record, spec));
-    }
-    let mut listed = Along::new(&candidate.desired.devices);
-    for (device, record) in claimed_before(state, stage) {
-        let record = Some(record);
-        if listed.value(device).is_some_and(|listed| claims_listed(stage, &listed.branch, record)) {
-            continue;
-        }
-        let Some(next) = others.iter().rev().find(|name| claimed_by(&[**name], device)) else {
-            // The words that people read in the status afterwards: whoever is listed anywhere is in transit.
-            let listed_by =
-                |name: &&StageName| accepted.get(*name).is_some_and(|desired| desired.devices.contains_key(device));
-            let listed = candidate.desired.devices.contains_key(device) || others.iter().any(listed_by);
-            let action = if listed { Action::LetGo } else { Action::Unmanage };
-            let from = assigned_digest(record);
-            changes.push(PlannedChange { device: device.clone(), action, from, to: None });
-            continue;
-        };
-        // Handing a device to another stage changes its content too, and it is this commit that does it.
-        let theirs = accepted.get(*next).and_then(|desired| desired.devices.get(device)?.spec.as_ref());
-        if let Some(spec) = theirs.filter(|_| !gated_more.contains(next)) {
-            changes.extend(content_change(device, record, spec));
-        }
-    }
-    changes.sort_by(|a, b| a.device.cmp(&b.device));
-
-    let held = held_reasons(input, &changes, claimed, taken);
-    let digest = plan_digest(stage, &candidate.head.tree, &changes);
-    StagePlan { stage: stage.clone(), tree: candidate.head.tree.clone(), changes, excluded, claimed, held, digest }
+    stages.iter().map(of_stage).collect()
 }
 
-/// What changes if a device is to have this content; `None` if it has it.
-fn content_change(device: &DeviceId, record: Option<&DeviceRecord>, spec: &SealedSpec) -> Option<PlannedChange> {
-    let from = assigned_digest(record);
-    let action = if from.is_some() { Action::Retarget } else { Action::Assign };
-    let change = PlannedChange { device: device.clone(), action, from, to: Some(spec.digest) };
-    (from != change.to).then_some(change)
-}
-
-fn assigned_digest(record: Option<&DeviceRecord>) -> Option<Digest> {
-    Some(record?.assignment.as_ref()?.spec.digest)
-}
-
-fn claimed_before<'a>(
-    state: &'a FleetState,
-    stage: &'a StageName,
-) -> impl Iterator<Item = (&'a DeviceId, &'a DeviceRecord)> {
-    state.devices.iter().filter(|(_, record)| record.control.claims.contains(stage))
+/// The plan that comes of what was counted.
+pub(super) fn planned(input: &PlanInput<'_>, tally: &Tally) -> StagePlan {
+    let stage = &input.policy.name;
+    let tree = &input.candidate.head.tree;
+    let changes: Vec<PlannedChange> = tally.changes.values().cloned().collect();
+    let held = held_reasons(input, &changes, tally);
+    let digest = plan_digest(stage, tree, &changes);
+    let (excluded, claimed) = (tally.excluded.clone(), tally.claimed);
+    StagePlan { stage: stage.clone(), tree: tree.clone(), changes, excluded, claimed, held, digest }
 }
 
 fn released(changes: &[PlannedChange]) -> impl Iterator<Item = &DeviceId> {
@@ -202,8 +140,9 @@ fn released(changes: &[PlannedChange]) -> impl Iterator<Item = &DeviceId> {
         .map(|change| &change.device)
 }
 
-fn held_reasons(input: &PlanInput<'_>, changes: &[PlannedChange], claimed: usize, taken: usize) -> Vec<HeldReason> {
+fn held_reasons(input: &PlanInput<'_>, changes: &[PlannedChange], tally: &Tally) -> Vec<HeldReason> {
     let PlanInput { policy, state, candidate, .. } = *input;
+    let Tally { claimed, taken, before, .. } = *tally;
     let record = state.stages.get(&policy.name);
     let accepted = record.and_then(|record| record.accepted.as_ref());
     let mut reasons = Vec::new();
@@ -217,7 +156,6 @@ fn held_reasons(input: &PlanInput<'_>, changes: &[PlannedChange], claimed: usize
     }
     if let Some(record) = record {
         let unmanaged = unmanaged_after(input, record, changes);
-        let before = claimed_before(state, &policy.name).count();
         let allowed = policy.deletion_budget.of(record.baseline.max(before));
         let releases = released(changes).next().is_some() && !planted(Bug::IgnoreDeletionBudget);
         if releases && unmanaged.len() > allowed {
@@ -277,8 +215,8 @@ pub enum Judgement {
     },
 }
 
-/// Judges a stage's newest commit.
-pub fn judge(input: &PlanInput<'_>, now: Timestamp) -> Judgement {
+/// Judges a stage's newest commit; `plan` is asked for its plan unless it is broken.
+pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput<'_>) -> StagePlan) -> Judgement {
     let PlanInput { policy, state, candidate, .. } = *input;
     let before = state.stages.get(&policy.name);
     let mut record = before.cloned().unwrap_or_else(|| StageRecord {
@@ -302,7 +240,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp) -> Judgement {
         let message = format!("{}: {}", finding.place, finding.message);
         return wait(record, WaitingFor::Repair { message });
     }
-    let plan = plan_stage(input);
+    let plan = plan(input);
     let approval = state.approvals.get(&plan.digest).filter(|approval| approval.stage == policy.name);
     if !plan.held.is_empty() && approval.is_none() {
         let changes = plan.changes.iter().map(|change| HeldChange {

@@ -5,9 +5,10 @@ use crate::domain::desired::{Desired, DesiredDevice};
 use crate::domain::fleet::{Change, Control, DeviceRecord, Event, FleetState, HoldScope, StageRecord, WaitingFor};
 use crate::domain::generation::{Attempt, Generation, Order};
 use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
-use crate::domain::plan::along::Along;
-use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, judge};
+use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, StagePlan, judge};
+use crate::domain::plan::ground::Found;
 use crate::domain::plan::ownership::{claims_looked_up, owner};
+use crate::domain::plan::passes::Passes;
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::plan::recovery::{Recovery, recover};
 use crate::domain::plan::requires::unmet;
@@ -97,64 +98,7 @@ impl PassOutput {
 
 /// Decides everything that is to be decided now.
 pub fn pass(input: &PassInput<'_>, scope: &Scope) -> PassOutput {
-    let mut output = PassOutput::default();
-    let mut accepted: BTreeMap<StageName, Arc<Desired>> = input
-        .stages
-        .iter()
-        .filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())))
-        .collect();
-    let mut commits = accepted_commits(input);
-    match widened(input, scope) {
-        Scope::All => {
-            judge_candidates(input, &mut accepted, &mut commits, &mut output);
-            drop_void_approvals(input, &mut output);
-            decide_all(input, &accepted, &commits, &mut output);
-        }
-        Scope::Devices(devices) => {
-            for device in devices {
-                let stages = input.stages.iter().map(|policy| &policy.name);
-                let listed = stages.map(|stage| {
-                    let desired = accepted.get(stage)?;
-                    Some(desired.devices.get(device))
-                });
-                let found =
-                    Found { device, record: input.state.devices.get(device), listed: &listed.collect::<Vec<_>>() };
-                decide_device(input, &commits, &found, &mut output);
-            }
-        }
-    }
-    output
-}
-
-/// A device, and what is known and wanted of it.
-struct Found<'a> {
-    device: &'a DeviceId,
-    record: Option<&'a DeviceRecord>,
-    /// By stage, as in the input. `None` while the stage's commit has not been read, `Some(None)` if it does not list the device.
-    listed: &'a [Option<Option<&'a Arc<DesiredDevice>>>],
-}
-
-/// Decides about every device that is known or listed, in order.
-fn decide_all(
-    input: &PassInput<'_>,
-    accepted: &BTreeMap<StageName, Arc<Desired>>,
-    commits: &Commits,
-    output: &mut PassOutput,
-) {
-    let mut records = Along::new(&input.state.devices);
-    let lists = input.stages.iter().map(|policy| accepted.get(&policy.name));
-    let mut lists: Vec<_> = lists.map(|desired| desired.map(|desired| Along::new(&desired.devices))).collect();
-    let mut listed = vec![None; lists.len()];
-    loop {
-        let next = lists.iter_mut().flatten().filter_map(Along::next_key).chain(records.next_key()).min();
-        let Some(device) = next else { return };
-        for (listed, list) in listed.iter_mut().zip(&mut lists) {
-            *listed = list.as_mut().map(|list| list.value(device));
-        }
-        decide_device(input, commits, &Found { device, record: records.value(device), listed: &listed }, output);
-        lists.iter_mut().flatten().for_each(|list| list.pass(device));
-        records.pass(device);
-    }
+    Passes::default().pass(input, scope)
 }
 
 /// What a pass of this scope looks at: everything while a commit waits to be judged.
@@ -171,18 +115,12 @@ fn commit_waits(input: &PassInput<'_>) -> bool {
     })
 }
 
-type Commits = BTreeMap<StageName, CommitId>;
-
-fn accepted_commits(input: &PassInput<'_>) -> Commits {
-    let stages = input.state.stages.iter();
-    stages.filter_map(|(stage, record)| Some((stage.clone(), record.accepted.clone()?))).collect()
-}
-
-fn judge_candidates(
+/// Lets one commit count, if one may; `plan` makes its plan.
+pub(super) fn judge_candidates(
     input: &PassInput<'_>,
     accepted: &mut BTreeMap<StageName, Arc<Desired>>,
-    commits: &mut Commits,
     output: &mut PassOutput,
+    mut plan: impl FnMut(&PlanInput<'_>) -> StagePlan,
 ) {
     let PassInput { now, stages, state, views } = *input;
     // One commit at a time: the next pass judges the others by what this one left. Two that were accepted together could hand a
@@ -215,7 +153,7 @@ fn judge_candidates(
                 message,
             })
         };
-        match judge(&PlanInput { policy, stages, state, accepted, candidate }, now) {
+        match judge(&PlanInput { policy, stages, state, accepted, candidate }, now, &mut plan) {
             Judgement::Accepted { record, plan, approval } => {
                 let count = |action| plan.changes.iter().filter(|change| change.action == action).count();
                 let by = approval.as_ref().map(|(_, one)| format!(", approved by {}", one.actor)).unwrap_or_default();
@@ -236,7 +174,6 @@ fn judge_candidates(
                 output.changes.push(Change::Stage(stage.clone(), record));
                 output.accepted.insert(stage.clone());
                 accepted.insert(stage.clone(), candidate.desired.clone());
-                commits.insert(stage.clone(), candidate.head.commit.clone());
                 return;
             }
             Judgement::Waits { record } => {
@@ -263,7 +200,7 @@ pub fn show_waiting(why: &WaitingFor) -> String {
 }
 
 /// An approval whose changes are no longer the ones that wait is void.
-fn drop_void_approvals(input: &PassInput<'_>, output: &mut PassOutput) {
+pub(super) fn drop_void_approvals(input: &PassInput<'_>, output: &mut PassOutput) {
     let written: BTreeMap<&StageName, &StageRecord> = output
         .changes
         .iter()
@@ -290,7 +227,13 @@ fn drop_void_approvals(input: &PassInput<'_>, output: &mut PassOutput) {
     output.changes.extend(void);
 }
 
-fn decide_device(input: &PassInput<'_>, commits: &Commits, found: &Found<'_>, output: &mut PassOutput) {
+/// Decides about one device. `commits` are those that count, by stage.
+pub(super) fn decide_device(
+    input: &PassInput<'_>,
+    commits: &BTreeMap<StageName, CommitId>,
+    found: &Found<'_>,
+    output: &mut PassOutput,
+) {
     let PassInput { now, stages, state, .. } = *input;
     let Found { device, record: known, listed } = *found;
     let unknown;

@@ -161,7 +161,7 @@ fn what_a_device_waits_for_says_since_when_and_where() {
         None,
         &world.acting(),
     );
-    world.state.apply(&changes.unwrap());
+    world.apply(&changes.unwrap());
     world.push("production", 3, "a:production:v1 b:production:v1");
     assert_snapshot!(world.waits_in_full("b"), @r#"{"code":"held","message":"held (device b) by ada: being repaired","hint":"`bellwether resume device b` ends it early","since":"1970-01-01T00:00:03Z"}"#);
 }
@@ -284,7 +284,7 @@ fn a_mass_change_is_held_and_its_own_limits_cannot_raise_the_controllers() {
     let digest = world.held_digest("production");
     // The approval is void as soon as the changes differ.
     let changes = approve_commit(&world.state, &digest, &world.acting()).unwrap();
-    world.state.apply(&changes);
+    world.apply(&changes);
     assert_snapshot!(world.push("production", 3, &all("v3")), @r"
     hold production: 8 devices would get other content at once; 5 may without a rollout
     approval gone
@@ -359,17 +359,17 @@ fn a_held_device_gets_nothing_new_until_it_is_resumed() {
     let names = [stage("production")];
     let until = Some(world.now.plus_secs(3600));
     let held = hold(&world.state, &names, &scope, "on exhibition", until, &world.acting()).unwrap();
-    world.state.apply(&held);
+    world.apply(&held);
     assert_snapshot!(world.push("production", 2, "a:production:v2"), @"accept production 0002");
     assert_snapshot!(world.waits("a"), @r"
     held: held (device a) by ada until 1970-01-01T01:00:02Z: on exhibition
     unreported: the device has not reported yet
     ");
     let resumed = resume(&world.state, &scope, &world.acting()).unwrap();
-    world.state.apply(&resumed);
+    world.apply(&resumed);
     assert_snapshot!(world.pass(), @"assign a 1.2 v2 from production");
     // A hold that ends by itself needs nobody.
-    world.state.apply(&held);
+    world.apply(&held);
     world.push("production", 3, "a:production:v3");
     world.now = world.now.plus_secs(7200);
     assert_snapshot!(world.pass(), @"assign a 1.3 v3 from production");
@@ -385,7 +385,7 @@ fn a_restored_older_database_learns_the_floor_from_the_device() {
     }
     assert_eq!(world.place("a"), "1.4 v4 from production");
     // The backup comes back: generation 1, while the device has 4.
-    world.state = backup;
+    world.restore(backup);
     world.views.get_mut("production").unwrap().accepted = None;
     assert_snapshot!(world.push("production", 4, "a:production:v4"), @r"
     accept production 0004
@@ -418,7 +418,7 @@ fn a_device_that_stays_ahead_or_is_far_ahead_is_left_to_a_person() {
     not-acknowledged: assigned 1.1, not yet acknowledged by the device
     ");
     let resumed = resume(&world.state, &HoldScope::Device(device("far")), &world.acting()).unwrap();
-    world.state.apply(&resumed);
+    world.apply(&resumed);
     assert_snapshot!(world.pass(), @r"
     control far claims [production] floor 1.20000
     assign far 1.20001 v1 from production
@@ -433,7 +433,7 @@ fn a_newer_epoch_that_a_person_believed_is_not_asked_again() {
     world.report_with("a", |report| report.observed = Some(Mark { order, digest: content("v0").digest }));
     assert_snapshot!(world.pass(), @"control a claims [production] conflict: the device has an assignment of epoch 2, this controller is in epoch 1");
     let resumed = resume(&world.state, &HoldScope::Device(device("a")), &world.acting()).unwrap();
-    world.state.apply(&resumed);
+    world.apply(&resumed);
     assert_snapshot!(world.pass(), @r"
     control a claims [production] floor 2.7
     assign a 2.8 v1 from production

@@ -2,6 +2,7 @@
 
 use super::super::gate::{Candidate, Lineage, PlanInput, plan_stage};
 use super::super::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, show_waiting};
+use super::super::passes::Passes;
 use super::super::policy::StagePolicy;
 use super::super::waits::waits;
 use crate::domain::acts::operator::{Acting, approve_commit};
@@ -18,12 +19,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A controller with three stages and nothing else.
-#[derive(Clone)]
 pub(super) struct World {
     pub(super) state: FleetState,
     pub(super) views: BTreeMap<StageName, StageView>,
     pub(super) stages: Vec<StagePolicy>,
     pub(super) now: Timestamp,
+    /// What earlier passes remember; empty in a copy of the world.
+    passes: Passes,
+}
+
+impl Clone for World {
+    fn clone(&self) -> Self {
+        let Self { state, views, stages, now, passes: _ } = self;
+        let (state, views, stages) = (state.clone(), views.clone(), stages.clone());
+        Self { state, views, stages, now: *now, passes: Passes::default() }
+    }
 }
 
 pub(super) fn stage(name: &str) -> StageName {
@@ -77,7 +87,13 @@ pub(super) fn desired(text: &str) -> Desired {
 impl World {
     pub(super) fn new() -> Self {
         let stages = ["main", "canary", "production"].map(|name| StagePolicy::with_defaults(stage(name))).to_vec();
-        Self { state: FleetState::default(), views: BTreeMap::new(), stages, now: Timestamp::from_millis(1000) }
+        Self {
+            state: FleetState::default(),
+            views: BTreeMap::new(),
+            stages,
+            now: Timestamp::from_millis(1000),
+            passes: Passes::default(),
+        }
     }
 
     pub(super) fn with_devices(names: &str) -> Self {
@@ -97,7 +113,7 @@ impl World {
             attributes: BTreeMap::new(),
             contender: None,
         };
-        self.state.apply(&[Change::Identity(device(name), Arc::new(identity))]);
+        self.apply(&[Change::Identity(device(name), Arc::new(identity))]);
     }
 
     /// A push: the stage's branch moves to a commit.
@@ -141,14 +157,26 @@ impl World {
 
     pub(super) fn one_pass(&mut self) -> Vec<Change> {
         let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
-        let output = pass(&input, &Scope::All);
-        self.state.apply(&output.changes);
+        let output = self.passes.pass(&input, &Scope::All);
+        assert_eq!(output, pass(&input, &Scope::All), "what is remembered changes nothing");
+        self.apply(&output.changes);
         for stage in &output.accepted {
             let view = self.views.get_mut(stage).expect("only a stage with a view is accepted");
             let candidate = view.candidate.take().expect("only a candidate is accepted");
             view.accepted = Some(Meaning { commit: candidate.head.commit, desired: candidate.desired });
         }
         output.changes
+    }
+
+    pub(super) fn apply(&mut self, changes: &[Change]) {
+        self.passes.note(&self.state, changes);
+        self.state.apply(changes);
+    }
+
+    /// The controller is started with another state.
+    pub(super) fn restore(&mut self, state: FleetState) {
+        self.passes.forget();
+        self.state = state;
     }
 
     /// The device reports that its ledger holds this place with this content.
@@ -167,7 +195,7 @@ impl World {
         report.seq = seq;
         let freshness = Freshness { start: 1, start_id: "a".repeat(32), seq, earlier: Vec::new() };
         let reported = Reported { received_at: self.now, freshness, report };
-        self.state.apply(&[Change::Reported(device(name), Arc::new(reported))]);
+        self.apply(&[Change::Reported(device(name), Arc::new(reported))]);
     }
 
     /// What a plan of a commit would change.
@@ -196,7 +224,7 @@ impl World {
     pub(super) fn approve(&mut self, on: &str) -> String {
         let digest = self.held_digest(on);
         let changes = approve_commit(&self.state, &digest, &self.acting()).unwrap();
-        self.state.apply(&changes);
+        self.apply(&changes);
         self.pass()
     }
 

@@ -1,0 +1,206 @@
+//! Passes that remember: nothing is decided again that nothing happened to.
+//!
+//! A device is decided about from its own record, what the stages list for it, and a few things that concern all: the order of the
+//! stages, the epoch, holds, and time where a hold ends. Whoever neither changed nor was listed otherwise since a pass that had
+//! nothing to change for it needs no second look. So a commit of one file costs what that file costs, however large the fleet is.
+//!
+//! Whatever is remembered, the answer is the one of [`pass`](super::pass::pass), which remembers nothing.
+
+use super::gate::{PlanInput, StagePlan, lists, planned};
+use super::ground::{List, moved, visit};
+use super::pass::{PassInput, PassOutput, Scope, decide_device, drop_void_approvals, judge_candidates, widened};
+use super::requires::AGENT_VERSION;
+use super::tally::Tally;
+use crate::domain::desired::Desired;
+use crate::domain::fleet::{Change, FleetState, Hold, HoldScope};
+use crate::domain::generation::Epoch;
+use crate::domain::ids::{CommitId, DeviceId, StageName};
+use crate::domain::reported::Report;
+use crate::domain::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// If more than one in so many devices are to be looked at, walking along all of them is cheaper than finding each.
+const WALK_FROM: usize = 4;
+
+/// Passes over one state. Every change of the state must be [noted](Passes::note), or everything [forgotten](Passes::forget).
+#[derive(Debug, Default)]
+pub struct Passes {
+    /// The stages that everything is about, least gated first.
+    stages: Vec<StageName>,
+    planned: BTreeMap<StageName, Planned>,
+    decided: Option<Decided>,
+}
+
+/// What a stage's newest commit came to.
+#[derive(Debug)]
+struct Planned {
+    lists: Vec<List>,
+    tally: Tally,
+    /// Devices that something happened to since then.
+    touched: BTreeSet<DeviceId>,
+}
+
+/// What the last pass over all devices decided from. It had nothing to change for any device that was not touched since then.
+#[derive(Debug)]
+struct Decided {
+    lists: Vec<List>,
+    epoch: Epoch,
+    holds: BTreeMap<HoldScope, Hold>,
+    at: Timestamp,
+    /// When the next hold ends by itself.
+    due: Option<Timestamp>,
+    touched: BTreeSet<DeviceId>,
+}
+
+impl Passes {
+    /// Decides everything that is to be decided now.
+    pub fn pass(&mut self, input: &PassInput<'_>, scope: &Scope) -> PassOutput {
+        if !self.stages.iter().eq(input.stages.iter().map(|policy| &policy.name)) {
+            self.forget();
+            self.stages = input.stages.iter().map(|policy| policy.name.clone()).collect();
+        }
+        let mut output = PassOutput::default();
+        let mut accepted: BTreeMap<StageName, Arc<Desired>> = input
+            .stages
+            .iter()
+            .filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())))
+            .collect();
+        match widened(input, scope) {
+            Scope::All => {
+                judge_candidates(input, &mut accepted, &mut output, |commit| self.plan(commit));
+                drop_void_approvals(input, &mut output);
+                self.decide_all(input, &accepted, &mut output);
+            }
+            scope @ Scope::Devices(_) => {
+                let commits = commits(input, &output);
+                let lists = listed(input, &accepted);
+                visit(&input.state.devices, &lists, scope, |found| decide_device(input, &commits, found, &mut output));
+            }
+        }
+        output
+    }
+
+    /// Notes what is about to become of the state: whatever happens to a device may change what is decided about it.
+    pub fn note(&mut self, before: &FleetState, changes: &[Change]) {
+        let touched = self.planned.values_mut().map(|planned| &mut planned.touched);
+        let mut touched: Vec<_> = touched.chain(self.decided.as_mut().map(|decided| &mut decided.touched)).collect();
+        for device in changes.iter().filter_map(|change| decisive(before, change)) {
+            touched.iter_mut().for_each(|touched| _ = touched.insert(device.clone()));
+        }
+    }
+
+    /// Forgets everything. The next pass looks at all devices.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When the next hold ends by itself, in the controller's memory or in a fleet repo, as the last pass over everything saw it.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.decided.as_ref()?.due
+    }
+
+    fn plan(&mut self, input: &PlanInput<'_>) -> StagePlan {
+        let stage = &input.policy.name;
+        let lists = lists(input);
+        let (mut tally, scope) = match self.planned.remove(stage) {
+            Some(Planned { lists: before, tally, touched }) => (tally, moved(&before, &lists, touched)),
+            None => (Tally::default(), Scope::All),
+        };
+        let devices = &input.state.devices;
+        tally.count(stage, input.stages, devices, &lists, &worthwhile(scope, devices.len()));
+        let plan = planned(input, &tally);
+        self.planned.insert(stage.clone(), Planned { lists, tally, touched: BTreeSet::new() });
+        plan
+    }
+
+    fn decide_all(
+        &mut self,
+        input: &PassInput<'_>,
+        accepted: &BTreeMap<StageName, Arc<Desired>>,
+        output: &mut PassOutput,
+    ) {
+        let PassInput { now, state, .. } = *input;
+        let lists = listed(input, accepted);
+        let same = |last: &Decided| {
+            let in_time = last.at <= now && last.due.is_none_or(|due| now < due);
+            in_time && last.epoch == state.epoch() && last.holds == state.holds
+        };
+        let (scope, mut due) = match self.decided.take().filter(same) {
+            Some(last) => (moved(&last.lists, &lists, last.touched), last.due),
+            None => (Scope::All, state.holds.values().filter_map(|hold| hold.until).filter(|until| *until > now).min()),
+        };
+        let commits = commits(input, output);
+        let decided = output.changes.len();
+        visit(&state.devices, &lists, &worthwhile(scope, state.devices.len()), |found| {
+            let holds = found.listed.iter().filter_map(|listed| listed.as_ref()?.as_ref()?.hold.as_ref()?.until);
+            due = holds.filter(|until| *until > now).chain(due).min();
+            decide_device(input, &commits, found, output);
+        });
+        // What is decided now is not written yet, and may never be.
+        let touched = output.changes[decided..].iter().filter_map(|change| decisive(state, change)).cloned().collect();
+        self.decided = Some(Decided { lists, epoch: state.epoch(), holds: state.holds.clone(), at: now, due, touched });
+    }
+}
+
+fn worthwhile(scope: Scope, devices: usize) -> Scope {
+    match scope {
+        Scope::Devices(some) if some.len().saturating_mul(WALK_FROM) > devices => Scope::All,
+        Scope::Devices(_) | Scope::All => scope,
+    }
+}
+
+/// What the stages list, as far as their commits have been read.
+fn listed(input: &PassInput<'_>, accepted: &BTreeMap<StageName, Arc<Desired>>) -> Vec<List> {
+    let of_stage = |name| accepted.get(name).map(|desired: &Arc<Desired>| desired.devices.clone());
+    input.stages.iter().map(|policy| of_stage(&policy.name)).collect()
+}
+
+/// The commits that count, those included that count from now on.
+fn commits(input: &PassInput<'_>, output: &PassOutput) -> BTreeMap<StageName, CommitId> {
+    let stages = input.state.stages.iter();
+    let mut commits: BTreeMap<_, _> =
+        stages.filter_map(|(stage, record)| Some((stage.clone(), record.accepted.clone()?))).collect();
+    for stage in &output.accepted {
+        let candidate = input.views.get(stage).and_then(|view| view.candidate.as_ref());
+        commits.extend(candidate.map(|candidate| (stage.clone(), candidate.head.commit.clone())));
+    }
+    commits
+}
+
+/// The device about which a change may change a decision.
+fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId> {
+    match change {
+        Change::Identity(device, _)
+        | Change::Control(device, _)
+        | Change::Unreported(device)
+        | Change::Forget(device) => Some(device),
+        Change::Assignment(assignment) => Some(&assignment.device),
+        Change::Reported(device, reported) => {
+            let known = before.devices.get(device).and_then(|record| record.reported.as_ref());
+            let alike = known.is_some_and(|known| heard_alike(&known.report, &reported.report));
+            (!alike).then_some(device)
+        }
+        // No decision about a device reads these, or all of them are compared as a whole.
+        Change::Epoch(_)
+        | Change::Registry(..)
+        | Change::Stage(..)
+        | Change::Token(..)
+        | Change::TokenGone(_)
+        | Change::Approval(..)
+        | Change::ApprovalGone(_)
+        | Change::Hold(..)
+        | Change::HoldGone(_)
+        | Change::Event(_) => None,
+    }
+}
+
+/// Whether two reports say the same of all that a decision about the device reads: its place, its choice of a stage, and what
+/// releases may require. What it runs and how it fares changes far more often.
+fn heard_alike(one: &Report, other: &Report) -> bool {
+    let os = |report: &Report| report.os.as_ref().map(|os| os.version.clone());
+    one.observed == other.observed
+        && one.branch == other.branch
+        && one.attributes.get(AGENT_VERSION) == other.attributes.get(AGENT_VERSION)
+        && os(one) == os(other)
+}
