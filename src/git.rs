@@ -19,6 +19,7 @@ mod program;
 pub mod remote;
 pub mod secret;
 pub mod signature;
+mod trees;
 mod upkeep;
 pub mod worktree;
 

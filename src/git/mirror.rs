@@ -119,7 +119,7 @@ impl GitMirror {
         self.mend(&wanted)?;
         let known = self.heads()?;
         if known != wanted {
-            let brought = remote.bring(&self.repo, wanted, &known);
+            let brought = remote.bring(&self.repo, wanted, &known, self.snapshots.trees());
             // A fetch also fails because the mirror is damaged; then it is to be made anew.
             wanted =
                 brought.or_else(|error| self.described(&known).map_err(FetchError::Mirror).and(Err(error.into())))?;
@@ -178,9 +178,9 @@ impl GitMirror {
         Ok(())
     }
 
-    /// Puts packs together once there are many. It is never worth failing a fetch for.
+    /// Puts packs and loose objects together once there are many. It is never worth failing a fetch for.
     fn tidy(&mut self) {
-        if upkeep::packs(&self.folder) <= upkeep::MAX_PACKS {
+        if upkeep::packs(&self.folder) <= upkeep::MAX_PACKS && upkeep::loose(&self.folder) <= upkeep::MAX_LOOSE {
             return;
         }
         match upkeep::compact(&self.folder, &self.stop) {

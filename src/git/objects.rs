@@ -3,10 +3,10 @@
 //! A snapshot is made from the one before: trees with equal ids are equal, so only what differs is looked at. Contents are
 //! kept as long as a kept snapshot uses them. The result is the same as reading everything; a property test says so.
 
+use super::trees::{Child, Difference, Kind, Tree, Trees};
 use super::{MAX_DEPTH, MAX_SNAPSHOT_BYTES, file_name, object_id};
 use crate::domain::snapshot::{Entry, MAX_FILE_BYTES, MAX_FILES, RefusedEntry, Snapshot};
-use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, Tree, TreeEntry};
-use std::cmp::Ordering;
+use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
@@ -39,6 +39,7 @@ pub(super) struct Snapshots {
     kept: VecDeque<Kept>,
     /// Contents by id. Never iterated where order can be seen.
     contents: BTreeMap<Oid, Weak<[u8]>>,
+    trees: Trees,
     keep: usize,
     limits: Limits,
 }
@@ -79,6 +80,12 @@ impl Snapshots {
     pub(super) fn clear(&mut self) {
         self.kept.clear();
         self.contents.clear();
+        self.trees.clear();
+    }
+
+    /// The trees that were read last. Who reads one elsewhere spares reading it again here.
+    pub(super) fn trees(&mut self) -> &mut Trees {
+        &mut self.trees
     }
 
     /// The files of a tree.
@@ -103,9 +110,9 @@ impl Snapshots {
     fn read_from_last(&mut self, repo: &Repository, tree: Oid) -> Result<(Snapshot, u64, Soundness), ReadError> {
         let base = self.kept.front();
         let mut reading = Reading {
-            repo,
             odb: repo.odb().map_err(|source| ReadError::Tree { path: String::new(), source })?,
             contents: &mut self.contents,
+            trees: &mut self.trees,
             snapshot: base.map(|base| base.snapshot.clone()).unwrap_or_default(),
             bytes: base.map_or(0, |base| base.bytes),
             limits: self.limits,
@@ -120,9 +127,9 @@ impl Snapshots {
 
 /// One reading: a snapshot on its way from one tree to another.
 struct Reading<'a> {
-    repo: &'a Repository,
     odb: Odb<'a>,
     contents: &'a mut BTreeMap<Oid, Weak<[u8]>>,
+    trees: &'a mut Trees,
     snapshot: Snapshot,
     /// Lengths of all files of the snapshot together.
     bytes: u64,
@@ -135,7 +142,7 @@ struct Reading<'a> {
     soundness: Soundness,
 }
 
-impl<'a> Reading<'a> {
+impl Reading<'_> {
     fn root(&mut self, old: Option<Oid>, new: Oid) -> Result<(), ReadError> {
         match old {
             Some(old) => self.compare(old, new, 1),
@@ -144,18 +151,14 @@ impl<'a> Reading<'a> {
     }
 
     /// A tree that was read before.
-    fn reopen(&self, tree: Oid) -> Result<Tree<'a>, ReadError> {
-        self.repo.find_tree(tree).map_err(|source| ReadError::Tree { path: self.path.clone(), source })
+    fn reopen(&mut self, tree: Oid) -> Result<Tree, ReadError> {
+        self.trees.read(&self.odb, tree).map_err(|source| ReadError::Tree { path: self.path.clone(), source })
     }
 
-    fn open(&mut self, tree: Oid) -> Result<Tree<'a>, ReadError> {
+    fn open(&mut self, tree: Oid) -> Result<Tree, ReadError> {
         self.folders += 1;
         self.check_bounds()?;
-        let failed = |source| ReadError::Tree { path: self.path.clone(), source };
-        let tree = self.reopen(tree)?;
-        // Two trees are compared side by side, which needs Git's order. Git itself refuses a tree that is not in it.
-        let in_order = tree.iter().zip(tree.iter().skip(1)).all(|(a, b)| git_order(&a, &b) == Ordering::Less);
-        if in_order { Ok(tree) } else { Err(failed(git2::Error::from_str("its entries are not in order"))) }
+        self.reopen(tree)
     }
 
     fn check_bounds(&self) -> Result<(), ReadError> {
@@ -170,37 +173,41 @@ impl<'a> Reading<'a> {
 
     /// Changes what differs between two trees of the folder that is being read, which lies `depth` deep.
     fn compare(&mut self, old: Oid, new: Oid, depth: usize) -> Result<(), ReadError> {
-        let (removed, changed, added) = differences(&self.reopen(old)?, &self.open(new)?);
-        for child in removed {
-            self.remove(&child);
-        }
-        for (old, new) in changed {
-            self.change(&old, &new, depth)?;
-        }
-        for child in added {
-            self.add(&child, depth)?;
+        let (old, new) = (self.reopen(old)?, self.open(new)?);
+        let mut differences = old.differences(&new);
+        // What is gone goes first: names that cannot be read may look alike.
+        differences.sort_by_key(|difference| match difference {
+            Difference::Removed(_) => 0,
+            Difference::Changed(..) => 1,
+            Difference::Added(_) => 2,
+        });
+        for difference in &differences {
+            match difference {
+                Difference::Removed(child) => self.remove(child),
+                Difference::Changed(old, new) => self.change(old, new, depth)?,
+                Difference::Added(child) => self.add(child, depth)?,
+            }
         }
         self.check_bounds()
     }
 
     fn add_all(&mut self, tree: Oid, depth: usize) -> Result<(), ReadError> {
-        let children: Vec<Child> = self.open(tree)?.iter().map(Child::of).collect();
-        for child in &children {
-            self.add(child, depth)?;
+        for child in self.open(tree)?.children() {
+            self.add(&child, depth)?;
             self.check_bounds()?;
         }
         Ok(())
     }
 
     /// The key of a child, and why it cannot be read if its name is bad.
-    fn key(&self, child: &Child) -> (String, Option<RefusedEntry>) {
-        match file_name(&child.name) {
+    fn key(&self, child: &Child<'_>) -> (String, Option<RefusedEntry>) {
+        match file_name(child.name) {
             Ok(name) => (format!("{}{name}", self.path), None),
             Err(escaped) => (format!("{}{escaped}", self.path), Some(RefusedEntry::BadPath)),
         }
     }
 
-    fn change(&mut self, old: &Child, new: &Child, depth: usize) -> Result<(), ReadError> {
+    fn change(&mut self, old: &Child<'_>, new: &Child<'_>, depth: usize) -> Result<(), ReadError> {
         let (key, refused) = self.key(new);
         if old.kind == Kind::Folder && new.kind == Kind::Folder && refused.is_none() && depth < MAX_DEPTH {
             return if relevant(&key, Kind::Folder) {
@@ -213,7 +220,7 @@ impl<'a> Reading<'a> {
         self.add(new, depth)
     }
 
-    fn add(&mut self, child: &Child, depth: usize) -> Result<(), ReadError> {
+    fn add(&mut self, child: &Child<'_>, depth: usize) -> Result<(), ReadError> {
         let (key, refused) = self.key(child);
         if !relevant(&key, child.kind) {
             return Ok(());
@@ -241,7 +248,7 @@ impl<'a> Reading<'a> {
         done
     }
 
-    fn remove(&mut self, child: &Child) {
+    fn remove(&mut self, child: &Child<'_>) {
         let (key, _) = self.key(child);
         let mut gone: Vec<Arc<str>> = Vec::new();
         if child.kind == Kind::Folder {
@@ -297,70 +304,4 @@ fn relevant(path: &str, kind: Kind) -> bool {
         Kind::File => Snapshot::is_relevant(path),
         Kind::Symlink | Kind::Submodule => Snapshot::is_relevant(path) || folder(),
     }
-}
-
-/// One entry of a tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Child {
-    name: Vec<u8>,
-    kind: Kind,
-    id: Oid,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    File,
-    Folder,
-    Symlink,
-    Submodule,
-}
-
-impl Child {
-    fn of(entry: TreeEntry<'_>) -> Self {
-        Self { name: entry.name_bytes().to_vec(), kind: Kind::of(&entry), id: entry.id() }
-    }
-}
-
-impl Kind {
-    fn of(entry: &TreeEntry<'_>) -> Self {
-        // The file type bits of the mode, as in stat(2); Git uses these four.
-        match entry.filemode_raw() & 0o170_000 {
-            0o040_000 => Self::Folder,
-            0o120_000 => Self::Symlink,
-            0o160_000 => Self::Submodule,
-            _ => Self::File,
-        }
-    }
-}
-
-/// Git's order of a tree's entries: by name, a folder's name ending in `/`.
-fn git_order(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> Ordering {
-    let (a_name, b_name) = (a.name_bytes(), b.name_bytes());
-    let common = a_name.len().min(b_name.len());
-    // What stands after the part that both have: the next byte, the slash of a folder, or nothing.
-    let next =
-        |name: &[u8], entry| name.get(common).copied().or_else(|| (Kind::of(entry) == Kind::Folder).then_some(b'/'));
-    let rest = || next(a_name, a).cmp(&next(b_name, b)).then(a_name.len().cmp(&b_name.len()));
-    a_name[..common].cmp(&b_name[..common]).then_with(rest)
-}
-
-type Differences = (Vec<Child>, Vec<(Child, Child)>, Vec<Child>);
-
-/// What was removed, changed and added between two trees, both in Git's order. Entries that are the same are passed over
-/// without being copied: there are thousands of them and a few others.
-fn differences(old: &Tree<'_>, new: &Tree<'_>) -> Differences {
-    let (mut removed, mut changed, mut added) = (Vec::new(), Vec::new(), Vec::new());
-    let mut old = old.iter().peekable();
-    for new in new.iter() {
-        while let Some(gone) = old.next_if(|old| git_order(old, &new) == Ordering::Less) {
-            removed.push(Child::of(gone));
-        }
-        match old.next_if(|old| git_order(old, &new) == Ordering::Equal) {
-            Some(same) if same.id() == new.id() && Kind::of(&same) == Kind::of(&new) => {}
-            Some(other) => changed.push((Child::of(other), Child::of(new))),
-            None => added.push(Child::of(new)),
-        }
-    }
-    removed.extend(old.map(Child::of));
-    (removed, changed, added)
 }

@@ -4,6 +4,7 @@
 
 mod hints;
 mod local;
+mod missing;
 mod network;
 mod url;
 
@@ -12,6 +13,7 @@ pub use url::{NetworkUrl, RemoteUrl, RemoteUrlError, Transport};
 use super::access::UnfitPath;
 use super::program::{ProgramError, Stop};
 use super::secret::SecretError;
+use super::trees::Trees;
 use super::{Access, Tips};
 use crate::domain::ids::StageName;
 use git2::Repository;
@@ -74,9 +76,16 @@ impl<'a> Remote<'a> {
 
     /// Copies the commits that lead to `wanted` into `mirror`, except those that lead to `known`. Answers with the heads as they
     /// were copied: a branch may move between two questions.
-    pub(super) fn bring(&self, mirror: &Repository, wanted: Tips, known: &Tips) -> Result<Tips, RemoteError> {
+    /// Trees that are read on the way are left in `trees`.
+    pub(super) fn bring(
+        &self,
+        mirror: &Repository,
+        wanted: Tips,
+        known: &Tips,
+        trees: &mut Trees,
+    ) -> Result<Tips, RemoteError> {
         match self {
-            Self::Local(local) => local.bring(mirror, wanted, known),
+            Self::Local(local) => local.bring(mirror, wanted, known, trees),
             Self::Network(network) => network.bring(mirror, &wanted, known),
         }
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 /// How many packs the mirror may have before they are put together. Each fetch makes one, and each slows down every look for an
 /// object; Git itself draws the line here.
 pub(super) const MAX_PACKS: usize = 50;
+/// How many objects the mirror may have outside packs. Each is a file, and the folders of a large fleet are megabytes each time.
+pub(super) const MAX_LOOSE: usize = 400;
 /// How long putting packs together may take. It can be given up at any moment and tried again.
 const WALL: Duration = Duration::from_secs(600);
 
@@ -97,7 +99,14 @@ pub(super) fn packs(mirror: &Path) -> usize {
     entries.flatten().filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
 }
 
-/// Puts small packs together. Objects that no branch leads to any more stay: a commit that a stage last accepted must stay readable
+/// How many objects the mirror has outside packs.
+pub(super) fn loose(mirror: &Path) -> usize {
+    // Git spreads them over folders that are named by the first two digits of their ids.
+    let folders = (0..=u8::MAX).map(|first| mirror.join(format!("objects/{first:02x}")));
+    folders.filter_map(|folder| std::fs::read_dir(folder).ok()).map(Iterator::count).sum()
+}
+
+/// Puts small packs and loose objects together. Objects that no branch leads to any more stay: a commit that a stage last accepted must stay readable
 /// after a forced push.
 pub(super) fn compact(mirror: &Path, stop: &Stop) -> Result<(), ProgramError> {
     let arguments = ["repack", "--geometric=2", "-d", "-q", "--no-write-bitmap-index"];
