@@ -46,6 +46,16 @@ pub fn files(devices: usize) -> impl Iterator<Item = (String, Value)> {
     common.into_iter().chain(groups).chain(releases()).chain(hosts)
 }
 
+/// The devices of [`files_of_groups`] one by one, as `ansible-inventory --list` would say it.
+pub fn listing(devices: usize) -> Value {
+    let each = devices / GROUPS;
+    let group = |group: usize| {
+        let hosts: Vec<String> = (group * each..(group + 1) * each).map(|number| format!("unit-{number:07}")).collect();
+        (format!("group_{group:02}"), json!({ "hosts": hosts }))
+    };
+    Value::Object((0..GROUPS).map(group).collect())
+}
+
 /// Every file of a fleet about whose devices nothing is said beyond their groups. The inventory names them as ranges.
 pub fn files_of_groups(devices: usize) -> impl Iterator<Item = (String, Value)> {
     let each = devices / GROUPS;

@@ -67,9 +67,17 @@ fn main() -> anyhow::Result<()> {
     let machine = table::machine();
     print!("{}", table::show(&options.date, &machine, &rows));
     if let Some(record) = &options.record {
-        table::append(record, &options.date, &machine, &rows)?;
+        table::append(record, &options.date, &machine, &options.command(), &rows)?;
     }
     Ok(())
+}
+
+impl Options {
+    /// The command that measures this again.
+    fn command(&self) -> String {
+        let parts: String = self.only.iter().map(|part| format!(" --only {part}")).collect();
+        format!("scripts/bench{parts}")
+    }
 }
 
 type Part = fn(&Options) -> anyhow::Result<Vec<table::Row>>;

@@ -33,14 +33,20 @@ impl Row {
     }
 
     /// With an aim that the figure should not exceed.
-    pub fn at_most(mut self, figure: f64, aim: f64, unit: &str) -> Self {
-        self.aim = format!("< {}: {}", show_figure(aim, unit), if figure < aim { "met" } else { "MISSED" });
-        self
+    pub fn at_most(self, figure: f64, aim: f64, unit: &str) -> Self {
+        self.aims_at("<", aim, unit, figure < aim)
     }
 
     /// With an aim that the figure should reach.
-    pub fn at_least(mut self, figure: f64, aim: f64, unit: &str) -> Self {
-        self.aim = format!("≥ {}: {}", show_figure(aim, unit), if figure >= aim { "met" } else { "MISSED" });
+    pub fn at_least(self, figure: f64, aim: f64, unit: &str) -> Self {
+        self.aims_at("≥", aim, unit, figure >= aim)
+    }
+
+    /// One more aim; a row may have several.
+    fn aims_at(mut self, sign: &str, aim: f64, unit: &str, met: bool) -> Self {
+        let and = if self.aim.is_empty() { "" } else { ", " };
+        let met = if met { "met" } else { "MISSED" };
+        self.aim += &format!("{and}{sign} {}: {met}", show_figure(aim, unit));
         self
     }
 }
@@ -92,7 +98,7 @@ pub fn show(date: &str, machine: &str, rows: &[Row]) -> String {
 }
 
 /// Appends the results to the file of measurements, one line each.
-pub fn append(file: &Path, date: &str, machine: &str, rows: &[Row]) -> anyhow::Result<()> {
+pub fn append(file: &Path, date: &str, machine: &str, command: &str, rows: &[Row]) -> anyhow::Result<()> {
     let mut lines = String::new();
     for Row { what, result, reference, ratio, aim } in rows {
         let mut parts = vec![format!("{what}: {result}")];
@@ -102,7 +108,7 @@ pub fn append(file: &Path, date: &str, machine: &str, rows: &[Row]) -> anyhow::R
         if !aim.is_empty() {
             parts.push(format!("aim {aim}"));
         }
-        lines.push_str(&format!("| {date} | {machine} | `scripts/bench` | {} |\n", parts.join("; ")));
+        lines.push_str(&format!("| {date} | {machine} | `{command}` | {} |\n", parts.join("; ")));
     }
     std::fs::OpenOptions::new().append(true).open(file)?.write_all(lines.as_bytes())?;
     Ok(())
