@@ -32,9 +32,13 @@ kill runs="10":
 fuzz seconds="60" *targets:
     ./scripts/fuzz --seconds {{ seconds }} {{ targets }}
 
-# One table of measurements; worth writing down in docs/measurements.md.
+# One table of measurements; `--record` writes it down in docs/measurements.md.
 bench *arguments:
     ./scripts/bench {{ arguments }}
+
+# `bellwether inventory` against `ansible-inventory`: time, memory and the ratio.
+bench-inventory *arguments:
+    ./scripts/bench-inventory {{ arguments }}
 
 # Writes the JSON Schemas that editors use.
 schemas:
