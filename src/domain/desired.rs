@@ -15,6 +15,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod variables;
 pub mod workers;
 mod world;
 
@@ -23,6 +24,7 @@ pub use findings::finding_in;
 pub use picking::{MAX_PASSED_OVER, PassedOver, PickedRelease};
 pub use resolve::{InventorySource, Resolver};
 pub use secrets::{SecretState, SecretTable};
+pub use variables::FreeVariables;
 
 use super::filter::views::Saved;
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};
@@ -118,6 +120,8 @@ pub struct DesiredDevice {
     pub tags: BTreeMap<String, String>,
     /// What disruption budgets and site groups go by.
     pub labels: BTreeMap<String, String>,
+    /// What its files say under keys without a meaning here: `vars.*` in filters.
+    pub vars: Arc<FreeVariables>,
     /// What its releases ask of it, for those that ask for anything that only the device can say.
     pub requires: BTreeMap<AppName, Arc<Requirements>>,
     /// Secrets that its content refers to.

@@ -39,6 +39,8 @@ pub const MAX_DEPTH: usize = 16;
 pub const MAX_CHAIN: usize = 32;
 /// How many items a list in a filter may have.
 pub const MAX_LIST: usize = 1000;
+/// What parts the steps into mappings in the name of a variable. No filter can write it in a name.
+pub const STEP: char = '\0';
 /// The longest regular expression, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 512;
 /// How much memory a compiled regular expression may take, in bytes.
@@ -55,6 +57,8 @@ pub enum Source {
     Tags,
     /// Git: `labels`.
     Labels,
+    /// Git: free variables, which belong to Ansible and to people.
+    Variables,
     /// Git, once per device: `device`, `stage`, `device_type`.
     Device,
 }
@@ -64,19 +68,23 @@ pub enum Source {
 pub struct Attribute {
     /// Who says it.
     pub source: Source,
-    /// What it is called there.
+    /// What it is called there. Steps into mappings of variables are parted by [`STEP`].
     pub name: Arc<str>,
 }
 
 impl std::fmt::Display for Attribute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plain = self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && self.name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
-        match (self.source.prefix(), plain) {
-            (None, _) => f.write_str(&self.name),
-            (Some(prefix), true) => write!(f, "{prefix}.{}", self.name),
-            (Some(prefix), false) => write!(f, "{prefix}[{:?}]", self.name),
+        let Some(prefix) = self.source.prefix() else { return f.write_str(&self.name) };
+        f.write_str(prefix)?;
+        for step in self.name.split(STEP) {
+            let plain = step.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                && step.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+            match plain {
+                true => write!(f, ".{step}")?,
+                false => write!(f, "[{step:?}]")?,
+            }
         }
+        Ok(())
     }
 }
 
@@ -88,12 +96,14 @@ impl Source {
             Self::Registry => Some("registry"),
             Self::Tags => Some("tags"),
             Self::Labels => Some("labels"),
+            Self::Variables => Some("vars"),
             Self::Device => None,
         }
     }
 
     /// All sources.
-    pub const ALL: [Self; 5] = [Self::Reported, Self::Registry, Self::Tags, Self::Labels, Self::Device];
+    pub const ALL: [Self; 6] =
+        [Self::Reported, Self::Registry, Self::Tags, Self::Labels, Self::Variables, Self::Device];
 }
 
 /// A value of an attribute or a literal.
@@ -107,6 +117,8 @@ pub enum Value {
     Double(f64),
     /// Text.
     Text(Arc<str>),
+    /// Nothing, a list or a mapping: it is there, and equal to no other value.
+    Other,
 }
 
 /// What a filter answers for a device.
@@ -299,6 +311,7 @@ impl Value {
             Self::Int(_) => 1,
             Self::Double(_) => 2,
             Self::Text(_) => 3,
+            Self::Other => 4,
         }
     }
 
@@ -306,7 +319,7 @@ impl Value {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Bool(_) | Self::Int(_) | Self::Double(_) => None,
+            Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Other => None,
         }
     }
 
@@ -315,7 +328,7 @@ impl Value {
         match (reading, self) {
             (Reading::Plain, _) | (Reading::Int, Self::Int(_)) => Some(self.clone()),
             (Reading::Int, Self::Text(text)) => text.trim().parse().ok().map(Self::Int),
-            (Reading::Int, Self::Bool(_) | Self::Double(_)) => None,
+            (Reading::Int, Self::Bool(_) | Self::Double(_) | Self::Other) => None,
         }
     }
 
@@ -367,6 +380,7 @@ impl std::fmt::Display for Value {
             Self::Int(value) => write!(f, "{value}"),
             Self::Double(value) => write!(f, "{value}"),
             Self::Text(value) => f.write_str(value),
+            Self::Other => f.write_str("…"),
         }
     }
 }

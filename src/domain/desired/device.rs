@@ -4,7 +4,7 @@ use super::layers::{Layers, Stack, Words, Written};
 use super::scope::{Scope, plain};
 use super::secrets::{SecretState, SecretTable};
 use super::world::{Asked, World};
-use super::{Branch, DesiredDevice, RepoHold};
+use super::{Branch, DesiredDevice, FreeVariables, RepoHold};
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceId, DeviceType, SecretName, ServiceName, VariableName};
 use crate::domain::manifest::os::OsEntry;
@@ -324,6 +324,7 @@ pub fn outcome(device: &DeviceId, inputs: &Inputs, merged: &Merged, picked: &Pic
         groups: inputs.stack.groups.iter().map(ToString::to_string).collect(),
         tags: merged.tags.clone(),
         labels: merged.labels.clone(),
+        vars: Arc::new(FreeVariables::of(inputs)),
         requires: requires(picked),
         secrets: used.keys().cloned().collect(),
     };

@@ -14,10 +14,11 @@ use super::{
 };
 use crate::domain::manifest::near::nearest;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
-use operand::{Kind, Operand, describe};
+use operand::{Kind, Operand, describe, named};
 
 /// Names that stand alone, and what they are.
-pub const NAMES: &[&str] = &["device", "stage", "device_type", "groups", "tags", "labels", "reported", "registry"];
+pub const NAMES: &[&str] =
+    &["device", "stage", "device_type", "groups", "tags", "labels", "vars", "reported", "registry"];
 
 /// What the agent reports by itself that is a whole number.
 pub const REPORTED_NUMBERS: &[&str] = &["cpu_count", "memory_mb"];
@@ -100,6 +101,7 @@ impl Checker<'_> {
 
     fn no_test(&self, node: &IdedExpr, operand: &Operand) -> FilterError {
         let hint = match operand {
+            Operand::Term(_, Kind::Any) => "compare it, such as with `== true`, or write `has(…)`",
             Operand::Term(..) => "compare it with something, or write `has(…)`",
             Operand::Literal(_) | Operand::List(_) | Operand::Groups | Operand::Source(_) => {
                 "a filter is made of comparisons"
@@ -151,7 +153,7 @@ impl Checker<'_> {
                 self.with_literal(left, term, kind, relation.turned(), value)
             }
             (Operand::Term(one, kind), Operand::Term(other, other_kind)) => {
-                if kind != other_kind {
+                if kind != other_kind && kind != Kind::Any && other_kind != Kind::Any {
                     let message = format!("`{}` and `{}` are of different types", one.attribute, other.attribute);
                     return Err(self.error(node, message).hint("`int(…)` reads text as a whole number"));
                 }
@@ -190,9 +192,11 @@ impl Checker<'_> {
     /// Whether an attribute can be compared with a literal at all.
     fn fits(&self, literal: &IdedExpr, term: &Term, kind: Kind, value: &Value) -> Checked<()> {
         let problem = match (kind, value) {
-            (Kind::Text, Value::Text(_)) | (Kind::Number, Value::Int(_) | Value::Double(_)) => {
-                return Ok(());
-            }
+            (Kind::Text, Value::Text(_))
+            | (Kind::Number, Value::Int(_) | Value::Double(_))
+            | (Kind::Any, _)
+            // No literal is of this kind.
+            | (_, Value::Other) => return Ok(()),
             (Kind::Text, Value::Int(_) | Value::Double(_)) => {
                 (format!("`{}` is text", term.attribute), format!("write \"{value}\", or `int({})`", term.attribute))
             }
@@ -216,6 +220,7 @@ impl Checker<'_> {
                 .error(left, "the name of a group must stand here")
                 .hint("write it in quotes: `\"kiosks\" in groups`")),
             (Operand::Literal(Value::Text(name)), Operand::Source(source)) => {
+                named(&name, self.parsed.span(left))?;
                 Ok(Test::One(Attribute { source, name }, Predicate::Present))
             }
             (Operand::Term(term, kind), Operand::List(values)) => {

@@ -1,11 +1,24 @@
 //! The answer for one device, by looking at everything that is asked.
 
 use super::facts::{Facts, Found};
-use super::{Answer, DynamicGroups, Relation, Term, Test, relate};
+use super::{Answer, DynamicGroups, Predicate, Relation, Term, Test, relate};
 
 /// What a filter answers for a device.
 pub fn evaluate(test: &Test, facts: &Facts<'_>, groups: &DynamicGroups) -> Answer {
     Evaluation { facts, groups, known: vec![None; groups.len()] }.answer(test)
+}
+
+/// What is known of a value that is there and cannot be read.
+pub fn closed(predicate: &Predicate) -> Answer {
+    match predicate {
+        Predicate::Present => Answer::Yes,
+        Predicate::Compare(..)
+        | Predicate::OneOf(..)
+        | Predicate::StartsWith(_)
+        | Predicate::EndsWith(_)
+        | Predicate::Contains(_)
+        | Predicate::Matches(_) => Answer::Unknown,
+    }
 }
 
 /// One device's evaluation. Answers of dynamic groups are kept: they refer to each other, and each is asked once.
@@ -43,6 +56,7 @@ impl Evaluation<'_> {
             Test::One(attribute, predicate) => match self.facts.find(attribute) {
                 Found::Value(value) => predicate.holds(&value).into(),
                 Found::Absent => Answer::No,
+                Found::Closed => closed(predicate),
                 Found::Unknown => Answer::Unknown,
             },
             Test::Two(left, relation, right) => self.compare(left, *relation, right),
@@ -68,7 +82,7 @@ impl Evaluation<'_> {
     fn compare(&self, left: &Term, relation: Relation, right: &Term) -> Answer {
         match (self.value(left), self.value(right)) {
             (Found::Absent, _) | (_, Found::Absent) => Answer::No,
-            (Found::Unknown, _) | (_, Found::Unknown) => Answer::Unknown,
+            (Found::Unknown | Found::Closed, _) | (_, Found::Unknown | Found::Closed) => Answer::Unknown,
             (Found::Value(left), Found::Value(right)) => relate(Some(&left), relation, Some(&right)).into(),
         }
     }

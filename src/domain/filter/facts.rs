@@ -1,8 +1,10 @@
 //! What is known of one device, source by source.
 
 use super::{Attribute, Source, Value};
+use crate::domain::desired::FreeVariables;
 use crate::domain::fleet::Registry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is known of one device. Each source is `None` where nobody can know it here, which is not the same as empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct Facts<'a> {
     pub tags: Option<&'a BTreeMap<String, String>>,
     /// `labels` in Git.
     pub labels: Option<&'a BTreeMap<String, String>>,
+    /// Free variables in Git: unknown, none, or these.
+    pub vars: Option<Option<&'a Arc<FreeVariables>>>,
     /// What the device says.
     pub reported: Option<&'a BTreeMap<String, String>>,
     /// What operators say.
@@ -32,6 +36,8 @@ pub enum Found {
     Value(Value),
     /// It is not there.
     Absent,
+    /// It is there and cannot be read: encrypted, or a template, which may hold a secret.
+    Closed,
     /// Nobody here can know.
     Unknown,
 }
@@ -46,6 +52,13 @@ impl<'a> Facts<'a> {
             Source::Registry => self.registry.map(|all| all.attributes.get(name).map(|one| text(&one.value))),
             Source::Tags => self.tags.map(|all| all.get(name).map(|value| text(value))),
             Source::Labels => self.labels.map(|all| all.get(name).map(|value| text(value))),
+            Source::Variables => {
+                return match self.vars {
+                    None => Found::Unknown,
+                    Some(None) => Found::Absent,
+                    Some(Some(vars)) => vars.find(name),
+                };
+            }
             Source::Device => match name {
                 "device" => Some(Some(text(self.device))),
                 "stage" => self.stage.map(|stage| stage.map(text)),
@@ -60,7 +73,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Every attribute that is there, in no particular order.
+    /// Every attribute that is there, in no particular order. Variables are not among them: there may be very many, and nobody
+    /// asks for most.
     pub fn visit(&self, mut visit: impl FnMut(Source, &'a str, &'a str)) {
         for (name, value) in self.reported.into_iter().flatten() {
             visit(Source::Reported, name, value);
@@ -88,6 +102,7 @@ impl<'a> Facts<'a> {
             (Source::Registry, self.registry.is_none()),
             (Source::Tags, self.tags.is_none()),
             (Source::Labels, self.labels.is_none()),
+            (Source::Variables, self.vars.is_none()),
         ];
         for (source, unknown) in sources {
             if unknown {

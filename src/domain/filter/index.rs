@@ -3,14 +3,17 @@
 //! For each attribute there is a dictionary of its values, sorted, and for each value the devices that have it. A question
 //! about one attribute is asked of the dictionary, not of the devices: equality is a search, a beginning is a range, anything
 //! else looks at each different value once. Sets of devices are combined as bitmaps. Only a comparison of two attributes looks at
-//! devices one by one, and only at those that the rest of the filter leaves open.
+//! devices one by one, and a question about a variable, and only at those that the rest of the filter leaves open: there may be
+//! hundreds of variables, of which hardly one is ever asked for, so they stay where they are.
 //!
 //! Answers have three values, so each is two sets: devices that are meant, and devices of which that is unknown.
 
 mod column;
+mod variables;
 
-use super::facts::{Facts, Unknown};
+use super::facts::{Facts, Found, Unknown};
 use super::{Answer, Attribute, DynamicGroups, Predicate, Reading, Relation, Source, Term, Test, Value, relate};
+use crate::domain::desired::FreeVariables;
 use crate::domain::ids::DeviceId;
 use column::{Column, ColumnBuilder};
 use roaring::RoaringBitmap;
@@ -26,6 +29,8 @@ pub struct Index {
     /// Devices by group of the inventory.
     groups: BTreeMap<Arc<str>, RoaringBitmap>,
     unknown: BTreeMap<Unknown, RoaringBitmap>,
+    /// By the number of the device.
+    vars: Vec<Option<Arc<FreeVariables>>>,
     everyone: RoaringBitmap,
 }
 
@@ -45,6 +50,7 @@ pub struct Builder {
     columns: BTreeMap<Source, BTreeMap<Arc<str>, ColumnBuilder>>,
     groups: BTreeMap<Arc<str>, Vec<u32>>,
     unknown: BTreeMap<Unknown, Vec<u32>>,
+    vars: Vec<Option<Arc<FreeVariables>>>,
 }
 
 impl Builder {
@@ -70,12 +76,13 @@ impl Builder {
                 }
             }
         }
+        self.vars.push(facts.vars.flatten().cloned());
         facts.unknown(|unknown| self.unknown.entry(unknown).or_default().push(number));
     }
 
     /// The index.
     pub fn finish(self) -> Index {
-        let Self { devices, columns, groups, unknown } = self;
+        let Self { devices, columns, groups, unknown, vars } = self;
         let count = u32::try_from(devices.len()).expect("a fleet has fewer than 2^32 devices");
         let columns = columns.into_iter().flat_map(|(source, columns)| {
             columns.into_iter().map(move |(name, column)| (Attribute { source, name }, column.finish()))
@@ -86,6 +93,7 @@ impl Builder {
             columns: columns.collect(),
             groups: groups.into_iter().map(|(name, devices)| (name, bitmap(&devices))).collect(),
             unknown: unknown.into_iter().map(|(what, devices)| (what, bitmap(&devices))).collect(),
+            vars,
             everyone,
             devices,
         }
@@ -127,7 +135,10 @@ impl Index {
         self.unknown.get(&what?)
     }
 
-    fn one(&self, attribute: &Attribute, predicate: &Predicate) -> Selection {
+    fn one(&self, attribute: &Attribute, predicate: &Predicate, candidates: Option<&RoaringBitmap>) -> Selection {
+        if attribute.source == Source::Variables {
+            return self.variable(&attribute.name, predicate, candidates.unwrap_or(&self.everyone));
+        }
         let yes = if attribute.source == Source::Device && &*attribute.name == "device" {
             self.named(predicate)
         } else {
@@ -208,7 +219,7 @@ impl Selecting<'_> {
                 any.unknown -= &any.yes;
                 any
             }
-            Test::One(attribute, predicate) => index.one(attribute, predicate),
+            Test::One(attribute, predicate) => index.one(attribute, predicate, candidates),
             Test::Two(left, relation, right) => self.two(left, *relation, right, candidates),
             Test::InGroup(group) => Selection {
                 yes: index.groups.get(group).cloned().unwrap_or_default(),
@@ -250,23 +261,18 @@ impl Selecting<'_> {
 
     fn two(&self, left: &Term, relation: Relation, right: &Term, candidates: Option<&RoaringBitmap>) -> Selection {
         let index = self.index;
-        let (lefts, rights) = (index.values(left), index.values(right));
-        let is_unknown = |term: &Term, device: u32| {
-            index.unknown(Unknown::of(&term.attribute)).is_some_and(|unknown| unknown.contains(device))
-        };
+        let (lefts, rights) = (Side::new(index, left), Side::new(index, right));
         let mut found = Selection::default();
         for device in candidates.unwrap_or(&index.everyone) {
-            let (left_unknown, right_unknown) = (is_unknown(left, device), is_unknown(right, device));
-            match (lefts.get(&device), rights.get(&device)) {
-                (Some(left), Some(right)) => {
-                    if relate(Some(left), relation, Some(right)) {
+            match (lefts.value(device), rights.value(device)) {
+                (Found::Absent, _) | (_, Found::Absent) => {}
+                (Found::Unknown | Found::Closed, _) | (_, Found::Unknown | Found::Closed) => {
+                    found.unknown.insert(device);
+                }
+                (Found::Value(left), Found::Value(right)) => {
+                    if relate(Some(&left), relation, Some(&right)) {
                         found.yes.insert(device);
                     }
-                }
-                (None, _) if !left_unknown => {}
-                (_, None) if !right_unknown => {}
-                _ => {
-                    found.unknown.insert(device);
                 }
             }
         }
@@ -274,13 +280,47 @@ impl Selecting<'_> {
     }
 }
 
+/// One side of a comparison of two attributes.
+enum Side<'a> {
+    /// The values of an attribute by device, and of whom it is not known.
+    Values(BTreeMap<u32, Value>, Option<&'a RoaringBitmap>),
+    /// A variable, which is looked for device by device.
+    Variable(&'a Index, &'a Term),
+}
+
+impl<'a> Side<'a> {
+    fn new(index: &'a Index, term: &'a Term) -> Self {
+        match term.attribute.source {
+            Source::Variables => Self::Variable(index, term),
+            Source::Reported | Source::Registry | Source::Tags | Source::Labels | Source::Device => {
+                Self::Values(index.values(term), index.unknown(Unknown::of(&term.attribute)))
+            }
+        }
+    }
+
+    fn value(&self, device: u32) -> Found {
+        match self {
+            Self::Values(values, unknown) => match values.get(&device) {
+                Some(value) => Found::Value(value.clone()),
+                None if unknown.is_some_and(|unknown| unknown.contains(device)) => Found::Unknown,
+                None => Found::Absent,
+            },
+            Self::Variable(index, term) => match index.variable_of(device, &term.attribute.name) {
+                Found::Value(value) => value.read(term.reading).map_or(Found::Absent, Found::Value),
+                other => other,
+            },
+        }
+    }
+}
+
 /// Whether a test looks at devices one by one.
 fn looks_at_devices(test: &Test) -> bool {
     match test {
         Test::Two(..) => true,
+        Test::One(attribute, _) => attribute.source == Source::Variables,
         Test::Not(test) => looks_at_devices(test),
         Test::All(tests) | Test::Any(tests) => tests.iter().any(looks_at_devices),
         // Answered once for everyone, and kept.
-        Test::InDynamic(_) | Test::Is(_) | Test::One(..) | Test::InGroup(_) => false,
+        Test::InDynamic(_) | Test::Is(_) | Test::InGroup(_) => false,
     }
 }

@@ -4,8 +4,10 @@ use super::check::attribute;
 use super::groups::{WrittenGroup, plain_path};
 use super::index::Builder;
 use super::*;
+use crate::domain::desired::FreeVariables;
 use crate::domain::fleet::{Registry, RegistryAttribute};
 use crate::domain::ids::{Actor, DeviceId};
+use crate::domain::manifest::vars::Vars;
 use crate::domain::time::Timestamp;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +20,7 @@ struct Device {
     stage: Option<Option<String>>,
     groups: Option<BTreeSet<String>>,
     tags: Option<BTreeMap<String, String>>,
+    vars: Option<Option<Arc<FreeVariables>>>,
     reported: Option<BTreeMap<String, String>>,
     registry: Option<Registry>,
 }
@@ -31,6 +34,7 @@ impl Device {
             groups: self.groups.as_ref(),
             tags: self.tags.as_ref(),
             labels: self.tags.as_ref(),
+            vars: self.vars.as_ref().map(Option::as_ref),
             reported: self.reported.as_ref(),
             registry: self.registry.as_ref(),
         }
@@ -48,12 +52,39 @@ fn registry(all: &BTreeMap<String, String>) -> Registry {
     Registry { attributes: all.iter().map(|(key, value)| (key.parse().unwrap(), one(value))).collect() }
 }
 
+/// Files of variables, from low to high.
+fn variables(files: &[&str]) -> Arc<FreeVariables> {
+    let read = |text: &&str| Arc::new(Vars::read_free(&"vars.yml".into(), text.as_bytes()));
+    Arc::new(FreeVariables::of_files(files.iter().map(read).collect()))
+}
+
+const GROUP_FILE: &str = "ntp: pool.example\nmotd: hello\nkiosk: { url: 'https://a.example', volume: 3 }\nlow: 1\n";
+const HOST_FILE: &str = r#"
+motd: NO
+version: 1.10
+mode: 017
+at: 12:30
+day: 2025-10-10
+big: 123456789012345678901234567890
+quoted: "NO"
+nothing:
+list: [a, b]
+token: "{{ lookup('env', 'TOKEN') }}"
+held: !vault |
+  $ANSIBLE_VAULT;1.1;AES256
+  62313365396662343061393464336163
+plain: !unsafe "{{ not a template }}"
+nested: { deep: { er: true }, token: "{{ other }}" }
+floor-plan: b
+"#;
+
 fn kiosk() -> Device {
     Device {
         name: "kiosk-1".to_owned(),
         stage: Some(Some("canary".to_owned())),
         groups: Some(BTreeSet::from(["kiosks".to_owned()])),
         tags: Some(texts(&[("site", "hk-central"), ("floor-plan", "b")])),
+        vars: Some(Some(variables(&[GROUP_FILE, HOST_FILE]))),
         reported: Some(texts(&[("cpu", "MIPS"), ("cpu_count", "4"), ("kernel", "6.1.0-rt")])),
         registry: Some(registry(&texts(&[("rack", "7"), ("site", "hk-central")]))),
     }
@@ -122,6 +153,42 @@ fn what_nobody_can_know_is_unknown_unless_the_rest_settles_it() {
     }
 }
 
+#[test]
+fn variables_count_as_ansible_reads_them() {
+    for text in [
+        "vars.ntp == \"pool.example\" && vars.ntp.startsWith(\"pool\")",
+        "vars.motd == false && vars.motd != \"NO\" && vars.quoted == \"NO\"",
+        "vars.version == 1.1 && vars.mode == 15 && vars.at == 750 && vars.day == \"2025-10-10\"",
+        "vars.big > 1e20 && int(vars.mode) >= 15 && vars.low in [1, \"one\", true]",
+        "vars.kiosk.url.endsWith(\".example\") && vars[\"kiosk\"][\"volume\"] < 4 && vars.nested.deep.er == true",
+        "vars[\"floor-plan\"] == tags[\"floor-plan\"] && vars.mode != tags.site",
+        "has(vars.kiosk) && has(vars.list) && has(vars.nothing) && \"list\" in vars && vars.list != \"a\"",
+        "vars.plain == \"{{ not a template }}\"",
+        "!(has(vars.nobody) || vars.nobody == \"a\" || has(vars.kiosk.nobody) || has(vars.low.er) || vars.list == vars.list)",
+    ] {
+        check_means(&kiosk(), text, Answer::Yes);
+    }
+    for text in ["vars.motd == \"false\"", "vars.quoted == false", "vars.low > 1", "vars.kiosk.startsWith(\"u\")"] {
+        check_means(&kiosk(), text, Answer::No);
+    }
+}
+
+#[test]
+fn encrypted_variables_and_templates_are_there_and_are_never_read() {
+    for name in ["vars.held", "vars.token", "vars.nested.token"] {
+        check_means(&kiosk(), &format!("has({name})"), Answer::Yes);
+        for text in ["== \"\"", "!= \"\"", "> 1", "in [true]", ".contains(\"A\")", ".matches(\"\")", "== vars.held"] {
+            let glue = if text.starts_with('.') { "" } else { " " };
+            check_means(&kiosk(), &format!("{name}{glue}{text}"), Answer::Unknown);
+        }
+    }
+    check_means(&kiosk(), "vars.token.inner == \"a\"", Answer::Unknown);
+    let unreadable = Device { vars: None, ..kiosk() };
+    check_means(&unreadable, "has(vars.ntp)", Answer::Unknown);
+    let unmanaged = Device { vars: Some(None), ..kiosk() };
+    check_means(&unmanaged, "has(vars.ntp) || vars.ntp == \"a\"", Answer::No);
+}
+
 fn show(text: &str, groups: &DynamicGroups) -> String {
     match Filter::new(text, groups) {
         Ok(_) => format!("{text}\nfine\n"),
@@ -161,6 +228,11 @@ fn what_is_wrong_is_shown_in_the_expression() {
         "tags.a == null",
         "{\"a\": 1}",
         "'unfinished",
+        "vars.kiosk_enabled",
+        "vars == \"a\"",
+        "vars[\"a\\u0000b\"] == 1",
+        "\"x\" in vars.list",
+        "tags.site.deeper == \"a\"",
     ];
     let groups = DynamicGroups::default();
     let shown = cases.iter().fold(String::new(), |mut all, text| {
@@ -177,7 +249,7 @@ fn what_is_wrong_is_shown_in_the_expression() {
 
     kiosks in groups
     ^^^^^^
-    there is no `kiosks`; known names: device, stage, device_type, groups, tags, labels, reported, registry; text stands in quotes
+    there is no `kiosks`; known names: device, stage, device_type, groups, tags, labels, vars, reported, registry; text stands in quotes
 
     reported.cpu = "MIPS"
                  ^
@@ -270,6 +342,26 @@ fn what_is_wrong_is_shown_in_the_expression() {
     'unfinished
     ^
     `'` is not expected here
+
+    vars.kiosk_enabled
+    ^^^^^^^^^^^^^^^^^^
+    `vars.kiosk_enabled` is neither true nor false; compare it, such as with `== true`, or write `has(…)`
+
+    vars == "a"
+    ^^^^^^^^^^^
+    `vars` is a whole set of attributes; name one of them: `vars.site`
+
+    vars["a\u0000b"] == 1
+         ^^^^^^^^^^
+    no attribute has such a name
+
+    "x" in vars.list
+           ^^^^^^^^^
+    nothing can be in `vars.list`; `in` takes `groups`, a list such as ["a", "b"], or a set of attributes such as `tags`
+
+    tags.site.deeper == "a"
+              ^^^^^^
+    `tags.site` has nothing below it
     "#);
 }
 
@@ -409,8 +501,9 @@ fn word() -> impl Strategy<Value = &'static str> {
 
 /// Expressions as people write them, over few enough values that they meet.
 fn expression() -> impl Strategy<Value = String> {
-    let name =
-        proptest::sample::select(&["tags.a", "tags.b", "reported.a", "registry.b", "labels.a", "device", "stage"][..]);
+    let name = proptest::sample::select(
+        &["tags.a", "tags.b", "reported.a", "registry.b", "labels.a", "device", "stage", "vars.a", "vars.b.a"][..],
+    );
     let relation = proptest::sample::select(&["==", "!=", "<", "<=", ">", ">="][..]);
     let leaf = prop_oneof![
         (name.clone(), relation.clone(), word())
@@ -446,16 +539,26 @@ fn some_texts() -> impl Strategy<Value = BTreeMap<String, String>> {
     )
 }
 
+/// Variables of few devices that share files, and of a few that have their own.
+fn some_variables() -> impl Strategy<Value = Option<Option<Arc<FreeVariables>>>> {
+    let file = proptest::sample::select(
+        &["a: hk\nb: { a: 7 }\n", "a: '{{ x }}'\nb: hk\n", "a: 7\n", "b: { a: MIPS }\n", "a:\nb: [hk]\n", ""][..],
+    );
+    let files = proptest::collection::vec(file, 0..3).prop_map(|files| variables(&files));
+    proptest::option::weighted(0.9, proptest::option::weighted(0.8, files))
+}
+
 fn device() -> impl Strategy<Value = Device> {
     let groups = proptest::collection::btree_set(word().prop_map(str::to_owned), 0..3);
     let stage = proptest::option::of(proptest::option::of(word().prop_map(str::to_owned)));
     let maybe = || proptest::option::weighted(0.8, some_texts());
-    (stage, proptest::option::weighted(0.9, groups), maybe(), maybe(), maybe()).prop_map(
-        |(stage, groups, tags, reported, operators)| Device {
+    (stage, proptest::option::weighted(0.9, groups), maybe(), maybe(), maybe(), some_variables()).prop_map(
+        |(stage, groups, tags, reported, operators, vars)| Device {
             name: "hk-1".to_owned(),
             stage,
             groups,
             tags,
+            vars,
             reported,
             registry: operators.as_ref().map(registry),
         },

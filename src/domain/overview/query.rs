@@ -115,6 +115,7 @@ pub fn with_facts<T>(input: &OverviewInput<'_>, device: &DeviceId, look: impl Fn
         groups: Some(&NO_GROUPS),
         tags: Some(&NO_TEXTS),
         labels: Some(&NO_TEXTS),
+        vars: Some(None),
         reported,
         registry: Some(registry),
     };
@@ -124,7 +125,7 @@ pub fn with_facts<T>(input: &OverviewInput<'_>, device: &DeviceId, look: impl Fn
             let owned = Facts { stage: Some(Some(stage.as_str())), ..nothing };
             match input.pass.accepted(stage) {
                 // Unavailable never means empty.
-                None => look(&Facts { device_type: None, groups: None, tags: None, labels: None, ..owned }),
+                None => look(&Facts { device_type: None, groups: None, tags: None, labels: None, vars: None, ..owned }),
                 Some(desired) => match desired.devices.get(device) {
                     Some(listed) => look(&with_git(owned, listed)),
                     None => look(&owned),
@@ -143,6 +144,7 @@ fn with_git<'a>(facts: Facts<'a>, listed: &'a DesiredDevice) -> Facts<'a> {
         groups: Some(&listed.groups),
         tags: readable.then_some(&listed.tags),
         labels: readable.then_some(&listed.labels),
+        vars: readable.then_some(Some(&listed.vars)),
         ..facts
     }
 }
@@ -264,7 +266,7 @@ fn value(facts: &Facts<'_>, column: &Column) -> Option<Value> {
     match column {
         Column::Attribute(term) => match facts.find(&term.attribute) {
             Found::Value(value) => Some(value.read(term.reading).unwrap_or(value)),
-            Found::Absent | Found::Unknown => None,
+            Found::Absent | Found::Closed | Found::Unknown => None,
         },
         Column::Groups => {
             let groups: Vec<&str> = facts.groups?.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! What has a value in an expression: literals, lists, attributes.
 
 use super::{Checked, Checker, FUNCTIONS, MAX_TREE, NAMES, REPORTED_NUMBERS, relation};
-use crate::domain::filter::{Attribute, FilterError, MAX_LIST, Reading, Source, Term, Value};
+use crate::domain::filter::{Attribute, FilterError, MAX_LIST, Reading, STEP, Source, Term, Value};
 use crate::domain::manifest::near::nearest;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
 
@@ -21,6 +21,8 @@ pub(super) enum Operand {
 pub(super) enum Kind {
     Text,
     Number,
+    /// Whatever stands in the file.
+    Any,
 }
 
 impl Checker<'_> {
@@ -86,6 +88,7 @@ impl Checker<'_> {
             "groups" => Operand::Groups,
             "tags" => Operand::Source(Source::Tags),
             "labels" => Operand::Source(Source::Labels),
+            "vars" => Operand::Source(Source::Variables),
             "reported" => Operand::Source(Source::Reported),
             "registry" => Operand::Source(Source::Registry),
             _ => {
@@ -103,11 +106,22 @@ impl Checker<'_> {
         match self.operand(parent, depth + 1)? {
             Operand::Source(source) => {
                 let number = source == Source::Reported && REPORTED_NUMBERS.contains(&name);
-                let (reading, kind) = if number { (Reading::Int, Kind::Number) } else { (Reading::Plain, Kind::Text) };
-                if name.is_empty() {
-                    return Err(FilterError::new(span, "an attribute has a name"));
-                }
+                let (reading, kind) = match (number, source) {
+                    (true, _) => (Reading::Int, Kind::Number),
+                    (false, Source::Variables) => (Reading::Plain, Kind::Any),
+                    (false, _) => (Reading::Plain, Kind::Text),
+                };
+                named(name, span)?;
                 Ok(Operand::Term(Term { attribute: Attribute { source, name: name.into() }, reading }, kind))
+            }
+            // Variables hold mappings; what the others hold is flat.
+            Operand::Term(Term { attribute, reading: Reading::Plain }, Kind::Any) => {
+                named(name, span)?;
+                let name = format!("{}{STEP}{name}", attribute.name).into();
+                Ok(Operand::Term(
+                    Term { attribute: Attribute { name, ..attribute }, reading: Reading::Plain },
+                    Kind::Any,
+                ))
             }
             other => Err(FilterError::new(span, format!("{} has nothing below it", other.describe()))),
         }
@@ -147,6 +161,17 @@ impl Checker<'_> {
     }
 }
 
+/// Whether a text can name an attribute.
+pub(super) fn named(name: &str, span: std::ops::Range<usize>) -> Checked<()> {
+    if name.is_empty() {
+        return Err(FilterError::new(span, "an attribute has a name"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(FilterError::new(span, "no attribute has such a name"));
+    }
+    Ok(())
+}
+
 impl Operand {
     pub(super) fn describe(&self) -> String {
         match self {
@@ -164,5 +189,6 @@ pub(super) fn describe(value: &Value) -> &'static str {
         Value::Bool(_) => "true or false",
         Value::Int(_) | Value::Double(_) => "a number",
         Value::Text(_) => "text",
+        Value::Other => "nothing",
     }
 }

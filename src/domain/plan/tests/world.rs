@@ -76,6 +76,7 @@ pub(super) fn desired(text: &str) -> Desired {
             groups: BTreeSet::new(),
             tags: BTreeMap::new(),
             labels: BTreeMap::new(),
+            vars: Arc::default(),
             requires: BTreeMap::new(),
             secrets: BTreeSet::new(),
         };
