@@ -31,3 +31,4 @@ pub mod shared_map;
 pub mod snapshot;
 pub mod spec;
 pub mod time;
+pub mod window;

@@ -5,6 +5,7 @@ mod explain;
 mod findings;
 mod history;
 mod layers;
+mod maintenance;
 mod memo;
 mod picking;
 mod picture;

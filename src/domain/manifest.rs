@@ -21,3 +21,4 @@ pub mod template;
 pub mod vars;
 pub mod vars_folder;
 pub mod yaml;
+pub mod zones;

@@ -4,12 +4,14 @@
 //! defaults are omitted; golden files pin it, because an upgrade of Bellwether must not retarget a fleet. Maps are ordered,
 //! so the same content always has the same bytes.
 
+mod maintenance;
 mod network;
 mod options;
 mod service;
 #[cfg(test)]
 mod tests;
 
+pub use maintenance::{Maintenance, Purpose};
 pub use network::{Attachment, Network, NetworkSpec, NetworkSwitch, Subnet};
 pub use options::{DeviceNode, Logging, MAX_STOP_GRACE_SECS, Namespace, Options, Switch, Ulimit};
 pub use service::{
@@ -49,6 +51,9 @@ pub struct DeviceSpec {
     /// Settings of the host and the agent.
     #[serde(default, skip_serializing_if = "DeviceConfig::is_default")]
     pub config: DeviceConfig,
+    /// When things may be fetched and changed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub maintenance: Maintenance,
 }
 
 impl Default for DeviceSpec {
@@ -59,6 +64,7 @@ impl Default for DeviceSpec {
             apps: BTreeMap::new(),
             os: None,
             config: DeviceConfig::default(),
+            maintenance: Maintenance::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a commit means for one device, in two steps: what its layers say, and what that points at.
 
 use super::layers::{Layers, Stack, Words, Written};
+use super::maintenance::maintenance;
 use super::scope::{Scope, plain};
 use super::secrets::{SecretState, SecretTable};
 use super::world::{Asked, World};
@@ -17,7 +18,7 @@ use crate::domain::manifest::vars::{
 };
 use crate::domain::manifest::yaml::Span;
 use crate::domain::secret::{Piece, SecretRef, SecretText};
-use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, MAX_SPEC_BYTES, SealedSpec, ServiceSpec};
+use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, MAX_SPEC_BYTES, Maintenance, SealedSpec, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -74,6 +75,8 @@ pub struct Merged {
     pub tags: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// When it may fetch and change.
+    pub maintenance: Maintenance,
     /// Profiles of Compose files that it has.
     pub profiles: BTreeSet<String>,
     /// The first error in a file that applies to the device.
@@ -115,6 +118,7 @@ pub fn merge(device: &DeviceId, inputs: &Inputs) -> Merged {
         pins,
         os: os.and_then(|os| rendering.asked(os, "`os`", parse_words)),
         config: config(&layers, &mut rendering),
+        maintenance: maintenance(&layers, &mut rendering),
         hold: layers.written(|keys| keys.hold.as_ref()).last().and_then(|written| written.value.cloned()),
         tags: rendering.map(tags, "a tag", parse_text),
         labels: rendering.map(labels, "a label", parse_label),
@@ -132,13 +136,19 @@ pub fn merge(device: &DeviceId, inputs: &Inputs) -> Merged {
 }
 
 /// Renders the values of one device, and collects what is wrong with them.
-struct Rendering<'a> {
+pub(super) struct Rendering<'a> {
     scope: &'a Scope<'a>,
     drafts: Vec<Draft>,
 }
 
 impl Rendering<'_> {
-    fn asked<T>(
+    /// Notes something wrong.
+    pub(super) fn add(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    /// The value itself, or what its template comes to.
+    pub(super) fn asked<T>(
         &mut self,
         asked: Asked<Value<T>>,
         what: &'static str,
@@ -179,13 +189,13 @@ impl Rendering<'_> {
     }
 }
 
-fn asked<T: Clone>(written: Written<'_, T>) -> Option<Asked<T>> {
+pub(super) fn asked<T: Clone>(written: Written<'_, T>) -> Option<Asked<T>> {
     let Written { file, span, value } = written;
     value.map(|value| Asked { value: value.clone(), file: file.clone(), span })
 }
 
 /// RFC 7396: a value replaces, nothing removes.
-fn lay<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, key: &K, value: Option<V>) {
+pub(super) fn lay<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, key: &K, value: Option<V>) {
     match value {
         Some(value) => {
             map.insert(key.clone(), value);
@@ -428,6 +438,7 @@ fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked, environments: 
         apps,
         os,
         config: merged.config.clone(),
+        maintenance: merged.maintenance.clone(),
         ..DeviceSpec::default()
     }
 }

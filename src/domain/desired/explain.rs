@@ -12,7 +12,7 @@ use crate::domain::ids::{DeviceId, ServiceName};
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::scalar::json;
 use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
-use crate::domain::manifest::vars::{BranchRule, ConfigValue, Merge, TypedKeys};
+use crate::domain::manifest::vars::{BranchRule, ConfigValue, MaintenanceValue, Merge, TypedKeys};
 use crate::domain::manifest::yaml::Node;
 use crate::domain::secret::SecretRef;
 use crate::domain::snapshot::Snapshot;
@@ -224,6 +224,17 @@ pub(super) fn explanation(
             };
             let shown = value.map_or_else(|| REMOVED.to_owned(), ToString::to_string);
             history.push(format!("config.{key}"), shown, place(file, span), template);
+        },
+    );
+    layers.entries(
+        |keys| keys.maintenance.as_ref(),
+        |key, Written { file, span, value }| {
+            let template = match value {
+                Some(MaintenanceValue::Zone(Value::Template(template))) => Some((file, template)),
+                Some(MaintenanceValue::Zone(Value::Known(_)) | MaintenanceValue::Windows(_)) | None => None,
+            };
+            let shown = value.map_or_else(|| REMOVED.to_owned(), ToString::to_string);
+            history.push(format!("maintenance.{key}"), shown, place(file, span), template);
         },
     );
     history.map("tags", &layers, |keys| keys.tags.as_ref());

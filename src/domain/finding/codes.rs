@@ -25,6 +25,7 @@ codes! {
     AMBIGUOUS_SERVICE "ambiguous-service" "Two apps of the device have a service of this name." "services: {app: {variables: {A: 1}}}";
     APP_WITHOUT_RELEASES "app-without-releases" "`fleet.yml` lists an app that has no releases." "apps: {kiosk: {}}";
     BAD_COMMAND "bad-command" "A command line cannot be split into words." "command: sh -c 'echo";
+    BAD_CRON "bad-cron" "A cron expression cannot be read, or means a day that never comes." "maintenance: {apply: [{cron: \"0 2 30 2 *\", duration: 1h}]}";
     BAD_DATE "bad-date" "A point in time is not written in RFC 3339." "until: tomorrow";
     BAD_FILTER "bad-filter" "A filter of a dynamic group or view cannot be understood; devices are not touched by that." "groups: {boards: 'reported.cpu = \"MIPS\"'}";
     BAD_FROM "bad-from" "A release says that it is reached from none, from itself or from a later one." "requires: {from: []}";
@@ -38,6 +39,7 @@ codes! {
     BAD_VALUE "bad-value" "A value is not one of those that the key takes." "restart: sometimes";
     BAD_VERSION "bad-version" "A version is not a semantic version, or a range cannot be read." "pins: {kiosk: newest}";
     BAD_VOLUME "bad-volume" "A mount is not of a form that is supported." "volumes: [/data]";
+    BAD_WINDOW "bad-window" "A maintenance window lacks its times, or is too short or too long." "maintenance: {apply: [{time: 02:00, duration: 0m}]}";
     BIND_MOUNT "bind-mount" "A service would see a path of the host; that is refused." "volumes: [\"/etc:/etc\"]";
     BOTH_BRANCH_KEYS "both-branch-keys" "`branch` and `subscribed_branch` stand in one file." "branch: main\nsubscribed_branch: canary";
     BRANCH_FORM "branch-form" "`branch` is neither a name nor `{from: device, allowed: […]}`." "branch: {from: nowhere}";
@@ -58,11 +60,13 @@ codes! {
     INVENTORY_IGNORED "inventory-ignored" "`fleet.yml` says that the devices are listed elsewhere, so `inventory.yml` is not read." "inventory: registry";
     INVENTORY_MISSING "inventory-missing" "There is no `inventory.yml`." "an empty repo";
     INVENTORY_UNAVAILABLE "inventory-unavailable" "The devices are listed outside the commit, and no such list is at hand; what counted before goes on counting." "inventory: {http: 'https://cmdb.example/fleet.json'}";
+    IRREGULAR_TIME_ZONE "irregular-time-zone" "The clocks of a time zone are set by dates that no rule describes; devices there count with its rule alone." "maintenance: {zone: Asia/Gaza}";
     MISSING_FILE "missing-file" "A release lacks `release.yml` or `compose.yml`." "releases/kiosk/1.0.0/release.yml alone";
     MISSING_KEY "missing-key" "A key that must be there is not." "hold: {until: 2026-12-01T00:00:00Z}";
     MISSING_OS_IMAGE "missing-os-image" "The OS catalog has no such image, or none for the device's type." "os: nobody-made-it";
     MISSING_RELEASE "missing-release" "The tree of this commit has no release that the pin can mean." "pins: {kiosk: 9.9.9}";
     NEAR_TYPED_KEY "near-typed-key" "A variable is spelled almost like a key that has a meaning." "varaibles: {A: 1}";
+    NO_TIME_ZONE "no-time-zone" "A maintenance window says no time zone, and nothing gives it one." "maintenance: {apply: [{time: 02:00, duration: 1h}]}";
     NOT_AN_INVENTORY "not-an-inventory" "A file is something that Ansible would run or ask, not an inventory that can be read." "plugin: aws_ec2";
     NOT_FOR_DEVICE_TYPE "not-for-device-type" "A release does not run on devices of this type." "requires: {device_types: [raspberrypi5]}";
     NOT_REGULAR "not-regular" "A path is a symbolic link or a submodule, which are never followed." "host_vars/kiosk-1.yml -> ../secret";
@@ -91,6 +95,7 @@ codes! {
     UNKNOWN_FROM "unknown-from" "A release can be reached from a release that the tree does not have." "requires: {from: [0.1.0]}";
     UNKNOWN_KEY "unknown-key" "A mapping with a fixed set of keys has another one." "releese: 1";
     UNKNOWN_SERVICE "unknown-service" "No release in the tree has a service of this name." "services: {brwoser: {}}";
+    UNKNOWN_TIME_ZONE "unknown-time-zone" "There is no time zone of this name." "maintenance: {zone: Europe/Zurick}";
     UNREADABLE "unreadable" "The content of a file could not be read." "a damaged Git object";
     UNSIGNED "unsigned" "The newest commit of a stage that asks for signatures has none that counts; the commit before it goes on counting." "git commit without --gpg-sign";
     UNSUPPORTED_KEY "unsupported-key" "A key is known and not applied, so it is refused rather than dropped." "build: .";

@@ -16,7 +16,7 @@ mod service;
 pub mod table;
 #[cfg(test)]
 mod tests;
-mod units;
+pub(super) mod units;
 mod words;
 
 pub use rights::{HostRights, Privileged};

@@ -4,8 +4,10 @@
 //! are free variables, which belong to Ansible and to people.
 
 mod free;
+mod maintenance;
 mod typed;
 
+pub use maintenance::{MaintenanceKey, MaintenanceValue, WrittenWindow, parse_zone};
 pub use typed::{parse_label, parse_pin, parse_text, parse_words};
 
 use super::problems::{Draft, Problems};
@@ -91,6 +93,8 @@ pub struct TypedKeys {
     pub hold: Option<Setting<RepoHold>>,
     /// `profiles`.
     pub profiles: Option<Setting<BTreeSet<String>>>,
+    /// `maintenance`.
+    pub maintenance: Option<Merge<MaintenanceKey, MaintenanceValue>>,
 }
 
 /// Variables of an environment.

@@ -2,7 +2,8 @@
 
 use crate::domain::ids::DeviceId;
 use crate::domain::plan::gate::Action;
-use crate::domain::spec::{AppSpec, DeviceSpec, OsSpec, ServiceSpec};
+use crate::domain::spec::{AppSpec, DeviceSpec, OsSpec, Purpose, ServiceSpec};
+use crate::domain::window::Windows;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +48,7 @@ pub fn group_changes(changes: impl IntoIterator<Item = (DeviceId, Action, Vec<Fi
 pub fn field_changes(from: Option<&DeviceSpec>, to: Option<&DeviceSpec>) -> Vec<FieldChange> {
     let nothing = DeviceSpec::default();
     let (from, to) = (from.unwrap_or(&nothing), to.unwrap_or(&nothing));
-    let DeviceSpec { schema: _, device_type, apps, os, config } = to;
+    let DeviceSpec { schema: _, device_type, apps, os, config, maintenance } = to;
     let mut found = Fields(Vec::new());
     found.texts("device_type", from.device_type.as_ref(), device_type.as_ref());
     for app in keys(&from.apps, apps) {
@@ -58,6 +59,11 @@ pub fn field_changes(from: Option<&DeviceSpec>, to: Option<&DeviceSpec>) -> Vec<
         (from, to) => found.texts("os", from.as_ref().map(show_os), to.as_ref().map(show_os)),
     }
     found.parts("config ", &from.config, config);
+    for purpose in [Purpose::Download, Purpose::Apply] {
+        let shown = |windows: &Windows| (!windows.is_empty()).then(|| windows.to_string());
+        let (from, to) = (shown(from.maintenance.windows(purpose)), shown(maintenance.windows(purpose)));
+        found.add(format!("maintenance {}", purpose.name()), from, to);
+    }
     found.0.sort();
     found.0
 }

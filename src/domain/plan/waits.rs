@@ -8,6 +8,7 @@ use crate::domain::plan::ownership::{Standing, claims, owner};
 use crate::domain::plan::pass::{HoldOn, PassInput, hold_on, show_waiting};
 use crate::domain::plan::requires::{Unmet, unmet};
 use crate::domain::reported::Phase;
+use crate::domain::spec::{Maintenance, Purpose};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -157,7 +158,7 @@ fn owned_waits(
     {
         all.push(wait("held", message, Some(hint)).since(since));
     }
-    report_waits(record, all);
+    report_waits(record, input.now, all);
 }
 
 /// Where the problem that keeps a device from having content is written.
@@ -186,7 +187,7 @@ fn stage_waits(state: &FleetState, stage: &StageName, all: &mut Vec<Wait>) {
     );
 }
 
-fn report_waits(record: &DeviceRecord, all: &mut Vec<Wait>) {
+fn report_waits(record: &DeviceRecord, now: Timestamp, all: &mut Vec<Wait>) {
     let Some(assignment) = &record.assignment else { return };
     let Some(reported) = &record.reported else {
         let message = "the device has not reported yet".to_owned();
@@ -202,6 +203,9 @@ fn report_waits(record: &DeviceRecord, all: &mut Vec<Wait>) {
         all.push(wait("not-acknowledged", message, None).since(assignment.assigned_at));
         return;
     }
+    if report.phase != Phase::Settled {
+        all.extend(window_waits(&assignment.spec.spec.maintenance, now));
+    }
     match report.phase {
         Phase::Settled => {}
         Phase::Waiting | Phase::Applying => {
@@ -215,4 +219,11 @@ fn report_waits(record: &DeviceRecord, all: &mut Vec<Wait>) {
             all.push(wait("failing", message, None).since(why.map(|why| why.since)));
         }
     }
+}
+
+/// Windows that are closed while the device has something to do. It goes by its own clock; this says what the clock here says.
+fn window_waits(maintenance: &Maintenance, now: Timestamp) -> impl Iterator<Item = Wait> + use<> {
+    let closed = [Purpose::Download, Purpose::Apply].map(|purpose| maintenance.closed(purpose, now));
+    let hint = "a commit that changes the device's `maintenance` opens a window at once";
+    closed.into_iter().flatten().map(|message| wait("window-closed", message, Some(hint.to_owned())))
 }

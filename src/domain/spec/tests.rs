@@ -1,6 +1,7 @@
 //! The bytes of specs are pinned: if one of these tests fails, every device in the field would be assigned anew.
 
 use super::*;
+use crate::domain::window::Window;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A service that sets every field to something else than its default.
@@ -77,13 +78,29 @@ fn every_field() -> DeviceSpec {
             persistent_logging: Some(false),
             extra: [("x-note".to_owned(), "kept".to_owned())].into(),
         },
+        maintenance: Maintenance::default(),
     }
+}
+
+fn windows() -> DeviceSpec {
+    let window = |opens: &str, minutes: u32, zone: &str| Window {
+        opens: opens.parse().expect("a schedule"),
+        minutes: minutes.try_into().expect("a length"),
+        zone: zone.parse().expect("a rule"),
+    };
+    let maintenance = Maintenance {
+        download: [window("0 20 * * *", 600, "STD-1DST,M3.5.0,M10.5.0/3")].into_iter().collect(),
+        apply: [window("30 3 1,15 * *", 45, "STD-8"), window("0 2 * * 1-5", 120, "STD-1DST,M3.5.0,M10.5.0/3")]
+            .into_iter()
+            .collect(),
+    };
+    DeviceSpec { maintenance, ..DeviceSpec::default() }
 }
 
 /// One line per spec: name, digest, payload.
 fn golden() -> String {
     let mut text = String::new();
-    for (name, spec) in [("default", DeviceSpec::default()), ("every-field", every_field())] {
+    for (name, spec) in [("default", DeviceSpec::default()), ("every-field", every_field()), ("windows", windows())] {
         let sealed = SealedSpec::seal(spec);
         text.push_str(&format!("{name} {} {}\n", sealed.digest, sealed.payload));
     }
@@ -101,7 +118,7 @@ fn payload_bytes_and_digests_are_what_they_have_always_been() {
 
 #[test]
 fn a_sealed_spec_opens_to_what_was_sealed() {
-    for spec in [DeviceSpec::default(), every_field()] {
+    for spec in [DeviceSpec::default(), every_field(), windows()] {
         let sealed = SealedSpec::seal(spec);
         assert_eq!(SealedSpec::open(&sealed.payload), Ok(sealed));
     }

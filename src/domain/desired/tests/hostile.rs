@@ -67,7 +67,7 @@ os: !secret x
     host_vars/a.yml:5:14: error wrong-type: a tag must be text, not a mapping [a]
     host_vars/a.yml:6:15: error bad-date: `until` must be a date and time, not `tomorrow` (write it as 2026-12-01T18:00:00Z) [a]
     host_vars/a.yml:7:18: error unknown-key: a service has no key `variabels` (did you mean `variables`?) [a]
-    host_vars/a.yml:8:1: error unsupported-key: `maintenance` is not supported yet (leave it out) [a]
+    host_vars/a.yml:8:14: error wrong-type: `maintenance` must be a mapping, not a list [a]
     host_vars/a.yml:9:8: error duplicate-key: the key `a` stands here and again further down (keep one of them) [a]
     host_vars/a.yml:10:13: error unsupported-tag: the tag `!secret` has no meaning for `os` [a]
     a: main (keeps what it has)

@@ -3,7 +3,7 @@
 const NANOS_PER_SEC: u128 = 1_000_000_000;
 
 /// A duration in nanoseconds: `1m30s`, `1.5h`, `500ms`; `0` alone needs no unit.
-pub(super) fn nanos(text: &str) -> Option<u64> {
+pub(in crate::domain::manifest) fn nanos(text: &str) -> Option<u64> {
     if text == "0" {
         return Some(0);
     }

@@ -31,9 +31,8 @@ const KNOWN: &[&str] = &[
     "labels",
     "hold",
     "profiles",
+    "maintenance",
 ];
-/// Keys that will have a meaning.
-const LATER: &[&str] = &["maintenance"];
 
 /// Whether the file says clearly which branch it wants, if any.
 pub(super) enum BranchKnown {
@@ -87,6 +86,7 @@ pub(super) fn read(
             "labels" => typed.labels = merge(value, "`labels`", problems, label_key, label),
             "hold" => typed.hold = setting(value, problems, hold),
             "profiles" => typed.profiles = setting(value, problems, profiles),
+            "maintenance" => typed.maintenance = super::maintenance::maintenance(value, problems),
             _ => {
                 other(field, prefix, rules, standing, problems);
                 read::all_duplicates(value, problems);
@@ -105,8 +105,8 @@ fn is_branch(key: &Key, prefix: &str) -> bool {
 fn other(field: &Field, prefix: &str, rules: &KeyRules, standing: Standing, problems: &mut Problems) {
     let key = &*field.key.text;
     let bare = key.strip_prefix(prefix);
-    if standing == Standing::Closed || bare.is_some_and(|bare| LATER.contains(&bare)) {
-        let keys = Keys { what: "`defaults`", known: KNOWN, later: LATER, extensions: Extensions::Unknown };
+    if standing == Standing::Closed {
+        let keys = Keys { what: "`defaults`", known: KNOWN, later: &[], extensions: Extensions::Unknown };
         read::unknown(field, &keys, problems);
         return;
     }
@@ -133,7 +133,7 @@ fn other(field: &Field, prefix: &str, rules: &KeyRules, standing: Standing, prob
 }
 
 /// A value that may be a template.
-fn templated<T>(
+pub(super) fn templated<T>(
     node: &Node,
     what: &'static str,
     problems: &mut Problems,
@@ -165,7 +165,7 @@ pub fn parse_words(text: &str, span: Span, what: &'static str, problems: &mut Pr
 }
 
 /// Text of a key whose value decides by itself what is looked up: it cannot depend on other variables.
-fn value_text(node: &Node, what: &str, problems: &mut Problems) -> Option<String> {
+pub(super) fn value_text(node: &Node, what: &str, problems: &mut Problems) -> Option<String> {
     let text = read::text(node, what, problems)?;
     if is_template(text) {
         problems.error(node.span, codes::TEMPLATE, format!("{what} cannot be a template"));
@@ -198,7 +198,7 @@ fn word(text: &str, span: Span, what: &str, problems: &mut Problems) -> Option<S
 }
 
 /// A mapping that merges; `null` for the whole removes what was inherited.
-fn merge<K: Ord, V>(
+pub(super) fn merge<K: Ord, V>(
     node: &Node,
     what: &str,
     problems: &mut Problems,
