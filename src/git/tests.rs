@@ -1,6 +1,7 @@
 //! Tests against real repositories in temporary folders.
 
 mod blame;
+mod copying;
 mod damage;
 mod hostile;
 mod network;

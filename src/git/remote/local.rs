@@ -73,6 +73,8 @@ impl Local {
             }
         }
         let mut pack = self.repo.packbuilder()?;
+        // As many as there are processors: comparing thousands of files with each other takes longest.
+        pack.set_threads(0);
         if anything {
             walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
             let missing = Missing::after(&self.repo, mirror, walk, trees)?;

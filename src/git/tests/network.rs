@@ -291,28 +291,6 @@ fn a_mirror_that_lost_its_objects_is_made_anew_over_a_network_too() {
 }
 
 #[test]
-fn many_small_packs_become_few_and_lose_nothing() {
-    let mut disk = OnDisk::new();
-    let rewritten = disk.commit(&[], &[("fleet.yml", "rewritten")]);
-    disk.point("main", &rewritten);
-    let mut mirror = disk.repo();
-    mirror.fetch(&main());
-    let mut tip = disk.commit(&[], &[("fleet.yml", "0")]);
-    for number in 1..=upkeep::MAX_PACKS {
-        disk.point("main", &tip);
-        mirror.fetch(&main());
-        tip = disk.commit(&[&tip], &[("fleet.yml", &number.to_string())]);
-    }
-    let folder = disk.folder.path().join("mirror-1");
-    assert!(upkeep::packs(&folder) < 10, "{} packs", upkeep::packs(&folder));
-    assert_eq!(show(&mirror.snapshot(&rewritten).unwrap()), "fleet.yml: \"rewritten\"");
-    disk.point("main", &tip);
-    assert!(matches!(mirror.fetch(&main()), Fetch::Fetched(heads) if heads["main"].commit == tip));
-    assert!(mirror.head(&rewritten).is_ok(), "what no branch leads to stays");
-    git(&folder, &["fsck", "--full"]);
-}
-
-#[test]
 fn a_hundred_thousand_files_come_over_a_network_and_one_change_alone() {
     const FILES: usize = 100_000;
     let behind = Behind::https();
