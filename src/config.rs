@@ -9,6 +9,7 @@ mod flags;
 mod fragment;
 mod git;
 mod inputs;
+mod lists;
 mod schema;
 mod settings;
 
@@ -24,6 +25,7 @@ use crate::domain::ids::{Actor, FleetName};
 use crate::domain::plan::policy::StagePolicy;
 use crate::git::signature::Signers;
 use crate::git::{Access, RemoteUrl};
+use crate::lists::SourceSettings;
 use crate::secrets::Sources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where values of secrets are kept.
     pub secrets: Sources,
+    /// Where lists of devices are fetched that fleet repos may name.
+    pub lists: Vec<SourceSettings>,
 }
 
 /// Where the controller's TLS certificate comes from.

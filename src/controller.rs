@@ -5,6 +5,8 @@
 //! What devices are assigned is published in [`published`], where polls wait.
 
 pub mod arranged;
+pub mod fetching;
+pub mod lists;
 pub mod owner;
 pub mod published;
 pub mod vault;
@@ -49,6 +51,8 @@ pub struct World {
     pub state: FleetState,
     /// What the commits of the stages mean.
     pub views: BTreeMap<StageName, StageView>,
+    /// Counts changes of what the registry lists since the start.
+    pub registry_version: u64,
     /// How the fleet repo was found at the last look.
     pub repo: RepoStatus,
     /// All devices arranged for filters.

@@ -3,13 +3,16 @@
 //! Nothing is decided here. `bellwether serve`, the tests and the benchmarks start the same thing.
 
 use crate::config::CertificateSource;
+use crate::controller::lists::Lists;
 use crate::controller::owner::{self, Counters};
 use crate::controller::vault::Vault;
-use crate::controller::{Options, SharedWorld, watch};
+use crate::controller::{Options, SharedWorld, fetching, watch};
 use crate::domain::digest::Digest;
 use crate::domain::ids::{Actor, StageName};
 use crate::git::signature::Signers;
 use crate::git::{Access, GitMirror, MirrorError, RemoteUrl, Stop};
+use crate::lists::{HttpSource, SourceError, SourceSettings};
+use crate::ports::lists::ListSource;
 use crate::ports::store::{Store as _, StoreError};
 use crate::secrets::{IdentityError, Sources};
 use crate::server::keys::{Keys, KeysError};
@@ -20,6 +23,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +50,8 @@ pub struct Inputs {
     pub operators: BTreeMap<Digest, Actor>,
     /// Where values of secrets are kept.
     pub secrets: Sources,
+    /// Where lists of devices are fetched.
+    pub lists: Vec<SourceSettings>,
 }
 
 /// Why a controller could not start or go on.
@@ -78,6 +84,15 @@ pub enum DaemonError {
     /// The identity that decrypts secrets of the fleet repo could not be read.
     #[error("could not open the providers of secrets")]
     Secrets(#[from] IdentityError),
+    /// A source of lists of devices cannot be asked.
+    #[error("could not make ready to ask {url}")]
+    List {
+        /// Which.
+        url: String,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
     /// It could not serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -98,6 +113,9 @@ impl DaemonError {
             Self::Secrets(_) => {
                 Some("`secrets.identity` is a file as `age-keygen` writes it; the controller must be able to read it")
             }
+            Self::List { .. } => Some(
+                "check the files that `inventories` of the configuration names; the controller must be able to read them",
+            ),
             Self::DataDir { .. } | Self::Mirror(_) | Self::Serve(_) | Self::Thread(_) => None,
         }
     }
@@ -126,7 +144,8 @@ pub struct Daemon {
 
 /// Starts a controller. When this returns it answers requests; the fleet repo is being looked at.
 pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
-    let Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets } = inputs;
+    let Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets, lists } =
+        inputs;
     std::fs::create_dir_all(&data_dir).map_err(|source| DaemonError::DataDir { path: data_dir.clone(), source })?;
     // The store's lock comes first: it makes sure that nobody else uses this folder.
     let mut store = SqliteStore::open(&data_dir.join("bellwether.db"))?;
@@ -141,17 +160,31 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
     let listener = bind(listen)?;
     let address = listener.local_addr().map_err(ServeError::Serve)?;
 
+    let sources = lists.iter().map(|one| {
+        let source = HttpSource::new(one);
+        source
+            .map(|source| Box::new(source) as Box<dyn ListSource>)
+            .map_err(|source| DaemonError::List { url: one.url.clone(), source })
+    });
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let folder = data_dir.join("inventories");
+    let lists = Lists::open(&folder, lists.iter().map(|one| one.url.clone()));
+    let lists = Arc::new(lists.map_err(|source| DaemonError::DataDir { path: folder, source })?);
     let providers = secrets.open()?;
     let options = Arc::new(options);
     let running = owner::start(options.clone(), Box::new(store))?;
     let vault = Arc::new(Vault::new(&keys.secrets, Box::new(providers), running.published.clone()));
     let (world, owner) = (running.world.clone(), running.handle.clone());
-    let watching =
-        watch::start(options.clone(), Box::new(mirror), world, owner, vault.clone()).map_err(DaemonError::Thread)?;
+    let watching = watch::start(options.clone(), Box::new(mirror), world, owner, vault.clone(), lists.clone())
+        .map_err(DaemonError::Thread)?;
+    let interval = Duration::from_secs(options.poll_secs.max(1));
+    let asking = fetching::start(sources, &lists, interval, &watching.waker).map_err(DaemonError::Thread)?;
     let server = Arc::new(Server {
         options,
         owner: running.handle,
         watcher: watching.waker,
+        lists,
+        fetching: asking,
         world: running.world.clone(),
         published: running.published,
         counters: running.counters.clone(),

@@ -25,6 +25,8 @@ pub mod overview;
 #[cfg(feature = "repo")]
 pub mod plan;
 pub mod planted;
+#[cfg(feature = "repo")]
+pub mod registered;
 pub mod reported;
 pub mod secret;
 pub mod shared_map;

@@ -31,6 +31,8 @@ pub mod daemon;
 #[cfg(feature = "controller")]
 pub mod git;
 #[cfg(feature = "controller")]
+pub mod lists;
+#[cfg(feature = "controller")]
 pub mod registry;
 #[cfg(feature = "controller")]
 pub mod schemas;

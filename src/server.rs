@@ -11,6 +11,8 @@ pub mod operator;
 pub mod request;
 pub mod select;
 
+use crate::controller::fetching::Fetching;
+use crate::controller::lists::Lists;
 use crate::controller::owner::{Counters, Handle};
 use crate::controller::published::Published;
 use crate::controller::vault::Vault;
@@ -43,6 +45,10 @@ pub struct Server {
     pub owner: Handle,
     /// For waking and asking the watcher.
     pub watcher: Waker,
+    /// Lists of devices from outside the commits.
+    pub lists: Arc<Lists>,
+    /// For asking their sources now.
+    pub fetching: Fetching,
     /// For reading.
     pub world: SharedWorld,
     /// For polls.
@@ -85,6 +91,7 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/devices/{device}/approve", post(operator::approve_device))
         .route("/v1/devices/{device}/reject", post(operator::reject_device))
         .route("/v1/devices/{device}/attributes", post(operator::set_attributes))
+        .route("/v1/inventory", get(operator::inventory))
         .route("/v1/drift", get(operator::drift))
         .route("/v1/baseline", get(operator::baseline))
         .route("/v1/events", get(operator::events))

@@ -6,7 +6,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::sync::{Arc, OnceLock};
 
@@ -46,6 +46,23 @@ pub fn by_authorities(authorities: &[CertificateDer<'static>]) -> Result<ClientC
     }
     let config = builder()?.with_root_certificates(roots).with_no_client_auth();
     Ok(with_protocols(config))
+}
+
+/// A TLS configuration that believes these authorities alone, and shows a certificate of its own. Both are in PEM.
+pub fn with_certificate(
+    authorities: &[CertificateDer<'static>],
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(TrustError::Unusable)?;
+    }
+    let chain = parse_pem(certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| TrustError::NotPem { reason: "there is no private key in it".to_owned() })?;
+    let config = builder()?.with_root_certificates(roots).with_client_auth_cert(chain, key);
+    Ok(with_protocols(config.map_err(TrustError::Unusable)?))
 }
 
 /// A TLS configuration that believes the authority with this fingerprint, and where that authority's certificate is once it

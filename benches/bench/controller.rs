@@ -95,6 +95,7 @@ fn inputs(folder: &Path, repo: &Path) -> Inputs {
         certificate: CertificateSource::SelfMade { names: ["127.0.0.1".to_owned()].into() },
         operators: BTreeMap::new(),
         secrets: bellwether::secrets::Sources::default(),
+        lists: Vec::new(),
     }
 }
 

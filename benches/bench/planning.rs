@@ -161,8 +161,8 @@ impl Plane {
     /// What a pass decides about a commit.
     fn plan(&mut self, head: Head, desired: Arc<Desired>) -> PassOutput {
         let view = self.views.entry(fleet::stage()).or_default();
-        let base = view.accepted.as_ref().map(|meaning| meaning.commit.clone());
-        view.candidate = Some(Candidate { head, desired, base, lineage: Lineage::Extends });
+        let base = view.accepted.as_ref().map(|meaning| meaning.revision.clone());
+        view.candidate = Some(Candidate { head, inventory: None, desired, base, lineage: Lineage::Extends });
         let Self { policies, state, views, passes, .. } = self;
         passes.pass(&PassInput { now: clock::now(), stages: policies, state, views }, &Scope::All)
     }
@@ -175,7 +175,7 @@ impl Plane {
         self.state.apply(&output.changes);
         let view = self.views.entry(fleet::stage()).or_default();
         if let Some(candidate) = view.candidate.take() {
-            view.accepted = Some(Meaning { commit: candidate.head.commit, desired: candidate.desired });
+            view.accepted = Some(Meaning { revision: candidate.revision(), desired: candidate.desired });
         }
         Ok(())
     }

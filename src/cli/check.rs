@@ -2,6 +2,7 @@
 
 use super::Output;
 use super::console::{Console, Outcome};
+use super::lists::{self, ListArgs};
 use super::local;
 use super::render::{findings, text::count};
 use crate::domain::desired::{Branch, Desired};
@@ -33,6 +34,9 @@ pub struct Args {
     /// Only what touches devices that this pattern selects, or the commit as a whole, such as `web:&zurich:!web-7`
     #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
+    /// Where the devices are listed.
+    #[command(flatten)]
+    pub list: ListArgs,
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -74,9 +78,12 @@ struct CheckView<'a> {
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let local::Files { snapshot, origin } = local::files(&args.path, args.rev.as_deref())?;
-    let mut desired = crate::threads::resolver().allowing(args.rights()).resolve(&snapshot);
+    let mut resolver = crate::threads::resolver().allowing(args.rights());
+    let list = lists::find(&args.list, &mut resolver, &snapshot, Some(console))?;
+    let mut desired = resolver.resolve_with(&snapshot, &list.source);
+    let origin = if list.origin.is_empty() { origin } else { format!("{origin}, {}", list.origin) };
     if let Some(limit) = &args.limit {
-        let selected = super::inventory::devices(&snapshot, limit)?;
+        let selected = super::inventory::devices(&snapshot, list.bytes.as_ref(), limit)?;
         narrow(Arc::make_mut(&mut desired), &selected);
     }
     let stages = stages(&desired);

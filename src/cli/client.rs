@@ -87,6 +87,17 @@ impl Client {
         self.send(self.request(Method::GET, path)).await
     }
 
+    /// Asks for something that is not understood here.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        let request = self.request(Method::GET, path);
+        let response = request.send().await.map_err(|error| reached(&self.address, error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refused(status, response).await);
+        }
+        self.body(response, MAX_ANSWER_BYTES).await
+    }
+
     /// Asks the controller to do something.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         self.send(self.request(Method::POST, path).json(body)).await

@@ -3,6 +3,7 @@
 use super::console::{Console, Outcome};
 use super::{Output, render};
 use crate::clock;
+use crate::domain::fleet::Listing;
 use crate::domain::ids::{AttributeName, DeviceId, NameError};
 use crate::domain::overview::device::DeviceDetail;
 use crate::protocol::v1::operator::{AttributesRequest, Done};
@@ -33,13 +34,49 @@ pub struct Args {
 pub enum Act {
     /// Set or remove attributes that operators keep beside the fleet repo: `registry.*` in filters
     #[command(after_help = "\
-They are recorded with who set them, show in `device` and `why`, and count in filters and views only: no device ever gets
-content because of them. To change what Git says of a device, edit its `tags` there.
+They are recorded with who set them, show in `device` and `why`, and count in filters and views: no device gets content because
+of them, unless the fleet repo says `inventory: registry`. To change what Git says of a device, edit its `tags` there.
 
 Examples:
   bellwether device set kiosk-1 rack=4 owner=facilities
   bellwether device set kiosk-1 owner-")]
     Set(SetArgs),
+    /// Let the registry list a device, before or after it enrolls, for fleet repos with `inventory: registry`
+    #[command(after_help = "\
+A device that is not known yet becomes known, and gets nothing before it has enrolled. Attributes can be set in the same go:
+`groups` names its groups with commas between them, `branch` the stage that it follows, and the fleet repo says which others are
+variables of the device.
+
+Examples:
+  bellwether device register kiosk-1 groups=kiosks,zurich branch=canary
+  bellwether device register kiosk-1")]
+    Register(RegisterArgs),
+    /// Take a device out of the registry's list; it keeps what it has, and goes on reporting
+    #[command(after_help = "\
+A stage whose list of devices loses more than its deletion budget is held until somebody approves it.
+
+Example:
+  bellwether device unregister kiosk-1")]
+    Unregister(UnregisterArgs),
+}
+
+/// Flags of `device register`.
+#[derive(Debug, clap::Args)]
+pub struct RegisterArgs {
+    /// The device
+    #[arg(value_name = "DEVICE")]
+    pub device: DeviceId,
+    /// `NAME=VALUE` sets, `NAME-` removes
+    #[arg(value_name = "NAME=VALUE", value_parser = parse_edit)]
+    pub edits: Vec<Edit>,
+}
+
+/// Flags of `device unregister`.
+#[derive(Debug, clap::Args)]
+pub struct UnregisterArgs {
+    /// The device
+    #[arg(value_name = "DEVICE")]
+    pub device: DeviceId,
 }
 
 /// Flags of `device set`.
@@ -84,7 +121,9 @@ fn parse_edit(text: &str) -> Result<Edit, EditError> {
 /// Runs `device`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     match (&args.act, &args.device) {
-        (Some(Act::Set(args)), _) => set(args, console),
+        (Some(Act::Set(SetArgs { device, edits })), _) => set(device, edits, None, console),
+        (Some(Act::Register(RegisterArgs { device, edits })), _) => set(device, edits, Some(Listing::Listed), console),
+        (Some(Act::Unregister(UnregisterArgs { device })), _) => set(device, &[], Some(Listing::Unlisted), console),
         (None, Some(device)) => show(device, console),
         (None, None) => Err(super::fault::usage("name a device")),
     }
@@ -104,10 +143,9 @@ fn show(device: &DeviceId, console: &Console) -> anyhow::Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-fn set(args: &SetArgs, console: &Console) -> anyhow::Result<Outcome> {
+fn set(device: &DeviceId, edits: &[Edit], listing: Option<Listing>, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.act_output()?;
-    let SetArgs { device, edits } = args;
-    let mut request = AttributesRequest::default();
+    let mut request = AttributesRequest { listing, ..AttributesRequest::default() };
     for edit in edits {
         match edit {
             Edit::Set(name, value) => {

@@ -2,6 +2,7 @@
 
 use super::console::{Console, Outcome};
 use super::fault::{Hint as _, with_hint};
+use super::lists::{self, ListArgs};
 use super::remote::encoded;
 use super::render::devices::folder as shown;
 use super::selecting::note_undetermined;
@@ -9,7 +10,7 @@ use super::{Output, local};
 use crate::domain::desired::Resolver;
 use crate::domain::overview::query::{Folder, folder, git_index, index_matches};
 use anyhow::anyhow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Flags of `ls`.
 #[derive(Debug, clap::Args)]
@@ -31,17 +32,20 @@ pub struct Args {
     /// The commit of the clone [default: the work tree as it is; HEAD of a bare one]
     #[arg(long, value_name = "REV", requires = "repo")]
     pub rev: Option<String>,
+    /// Where the devices of the clone are listed.
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 /// Runs `ls`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
-    let found = match &args.repo {
+    let found = match args.repo.as_deref().or(args.list.file.as_ref().map(|_| Path::new("."))) {
         None => {
             let path = format!("/v1/groups?path={}", encoded(&args.path));
             console.global.controller()?.get(&path, &format!("list {}", args.path))?
         }
-        Some(repo) => of_clone(args, repo)?,
+        Some(repo) => of_clone(args, repo, console)?,
     };
     note_undetermined(console, &found.undetermined);
     let table = shown(&found);
@@ -54,9 +58,11 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-fn of_clone(args: &Args, repo: &std::path::Path) -> anyhow::Result<Folder> {
+fn of_clone(args: &Args, repo: &Path, console: &Console) -> anyhow::Result<Folder> {
     let files = local::files(repo, args.rev.as_deref())?;
-    let desired = Resolver::default().resolve(&files.snapshot);
+    let mut resolver = Resolver::default();
+    let list = lists::find(&args.list, &mut resolver, &files.snapshot, Some(console))?;
+    let desired = resolver.resolve_with(&files.snapshot, &list.source);
     if let Some(finding) = desired.rejection() {
         return Err(anyhow!("{}: {}", finding.place, finding.message)).hint("`bellwether check` shows everything");
     }

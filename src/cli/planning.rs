@@ -4,11 +4,13 @@
 
 use super::console::Console;
 use super::fault::{Hint as _, usage, with_hint};
+use super::lists::{self, FoundList, ListArgs};
 use super::local::{self, RepoArgs};
 use super::remote::{Named, is_absent};
-use crate::domain::desired::{Desired, SecretTable};
-use crate::domain::fleet::FleetState;
+use crate::domain::desired::{Desired, InventorySource, SecretTable};
+use crate::domain::fleet::{FleetState, StageRecord};
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
+use crate::domain::manifest::listed_by::ListedBy;
 use crate::domain::overview::baseline::Baseline;
 use crate::domain::plan::gate::{Candidate, Lineage, PlanInput, StagePlan, plan_stage};
 use crate::domain::plan::policy::StagePolicy;
@@ -29,6 +31,9 @@ pub struct PlanArgs {
     /// Which clone and commit.
     #[command(flatten)]
     pub repo: RepoArgs,
+    /// Where the devices are listed.
+    #[command(flatten)]
+    pub list: ListArgs,
     /// Compare with this commit instead of asking a controller
     #[arg(long, value_name = "REV")]
     pub base: Option<String>,
@@ -105,23 +110,27 @@ struct Base {
 
 /// Plans a commit of a clone for a stage.
 pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
-    let PlanArgs { stage, repo, base } = args;
+    let PlanArgs { stage, repo, list, base } = args;
     let mut clone = local::open(&repo.repo)?;
     let stage = local::stage(&clone, stage.as_ref(), &repo.rev)?;
     let commit = local::commit(&mut clone, &repo.rev)?;
     let mut resolver = crate::threads::resolver();
-    let mut resolved = resolver.resolve(&commit.files);
+    let found = lists::find(list, &mut resolver, &commit.files, Some(console))?;
+    let mut resolved = resolver.resolve_with(&commit.files, &found.source);
 
-    let mut base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console)?;
+    let mut base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console, &found)?;
     if !resolved.secrets().is_empty() {
         // Only the controller has values. A clone that took them for unknown would show every device that holds one as changed.
         let mut assignments: Vec<_> = base.baseline.assignments.iter().collect();
         assignments.sort_by_key(|assignment| assignment.assigned_at);
         let known = SecretTable::assigned(assignments.into_iter().map(|assignment| &*assignment.spec.spec));
-        resolved = resolver.resolve_knowing(&commit.files, &known);
+        resolved = resolver.resolve_from(&commit.files, &found.source, &known);
         base.notes.push("values of secrets are taken to be those that devices were assigned last".to_owned());
     }
-    plan_against(&mut clone, &stage, commit, resolved, base)
+    if !found.origin.is_empty() {
+        base.notes.push(format!("devices are listed by {}", found.origin));
+    }
+    plan_against(&mut clone, &stage, commit, resolved, base, &found, Some(console))
 }
 
 fn plan_against(
@@ -130,6 +139,8 @@ fn plan_against(
     commit: local::Commit,
     resolved: Arc<Desired>,
     base: Base,
+    found: &FoundList,
+    console: Option<&Console>,
 ) -> anyhow::Result<Planned> {
     let Base { baseline, against, mut notes } = base;
     let stages = baseline.stages.clone();
@@ -145,10 +156,11 @@ fn plan_against(
     }
     let mut unknown = Vec::new();
     let lineage = lineage(clone, &baseline, stage, &commit, &mut notes, &mut unknown)?;
-    let accepted = others(clone, &baseline, stage, &mut unknown)?;
-    let base = baseline.records.get(stage).and_then(|record| record.accepted.clone());
+    let accepted = others(clone, &baseline, stage, &mut unknown, console)?;
+    let base = baseline.records.get(stage).and_then(StageRecord::counts);
     let state = baseline.into_state();
-    let candidate = Candidate { head: commit.head.clone(), desired: Arc::new(desired), base, lineage };
+    let (head, desired) = (commit.head.clone(), Arc::new(desired));
+    let candidate = Candidate { head, inventory: found.digest, desired, base, lineage };
     let plan =
         plan_stage(&PlanInput { policy, stages: &stages, state: &state, accepted: &accepted, candidate: &candidate });
     Ok(Planned { plan, commit: commit.head.commit, rev: commit.rev, desired: resolved, against, state, notes, unknown })
@@ -161,10 +173,11 @@ fn find_base(
     desired: &Desired,
     base: Option<&str>,
     console: &Console,
+    found: &FoundList,
 ) -> anyhow::Result<Base> {
     if let Some(rev) = base {
         let id = clone.resolve_rev(rev).hint("`--base` takes whatever Git understands")?;
-        return commit_base(clone, stage, &id, rev, desired);
+        return commit_base(clone, stage, &id, rev, desired, found);
     }
     let controller = console.global.controller()?;
     match controller.get::<Baseline>("/v1/baseline", "ask the controller what is assigned") {
@@ -174,7 +187,7 @@ fn find_base(
         }
         // Nobody asked for a controller, and none is there.
         Err(error) if console.global.named() == Named::ByDefault && is_absent(&error) => {
-            local_base(clone, stage, commit, desired)
+            local_base(clone, stage, commit, desired, found)
         }
         Err(error) => Err(error),
     }
@@ -186,21 +199,22 @@ fn local_base(
     stage: &StageName,
     commit: &local::Commit,
     desired: &Desired,
+    found: &FoundList,
 ) -> anyhow::Result<Base> {
     let head = &commit.head.commit;
     let upstream = format!("origin/{stage}");
     // Not the name alone: a branch of that name would shadow what was fetched.
     if let Ok(id) = clone.resolve_rev(&format!("refs/remotes/{upstream}")) {
         if clone.contains(head, &id)? {
-            return commit_base(clone, stage, &id, &upstream, desired);
+            return commit_base(clone, stage, &id, &upstream, desired, found);
         }
         if let Some(common) = clone.merge_base(head, &id)? {
             let named = format!("where {} and {upstream} parted", commit.rev);
-            return commit_base(clone, stage, &common, &named, desired);
+            return commit_base(clone, stage, &common, &named, desired, found);
         }
     }
     match clone.resolve_rev(&format!("{}^", head.as_str())) {
-        Ok(parent) => commit_base(clone, stage, &parent, &format!("{}^", commit.rev), desired),
+        Ok(parent) => commit_base(clone, stage, &parent, &format!("{}^", commit.rev), desired, found),
         Err(_) => Ok(Base {
             baseline: Baseline {
                 fleet: fleet_name(desired),
@@ -228,13 +242,18 @@ fn commit_base(
     id: &CommitId,
     named: &str,
     desired: &Desired,
+    found: &FoundList,
 ) -> anyhow::Result<Base> {
     let base = local::commit_by_id(clone, id, named)?;
-    let before = crate::threads::resolver().resolve(&base.files);
+    let mut resolver = crate::threads::resolver();
+    // The same list: what is planned is the commit, and what the list was before only the controller knows.
+    let listed_by = resolver.fleet(&base.files).listed_by.clone();
+    let source = if listed_by == ListedBy::Commit { &InventorySource::Repo } else { &found.source };
+    let before = resolver.resolve_with(&base.files, source);
     let fleet = fleet_name(if before.fleet.is_some() { &before } else { desired });
     let policy = StagePolicy::with_defaults(stage.clone());
     Ok(Base {
-        baseline: Baseline::of_commit(fleet, policy, id, &before),
+        baseline: Baseline::of_commit(fleet, policy, id, found.digest, &before),
         against: Against::Commit { commit: id.clone(), named: named.to_owned() },
         notes: vec![ALONE.to_owned()],
     })
@@ -282,6 +301,7 @@ fn others(
     baseline: &Baseline,
     stage: &StageName,
     unknown: &mut Vec<String>,
+    console: Option<&Console>,
 ) -> anyhow::Result<BTreeMap<StageName, Arc<Desired>>> {
     let mut accepted = BTreeMap::new();
     let configured: BTreeSet<&StageName> = baseline.stages.iter().map(|policy| &policy.name).collect();
@@ -297,7 +317,18 @@ fn others(
             continue;
         }
         let files = local::commit_by_id(clone, commit, other.as_str())?.files;
-        let (desired, _) = Baseline::keep_choices(other, &crate::threads::resolver().resolve(&files));
+        let mut resolver = crate::threads::resolver();
+        let list = match (console, &record.inventory) {
+            (Some(console), inventory) => lists::by_digest(inventory.as_ref(), &mut resolver, &files, console),
+            (None, _) => Ok(FoundList::default()),
+        };
+        let Ok(list) = list else {
+            unknown.push(format!(
+                "what stage {other} claims now: its list of devices cannot be had; its last claims count"
+            ));
+            continue;
+        };
+        let (desired, _) = Baseline::keep_choices(other, &resolver.resolve_with(&files, &list.source));
         accepted.insert(other.clone(), Arc::new(desired));
     }
     Ok(accepted)

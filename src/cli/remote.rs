@@ -85,6 +85,14 @@ impl Controller {
             .with_context(|| format!("cannot {attempted}"))
     }
 
+    /// Asks for something that is not understood here; `attempted` completes "cannot …".
+    pub fn bytes(&self, path: &str, attempted: &str) -> anyhow::Result<Vec<u8>> {
+        self.runtime
+            .block_on(self.client.bytes(path))
+            .map_err(|error| self.hinted(error))
+            .with_context(|| format!("cannot {attempted}"))
+    }
+
     /// Asks the controller to do something; `attempted` completes "cannot …".
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, attempted: &str) -> anyhow::Result<T> {
         self.runtime

@@ -48,9 +48,10 @@ fn inputs(settings: Settings) -> Inputs {
         offline_after_secs,
         log: _,
         secrets,
+        lists,
     } = settings;
     let options = Options { fleet, stages, poll_secs, offline_after_secs };
-    Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets }
+    Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets, lists }
 }
 
 async fn serve(inputs: Inputs) -> anyhow::Result<Outcome> {

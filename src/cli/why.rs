@@ -3,6 +3,7 @@
 use super::Output;
 use super::console::{Console, Outcome};
 use super::fault::with_hint;
+use super::lists::{self, ListArgs};
 use super::local;
 use super::remote::{Named, is_absent};
 use super::render::table::{escaped, listed};
@@ -10,6 +11,7 @@ use super::render::text::{Tone, plain};
 use super::render::{detail, why};
 use crate::clock;
 use crate::domain::desired::{Explained, Explanation};
+use crate::domain::digest::Digest;
 use crate::domain::fleet::RegistryAttribute;
 use crate::domain::ids::{AttributeName, CommitId, DeviceId, StageName};
 use crate::domain::manifest::near::nearest;
@@ -45,6 +47,9 @@ pub struct Args {
     /// The commit of the clone [default: its work tree, or HEAD if it has none]
     #[arg(long, alias = "ref", value_name = "REV")]
     pub rev: Option<String>,
+    /// Where the devices of the clone are listed.
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 /// What is known of the reasons.
@@ -54,6 +59,7 @@ struct Known {
     /// Whose commit is explained.
     stage: Option<StageName>,
     commit: Option<CommitId>,
+    inventory: Option<Digest>,
     explanation: Option<Explanation>,
 }
 
@@ -64,6 +70,8 @@ struct WhyView<'a> {
     /// The stage whose commit is explained.
     stage: Option<&'a StageName>,
     commit: Option<&'a CommitId>,
+    /// SHA-256 of the list of devices; `null` where the commit lists them.
+    inventory: Option<&'a Digest>,
     /// `null` where it is unknown.
     standing: Option<String>,
     /// `null` where it is unknown.
@@ -95,11 +103,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 }
 
 fn view<'a>(args: &'a Args, known: &'a Known, values: Vec<&'a Explained>) -> WhyView<'a> {
-    let Known { device, stage, commit, explanation } = known;
+    let Known { device, stage, commit, inventory, explanation } = known;
     WhyView {
         device: &args.device,
         stage: stage.as_ref(),
         commit: commit.as_ref(),
+        inventory: inventory.as_ref(),
         standing: device.as_ref().map(|detail| detail.row.standing.to_string()),
         waits: device.as_ref().map(|detail| detail.waits.as_slice()),
         groups: explanation.as_ref().map(|all| all.groups.as_slice()),
@@ -123,17 +132,17 @@ fn selected<'a>(all: &'a Explanation, key: &str) -> anyhow::Result<Vec<&'a Expla
 }
 
 fn ask(args: &Args, console: &Console) -> anyhow::Result<Known> {
-    if args.repo.is_some() || args.rev.is_some() {
-        return from_clone(args);
+    if args.repo.is_some() || args.rev.is_some() || args.list.file.is_some() {
+        return from_clone(args, Some(console));
     }
     let path = format!("/v1/devices/{}/why", args.device);
     match console.global.controller()?.get::<WhyAnswer>(&path, &format!("explain device {}", args.device)) {
-        Ok(WhyAnswer { device, stage, commit, explanation }) => {
-            Ok(Known { device: Some(device), stage, commit, explanation })
+        Ok(WhyAnswer { device, stage, commit, inventory, explanation }) => {
+            Ok(Known { device: Some(device), stage, commit, inventory, explanation })
         }
         // Nobody asked for a controller, and none is there.
         Err(error) if console.global.named() == Named::ByDefault && is_absent(&error) => {
-            let Ok(known) = from_clone(args) else { return Err(error) };
+            let Ok(known) = from_clone(args, Some(console)) else { return Err(error) };
             console.note("note: no controller answers; this is from the clone in this folder");
             Ok(known)
         }
@@ -141,13 +150,17 @@ fn ask(args: &Args, console: &Console) -> anyhow::Result<Known> {
     }
 }
 
-fn from_clone(args: &Args) -> anyhow::Result<Known> {
+fn from_clone(args: &Args, console: Option<&Console>) -> anyhow::Result<Known> {
     let path = args.repo.as_deref().unwrap_or(Path::new("."));
     let mut clone = local::open(path)?;
     let local::Files { snapshot, origin } = local::files(path, args.rev.as_deref())?;
     let mut resolver = crate::threads::resolver();
-    let Some(explanation) = resolver.explain(&snapshot, &args.device) else {
-        let desired = resolver.resolve(&snapshot);
+    let list = lists::find(&args.list, &mut resolver, &snapshot, console)?;
+    let Some(explanation) = resolver.explain_with(&snapshot, &list.source, &args.device) else {
+        let desired = resolver.resolve_with(&snapshot, &list.source);
+        if let Some(finding) = desired.rejection() {
+            return Err(anyhow!("{}", finding.message));
+        }
         let near = nearest(args.device.as_str(), desired.devices.keys().map(DeviceId::as_str));
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
@@ -161,11 +174,12 @@ fn from_clone(args: &Args) -> anyhow::Result<Known> {
         (None, head) => head.ok(),
     };
     let Some(head) = head else {
-        return Ok(Known { device: None, stage: None, commit: None, explanation: Some(explanation) });
+        let (commit, inventory) = (None, list.digest);
+        return Ok(Known { device: None, stage: None, commit, inventory, explanation: Some(explanation) });
     };
     let changes = clone.last_changes(&head, &snapshot, &explanation.lines())?;
     let explanation = explanation.with_changes(&changes);
-    Ok(Known { device: None, stage: None, commit: Some(head), explanation: Some(explanation) })
+    Ok(Known { device: None, stage: None, commit: Some(head), inventory: list.digest, explanation: Some(explanation) })
 }
 
 /// `device kiosk-1, production, commit 1a2b3c4d`.
@@ -176,6 +190,9 @@ fn title(args: &Args, known: &Known) -> String {
     }
     if let Some(commit) = &known.commit {
         text.push_str(&format!(", commit {}", commit.short()));
+    }
+    if let Some(inventory) = &known.inventory {
+        text.push_str(&format!(", inventory {}", inventory.short()));
     }
     match (&known.device, &known.stage) {
         (Some(detail), Some(stage)) if detail.row.standing != Standing::Owned(stage.clone()) => {

@@ -1,6 +1,6 @@
 //! The file `bellwether.yml`.
 
-use super::fragment::{Fragment, Given, OperatorGiven, Place, Setting, StageGiven};
+use super::fragment::{Fragment, Given, ListGiven, OperatorGiven, Place, Setting, StageGiven};
 use crate::domain::manifest::problems::Problems;
 use crate::domain::manifest::read::{Extensions, Keys, fields, list, missing, text};
 use crate::domain::manifest::yaml::{self, Kind, Node, Span, YamlError};
@@ -27,6 +27,7 @@ const ROOT: Keys = Keys {
         "log",
         "git",
         "secrets",
+        "inventories",
     ],
     later: &["database", "forge", "metrics"],
     extensions: Extensions::Ignored,
@@ -56,6 +57,12 @@ const STAGE: Keys = Keys {
     what: "a stage",
     known: &["name", "max_unstaged", "deletion_budget", "signers", "host_paths", "privileged"],
     later: &["promotion"],
+    extensions: Extensions::Unknown,
+};
+const LIST: Keys = Keys {
+    what: "an inventory",
+    known: &["url", "signed_by", "signature", "ca", "cert", "key"],
+    later: &[],
     extensions: Extensions::Unknown,
 };
 const OPERATOR: Keys = Keys {
@@ -90,6 +97,7 @@ impl Reading<'_> {
                 "stages" => self.stages(value),
                 "names" => self.names(value),
                 "operators" => self.operators(value),
+                "inventories" => self.lists(value),
                 "tls" => self.section(value, &TLS, "tls"),
                 "log" => self.section(value, &LOG, "log"),
                 "git" => self.section(value, &GIT, "git"),
@@ -176,6 +184,22 @@ impl Reading<'_> {
         let Some(items) = list(node, "`operators`", self.problems) else { return };
         let operators = items.iter().filter_map(|item| self.operator(item)).collect();
         self.fragment.operators = Some(Given { value: operators, place: self.place(node.span) });
+    }
+
+    fn lists(&mut self, node: &Node) {
+        let Some(items) = list(node, "`inventories`", self.problems) else { return };
+        let lists = items.iter().filter_map(|item| self.list(item)).collect();
+        self.fragment.lists = Some(Given { value: lists, place: self.place(node.span) });
+    }
+
+    fn list(&mut self, node: &Node) -> Option<ListGiven> {
+        fields(node, &LIST, self.problems)?;
+        let url = self.required(node, "an inventory", "url")?;
+        let Kind::Map(map) = &node.kind else { return None };
+        let mut field = |key: &str| self.text(map.value(key)?, &format!("`{key}`"));
+        let (signature, signed_by, ca) = (field("signature"), field("signed_by"), field("ca"));
+        let (cert, key) = (field("cert"), field("key"));
+        Some(ListGiven { url, signature, signed_by, ca, cert, key })
     }
 
     fn operator(&mut self, node: &Node) -> Option<OperatorGiven> {

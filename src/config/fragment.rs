@@ -108,6 +108,7 @@ pub struct Fragment {
     pub(super) stages: Option<Given<Vec<StageGiven>>>,
     pub(super) names: Option<Given<Vec<Given>>>,
     pub(super) operators: Option<Given<Vec<OperatorGiven>>>,
+    pub(super) lists: Option<Given<Vec<ListGiven>>>,
     /// The token for https, from the environment. Its `Debug` hides it.
     pub(super) token: Option<Given<Hidden>>,
 }
@@ -159,16 +160,29 @@ pub struct OperatorGiven {
     pub(super) key_sha256: Given,
 }
 
+/// One source of lists of devices as somebody gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListGiven {
+    pub(super) url: Given,
+    pub(super) signature: Option<Given>,
+    /// The file with the keys that sign.
+    pub(super) signed_by: Option<Given>,
+    pub(super) ca: Option<Given>,
+    pub(super) cert: Option<Given>,
+    pub(super) key: Option<Given>,
+}
+
 impl Fragment {
     /// Lays a later fragment over this one.
     pub(super) fn overlaid_with(mut self, later: Self) -> Self {
-        let Self { texts, stages, names, operators, token } = later;
+        let Self { texts, stages, names, operators, lists, token } = later;
         self.texts.extend(texts);
         Self {
             texts: self.texts,
             stages: stages.or(self.stages),
             names: names.or(self.names),
             operators: operators.or(self.operators),
+            lists: lists.or(self.lists),
             token: token.or(self.token),
         }
     }

@@ -56,6 +56,22 @@ pub fn schema() -> Value {
             },
         },
     });
+    let file = |about: &str| json!({ "type": "string", "description": about });
+    let address = |about: &str| json!({ "type": "string", "pattern": "^https://[^\\s@]+$", "description": about });
+    let list = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["url"],
+        "anyOf": [{ "required": ["signed_by"] }, { "required": ["ca", "cert", "key"] }],
+        "properties": {
+            "url": address("Where the list is, as fleet repos write it."),
+            "signed_by": file("A file with the public keys that sign the list: Ed25519 in PEM, or SSH keys, one a line."),
+            "signature": address("Where the signature is (default: the list's address with `.sig` behind it)."),
+            "ca": file("A file with the authorities that vouch for the server (default: those of this machine)."),
+            "cert": file("The certificate that the controller shows, in PEM."),
+            "key": file("Its private key, in PEM."),
+        },
+    });
     let text = |key: &str| json!({ "type": "string", "description": describe(key) });
     let seconds = |key: &str| json!({ "type": "integer", "minimum": 1, "description": describe(key) });
     json!({
@@ -89,6 +105,12 @@ pub fn schema() -> Value {
             },
             "socket": text("socket"),
             "operators": { "type": "array", "items": operator },
+            "inventories": {
+                "description": "Lists of devices that fleet repos may name with `inventory: {http: URL}`.",
+                "type": "array",
+                "maxItems": super::lists::MAX_LISTS,
+                "items": list,
+            },
             "git": {
                 "description": "How a fleet repo behind https or ssh is reached.",
                 "type": "object",

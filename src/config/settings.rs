@@ -78,6 +78,7 @@ impl Check<'_> {
         let offline_after_secs = self.text("offline_after_secs", |text| number(text, OFFLINE_AFTER_SECS));
         let log = self.log();
         let secrets = self.secrets();
+        let lists = self.lists();
         Some(Settings {
             fleet: fleet?.0,
             repo: repo?,
@@ -93,6 +94,7 @@ impl Check<'_> {
             offline_after_secs: i64::try_from(offline_after_secs?).ok()?,
             log: log?,
             secrets: secrets?,
+            lists: lists?,
         })
     }
 

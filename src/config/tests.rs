@@ -1,3 +1,4 @@
+mod lists;
 mod remotes;
 mod stages;
 mod whole;

@@ -376,7 +376,7 @@ impl Owner {
                 if let Some(view) = world.views.get_mut(stage)
                     && let Some(candidate) = view.candidate.take()
                 {
-                    view.accepted = Some(Meaning { commit: candidate.head.commit, desired: candidate.desired });
+                    view.accepted = Some(Meaning { revision: candidate.revision(), desired: candidate.desired });
                 }
             }
         }
@@ -432,6 +432,7 @@ impl Owner {
             let mut world = self.world.write();
             self.passes.note(&world.state, changes);
             world.state.apply(changes);
+            world.registry_version += u64::from(changes.iter().any(concerns_registry));
             world.arranged.note(changes);
         }
         self.published.apply(changes);
@@ -445,6 +446,7 @@ impl Owner {
         self.published.replace(&state);
         let mut world = self.world.write();
         world.state = state;
+        world.registry_version += 1;
         world.arranged.forget();
         self.memory = Memory::Sure;
         Ok(())
@@ -467,6 +469,11 @@ enum Next {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whether a change can be one of the registry's list.
+fn concerns_registry(change: &Change) -> bool {
+    matches!(change, Change::Identity(..) | Change::Registry(..) | Change::Forget(_))
 }
 
 /// An error with everything that caused it, on one line.

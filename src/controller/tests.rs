@@ -25,6 +25,7 @@ struct Controller {
     running: Running,
     watcher: Watcher,
     runtime: tokio::runtime::Runtime,
+    _lists: tempfile::TempDir,
 }
 
 fn start(store: &FakeStore, remote: &FakeRemote) -> Controller {
@@ -36,21 +37,24 @@ fn start(store: &FakeStore, remote: &FakeRemote) -> Controller {
         offline_after_secs: 300,
     });
     let running = owner::start(options.clone(), Box::new(store.clone())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let lists = crate::controller::lists::Lists::open(folder.path(), []).unwrap();
     let watcher = Watcher::new(
         options,
         Box::new(remote.mirror()),
         running.world.clone(),
         running.handle.clone(),
         Arc::new(crate::controller::vault::Vault::empty()),
+        Arc::new(lists),
     );
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    Controller { running, watcher, runtime }
+    Controller { running, watcher, runtime, _lists: folder }
 }
 
 impl Controller {
     /// One look at the fleet repo, and everything that follows from it.
     fn look(&mut self) {
-        self.watcher.look().unwrap();
+        self.watcher.look(super::watch::Look::All).unwrap();
         self.rest();
     }
 

@@ -20,6 +20,7 @@ fn inputs(folder: &Path) -> Inputs {
         certificate: CertificateSource::SelfMade { names: Default::default() },
         operators: BTreeMap::new(),
         secrets: Sources::default(),
+        lists: Vec::new(),
     }
 }
 

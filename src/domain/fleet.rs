@@ -72,12 +72,37 @@ pub struct DeviceRecord {
 
 /// What operators say of a device through the API: `registry.*` in filters and views.
 ///
-/// Never content: nothing of this reaches a device, and no pass reads it to decide about one.
+/// Never content by itself: nothing of this reaches a device, and no pass reads it to decide about one. Only a fleet repo that says
+/// `inventory: registry` makes a list of devices of it, which goes through the same gates as a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registry {
     /// The attributes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<AttributeName, RegistryAttribute>,
+    /// Whether the registry lists the device; `None` if nobody said so, and then it lists devices that are enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered: Option<Registered>,
+}
+
+/// What an operator said of a device's place in the registry's list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// Whether it is listed.
+    pub listing: Listing,
+    /// Who said so.
+    pub actor: Actor,
+    /// When.
+    pub since: Timestamp,
+}
+
+/// Whether the registry lists a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Listing {
+    /// It does, whether or not the device has enrolled.
+    Listed,
+    /// It does not, whether or not the device is enrolled.
+    Unlisted,
 }
 
 /// One attribute, and who is to be asked about it.
@@ -178,12 +203,40 @@ pub struct Reported {
     pub report: Report,
 }
 
+/// What decides what a stage means: a commit, and the list of devices where that is not in the commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Revision {
+    /// The commit.
+    pub commit: CommitId,
+    /// SHA-256 of the list; `None` where the devices are listed in the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Digest>,
+}
+
+impl Revision {
+    /// A commit that lists its devices itself.
+    pub fn of_commit(commit: CommitId) -> Self {
+        Self { commit, inventory: None }
+    }
+
+    /// `1a2b3c4d`, or `1a2b3c4d with inventory 5e6f7a8b`.
+    pub fn short(&self) -> String {
+        match &self.inventory {
+            None => self.commit.short().to_owned(),
+            Some(inventory) => format!("{} with inventory {}", self.commit.short(), inventory.short()),
+        }
+    }
+}
+
 /// What the controller remembers of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageRecord {
     /// The commit that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<CommitId>,
+    /// SHA-256 of the list of devices that counts with it; `None` where the commit lists its devices itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Digest>,
     /// A newer commit that does not count yet, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
@@ -195,6 +248,13 @@ pub struct StageRecord {
     pub baseline: usize,
 }
 
+impl StageRecord {
+    /// What counts.
+    pub fn counts(&self) -> Option<Revision> {
+        Some(Revision { commit: self.accepted.clone()?, inventory: self.inventory })
+    }
+}
+
 /// Why the newest commit of a stage does not count yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
@@ -202,10 +262,20 @@ pub struct Waiting {
     pub commit: CommitId,
     /// Its tree.
     pub tree: ObjectId,
+    /// SHA-256 of the list of devices that would count with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Digest>,
     /// Since when.
     pub since: Timestamp,
     /// What keeps it.
     pub why: WaitingFor,
+}
+
+impl Waiting {
+    /// What waits.
+    pub fn revision(&self) -> Revision {
+        Revision { commit: self.commit.clone(), inventory: self.inventory }
+    }
 }
 
 /// What keeps a commit from counting.

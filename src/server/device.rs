@@ -28,6 +28,7 @@ pub async fn enroll(
     Body(request): Body<EnrollRequest>,
 ) -> Result<Json<EnrollAnswer>, Refused> {
     let status = server.owner.enroll(request).await?;
+    server.watcher.lists_changed();
     Ok(Json(EnrollAnswer {
         status,
         fleet: server.options.fleet.clone(),

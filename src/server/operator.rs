@@ -5,24 +5,29 @@ use super::errors::Refused;
 use super::request::{Asked, Body, Named};
 use super::{Server, Shared};
 use crate::clock;
+use crate::controller::lists::{ListStatus, Newest};
 use crate::controller::owner::Act;
 use crate::domain::acts::operator::{self as acts, NewToken};
+use crate::domain::digest::Digest;
 use crate::domain::enrollment::{JoinToken, TokenId, TokenSecret};
-use crate::domain::fleet::{Change, Event};
-use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
+use crate::domain::fleet::{Change, Event, Revision};
+use crate::domain::ids::{Actor, DeviceId, NameError, StageName};
+use crate::domain::manifest::listed_by::RegistryRules;
 use crate::domain::overview::OverviewInput;
 use crate::domain::overview::baseline::Baseline;
 use crate::domain::overview::device::{self, DeviceDetail, DeviceRow};
 use crate::domain::overview::drift::{DriftReport, drift_report};
 use crate::domain::overview::status;
 use crate::domain::plan::ownership::Standing;
+use crate::domain::registered;
 use crate::protocol::v1::operator::{
-    ApproveRequest, AttributesRequest, Done, EpochRequest, HoldRequest, MAX_EVENTS_ANSWER, RepoAnswer, ResumeRequest,
-    StatusAnswer, TokenAnswer, TokenRequest, WhyAnswer,
+    ApproveRequest, AttributesRequest, Done, EpochRequest, HoldRequest, ListAnswer, MAX_EVENTS_ANSWER, RepoAnswer,
+    ResumeRequest, StatusAnswer, TokenAnswer, TokenRequest, WhyAnswer,
 };
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use ring::rand::SecureRandom as _;
 use serde::Deserialize;
 
@@ -61,6 +66,7 @@ pub async fn status(State(server): State<Shared>, _: Operator) -> Result<Json<St
             unavailable: repo.unavailable,
             missing: repo.missing,
             unreadable: repo.unreadable,
+            lists: server.lists.status().into_iter().map(list_answer).collect(),
         },
     }))
 }
@@ -90,17 +96,18 @@ pub async fn device(
 /// `GET /v1/devices/{device}/why`
 pub async fn why(State(server): State<Shared>, _: Operator, Named(device): Named) -> Result<Json<WhyAnswer>, Refused> {
     let detail = overview(&server, |input| device::detail(input, &device)).ok_or_else(|| unknown_device(&device))?;
-    let (stage, commit) = overview(&server, |input| explaining(input, &detail)).unzip();
-    let explanation = match &commit {
-        Some(commit) => server.watcher.explain(commit.clone(), device).await,
+    let (stage, revision) = overview(&server, |input| explaining(input, &detail)).unzip();
+    let explanation = match &revision {
+        Some(revision) => server.watcher.explain(revision.clone(), device).await,
         None => None,
     };
-    Ok(Json(WhyAnswer { device: detail, stage, commit, explanation }))
+    let (commit, inventory) = revision.map(|revision| (revision.commit, revision.inventory)).unzip();
+    Ok(Json(WhyAnswer { device: detail, stage, commit, inventory: inventory.flatten(), explanation }))
 }
 
 /// The stage and the commit that tell where a device's values come from. Of a device in transit that is what the most gated stage
 /// that lists it says, because there somebody must finish the move.
-fn explaining(input: &OverviewInput<'_>, detail: &DeviceDetail) -> Option<(StageName, CommitId)> {
+fn explaining(input: &OverviewInput<'_>, detail: &DeviceDetail) -> Option<(StageName, Revision)> {
     let pass = &input.pass;
     let stage = match &detail.row.standing {
         Standing::Owned(stage) => stage.clone(),
@@ -112,8 +119,65 @@ fn explaining(input: &OverviewInput<'_>, detail: &DeviceDetail) -> Option<(Stage
         }
         Standing::Unmanaged => return None,
     };
-    let commit = pass.state.stages.get(&stage)?.accepted.clone()?;
-    Some((stage, commit))
+    let revision = pass.state.stages.get(&stage)?.counts()?;
+    Some((stage, revision))
+}
+
+fn list_answer((url, status): (String, ListStatus)) -> (String, ListAnswer) {
+    let ListStatus { newest, since, last_contact, trouble } = status;
+    (url, ListAnswer { newest, since, last_contact, trouble })
+}
+
+/// Which list is wanted.
+#[derive(Debug, Deserialize)]
+pub struct ListQuery {
+    digest: Option<Digest>,
+    registry: Option<String>,
+    url: Option<String>,
+}
+
+/// `GET /v1/inventory`
+pub async fn inventory(
+    State(server): State<Shared>,
+    _: Operator,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, Refused> {
+    let found = tokio::task::spawn_blocking(move || list(&server, &query)).await;
+    let found = found.map_err(|_| {
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the controller failed at this request")
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], found?).into_response())
+}
+
+fn list(server: &Server, ListQuery { digest, registry, url }: &ListQuery) -> Result<Vec<u8>, Refused> {
+    if let Some(names) = registry {
+        let names = names.split(',').filter(|name| !name.is_empty()).map(str::parse);
+        let vars = names
+            .collect::<Result<_, _>>()
+            .map_err(|error: NameError| Refused::new(StatusCode::BAD_REQUEST, "bad-name", error.to_string()))?;
+        return Ok(registered::list(&server.world.read().state, &RegistryRules { vars }).into_bytes());
+    }
+    let digest = match (digest, url) {
+        (Some(digest), _) => *digest,
+        (None, Some(url)) => match server.lists.newest(url) {
+            Newest::List(digest) => digest,
+            Newest::Nothing(why) => {
+                return Err(Refused::new(StatusCode::NOT_FOUND, "no-inventory", format!("{url} gave no list: {why}")));
+            }
+            Newest::NotAllowed => {
+                let message = format!("the controller's configuration does not name {url} under `inventories`");
+                return Err(Refused::new(StatusCode::NOT_FOUND, "no-inventory", message));
+            }
+        },
+        (None, None) => {
+            let message = "name a list with `digest`, `registry` or `url`";
+            return Err(Refused::new(StatusCode::BAD_REQUEST, "bad-request", message));
+        }
+    };
+    let found = server.lists.load(&digest).ok().flatten();
+    found.map(|bytes| bytes.to_vec()).ok_or_else(|| {
+        Refused::new(StatusCode::NOT_FOUND, "no-inventory", format!("there is no list {}", digest.short()))
+    })
 }
 
 /// `GET /v1/drift`
@@ -170,7 +234,10 @@ pub async fn approve_device(
     Operator(actor): Operator,
     Named(device): Named,
 ) -> Result<Json<Done>, Refused> {
-    act(&server, actor, Box::new(move |state, _, acting| acts::approve_device(state, &device, acting))).await
+    let done =
+        act(&server, actor, Box::new(move |state, _, acting| acts::approve_device(state, &device, acting))).await;
+    server.watcher.lists_changed();
+    done
 }
 
 /// `POST /v1/devices/{device}/reject`
@@ -187,10 +254,15 @@ pub async fn set_attributes(
     State(server): State<Shared>,
     Operator(actor): Operator,
     Named(device): Named,
-    Body(AttributesRequest { set, remove }): Body<AttributesRequest>,
+    Body(AttributesRequest { set, remove, listing }): Body<AttributesRequest>,
 ) -> Result<Json<Done>, Refused> {
-    let act_now: Act = Box::new(move |state, _, acting| acts::set_attributes(state, &device, &set, &remove, acting));
-    act(&server, actor, act_now).await
+    let act_now: Act = Box::new(move |state, _, acting| match listing {
+        None => acts::set_attributes(state, &device, &set, &remove, acting),
+        Some(listing) => acts::register(state, &device, listing, &set, &remove, acting),
+    });
+    let done = act(&server, actor, act_now).await;
+    server.watcher.lists_changed();
+    done
 }
 
 /// `POST /v1/holds`
@@ -253,6 +325,7 @@ pub async fn epoch(
 
 /// `POST /v1/refresh`
 pub async fn refresh(State(server): State<Shared>, _: Operator) -> Json<Done> {
+    server.fetching.wake();
     server.watcher.wake();
     Json(Done { events: Vec::new() })
 }

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod fleet;
 pub mod git;
 pub mod git_servers;
+pub mod lists;
 pub mod process;
 pub mod registry;
 pub mod run;

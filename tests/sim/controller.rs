@@ -150,7 +150,7 @@ impl Controller {
             if let Some(view) = process.views.get_mut(stage)
                 && let Some(candidate) = view.candidate.take()
             {
-                view.accepted = Some(Meaning { commit: candidate.head.commit, desired: candidate.desired });
+                view.accepted = Some(Meaning { revision: candidate.revision(), desired: candidate.desired });
             }
         }
         true

@@ -3,8 +3,8 @@
 use crate::cli::fault::Hint as _;
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::inventory::pattern::{select, terms};
-use crate::domain::manifest::inventory::{Builder, Graph, INVENTORY_FILE, Slips, read};
-use crate::domain::manifest::vars::Vars;
+use crate::domain::manifest::inventory::{Builder, Graph, INVENTORY_FILE, Kept, Slips, list_builder, read};
+use crate::domain::manifest::vars::{KeyRules, Vars};
 use crate::domain::snapshot::{Entry, Snapshot};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
@@ -30,10 +30,18 @@ pub fn selected(graph: &Graph, limit: &str) -> anyhow::Result<BTreeSet<usize>> {
 }
 
 /// The devices of a fleet repo that a pattern selects.
-pub fn devices(snapshot: &Snapshot, limit: &str) -> anyhow::Result<BTreeSet<DeviceId>> {
+pub fn devices(
+    snapshot: &Snapshot,
+    list: Option<&(Arc<str>, Vec<u8>)>,
+    limit: &str,
+) -> anyhow::Result<BTreeSet<DeviceId>> {
     let file: Arc<str> = INVENTORY_FILE.into();
     let mut builder = Builder::default();
-    if let Some(Entry::File { bytes, .. }) = snapshot.entries.get(INVENTORY_FILE) {
+    if let Some((name, bytes)) = list {
+        if let Ok(read) = list_builder(name, bytes, &KeyRules::default(), &mut Kept::default()) {
+            builder = read.builder;
+        }
+    } else if let Some(Entry::File { bytes, .. }) = snapshot.entries.get(INVENTORY_FILE) {
         // What is wrong with it is told by whoever reads it for good.
         read(&file, bytes, Slips::Warnings, &mut builder, &mut |node| Arc::new(Vars::free(&file, node)));
     }

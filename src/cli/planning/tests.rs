@@ -44,8 +44,9 @@ impl Fleet {
         let mut clone = local::open(self.folder.path()).expect("a clone");
         let commit = local::commit(&mut clone, rev).expect("a commit");
         let desired = Resolver::default().resolve(&commit.files);
-        let base = local_base(&mut clone, &stage, &commit, &desired).expect("a base");
-        let planned = plan_against(&mut clone, &stage, commit, desired, base).expect("a plan");
+        let base = local_base(&mut clone, &stage, &commit, &desired, &FoundList::default()).expect("a base");
+        let planned =
+            plan_against(&mut clone, &stage, commit, desired, base, &FoundList::default(), None).expect("a plan");
         let named = match planned.against {
             Against::Commit { named, .. } => named,
             other => other.to_string(),
@@ -107,12 +108,13 @@ fn a_baseline_whose_commits_the_clone_lacks_leaves_something_unknown() {
     let mut clone = local::open(fleet.folder.path()).expect("a clone");
     let commit = local::commit(&mut clone, "production").expect("a commit");
     let desired = Resolver::default().resolve(&commit.files);
-    let mut base = local_base(&mut clone, &stage, &commit, &desired).expect("a base");
+    let mut base = local_base(&mut clone, &stage, &commit, &desired, &FoundList::default()).expect("a base");
     let elsewhere: CommitId = "0123abcd".repeat(5).parse().expect("a commit");
     for name in ["main", "production"] {
         let name: StageName = name.parse().expect("a stage");
         let record = crate::domain::fleet::StageRecord {
             accepted: Some(elsewhere.clone()),
+            inventory: None,
             waiting: None,
             unmanaged: BTreeSet::new(),
             baseline: 0,
@@ -120,7 +122,7 @@ fn a_baseline_whose_commits_the_clone_lacks_leaves_something_unknown() {
         base.baseline.records.insert(name, record);
     }
     base.baseline.stages.insert(0, StagePolicy::with_defaults("main".parse().expect("a stage")));
-    let planned = plan_against(&mut clone, &stage, commit, desired, base).expect("a plan");
+    let planned = plan_against(&mut clone, &stage, commit, desired, base, &FoundList::default(), None).expect("a plan");
     assert_eq!(
         planned.unknown,
         [

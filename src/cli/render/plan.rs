@@ -230,6 +230,7 @@ mod tests {
             plan: StagePlan {
                 stage: "production".parse().expect("a stage"),
                 tree: "1a2b3c4d".repeat(5).parse().expect("a tree"),
+                inventory: None,
                 changes,
                 excluded: BTreeMap::from([(
                     "kiosk-3".parse().expect("a device"),

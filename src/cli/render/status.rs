@@ -6,7 +6,7 @@ use super::text::{Tone, age, age_or_never, count, names, plain};
 use crate::domain::finding::Severity;
 use crate::domain::fleet::{Waiting, WaitingFor};
 use crate::domain::overview::status::{HoldRow, StageStatus, Status};
-use crate::protocol::v1::operator::{RepoAnswer, StatusAnswer};
+use crate::protocol::v1::operator::{ListAnswer, RepoAnswer, StatusAnswer};
 use std::fmt::Write as _;
 
 /// How many devices a line of a status names before it counts the rest.
@@ -52,7 +52,7 @@ pub fn markdown(answer: &StatusAnswer) -> String {
 }
 
 fn repo_lines(repo: &RepoAnswer, status: &Status) -> String {
-    let RepoAnswer { last_contact, unavailable, missing, unreadable } = repo;
+    let RepoAnswer { last_contact, unavailable, missing, unreadable, lists } = repo;
     let contact = age_or_never(status.at, *last_contact);
     let mut text = match unavailable {
         None if last_contact.is_none() => format!("{} not looked at yet\n", Tone::Unsure.paint("repo")),
@@ -69,7 +69,25 @@ fn repo_lines(repo: &RepoAnswer, status: &Status) -> String {
     for (stage, reason) in unreadable {
         let _ = writeln!(text, "{} {}", Tone::Bad.paint(format!("stage {stage} cannot be read:")), plain(reason));
     }
+    for (url, list) in lists {
+        text.push_str(&list_line(url, list, status));
+    }
     text
+}
+
+fn list_line(url: &str, list: &ListAnswer, status: &Status) -> String {
+    let ListAnswer { newest, since, last_contact, trouble } = list;
+    let url = plain(url);
+    let known = newest.as_ref().map(|newest| format!("{} of {}", newest.short(), age_or_never(status.at, *since)));
+    match (trouble, known) {
+        (None, Some(known)) => format!("{} {url}: {known}\n", Tone::Good.paint("inventory")),
+        (None, None) => format!("{} {url}: not asked yet\n", Tone::Unsure.paint("inventory")),
+        (Some(reason), known) => {
+            let contact = age_or_never(status.at, *last_contact);
+            let counts = known.map_or_else(|| "none came yet".to_owned(), |known| format!("{known} stands"));
+            format!("{} {url}: {}; last contact {contact}; {counts}\n", Tone::Bad.paint("inventory"), plain(reason))
+        }
+    }
 }
 
 fn number(number: usize, tone: Tone) -> Cell {
@@ -82,7 +100,11 @@ fn stages(status: &Status) -> Table {
     ]);
     for stage in &status.stages {
         let errors = stage.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-        let commit = stage.accepted.as_ref().map_or("none yet", |commit| commit.short());
+        let commit = match (&stage.accepted, &stage.inventory) {
+            (None, _) => "none yet".to_owned(),
+            (Some(commit), None) => commit.short().to_owned(),
+            (Some(commit), Some(inventory)) => format!("{} + {}", commit.short(), inventory.short()),
+        };
         let settled = if stage.settled == stage.devices { Tone::Good } else { Tone::Plain };
         table.row(row![
             &stage.stage,
@@ -102,7 +124,7 @@ fn stages(status: &Status) -> Table {
 
 fn waiting_lines(stage: &StageStatus, waiting: &Waiting, status: &Status) -> String {
     let since = age(status.at, waiting.since);
-    let head = format!("commit {} of {}", waiting.commit.short(), stage.stage);
+    let head = format!("commit {} of {}", waiting.revision().short(), stage.stage);
     match &waiting.why {
         WaitingFor::Repair { message } => {
             format!("{} {head} ({since}): {}\n", Tone::Bad.paint("broken"), plain(message))
@@ -176,6 +198,7 @@ mod tests {
         StageStatus {
             stage: name.parse().expect("a stage"),
             accepted: Some("1a2b3c4d".repeat(5).parse().expect("a commit")),
+            inventory: None,
             waiting: None,
             devices,
             settled: devices,
@@ -197,6 +220,7 @@ mod tests {
         production.waiting = Some(Waiting {
             commit: "ffee0011".repeat(5).parse().expect("a commit"),
             tree: "ffee0011".repeat(5).parse().expect("a tree"),
+            inventory: None,
             since: now.plus_secs(-12_000),
             why: WaitingFor::Approval {
                 digest: Digest::of(b"held"),

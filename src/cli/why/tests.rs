@@ -34,6 +34,7 @@ fn args(history: &History, device: &str, key: Option<&str>, rev: Option<&str>) -
         key: key.map(str::to_owned),
         repo: Some(history.folder().to_owned()),
         rev: rev.map(str::to_owned),
+        list: ListArgs::default(),
     }
 }
 
@@ -47,7 +48,7 @@ fn values_of(args: &Args, known: &Known) -> anyhow::Result<Vec<Explained>> {
 }
 
 fn answer(args: &Args) -> anyhow::Result<String> {
-    let known = from_clone(args)?;
+    let known = from_clone(args, None)?;
     let values = values_of(args, &known)?;
     Ok(text(args, &known, &values.iter().collect::<Vec<_>>(), None))
 }
@@ -115,7 +116,7 @@ fn a_key_is_meant_as_people_write_it() {
     let history = fleet();
     let keys = |key: &str| -> String {
         let args = args(&history, "kiosk-1", Some(key), None);
-        let known = from_clone(&args).expect("an answer");
+        let known = from_clone(&args, None).expect("an answer");
         let found = values_of(&args, &known).expect("a value");
         found.into_iter().map(|one| one.key).collect::<Vec<_>>().join(" ")
     };
@@ -197,7 +198,7 @@ fn a_device_whose_file_is_broken_is_explained_as_far_as_it_goes() {
 fn an_answer_for_programs_and_one_for_merge_requests() {
     let history = fleet();
     let args = args(&history, "kiosk-1", Some("pins"), None);
-    let known = from_clone(&args).expect("an answer");
+    let known = from_clone(&args, None).expect("an answer");
     let values = values_of(&args, &known).expect("values");
     let values: Vec<&Explained> = values.iter().collect();
     insta::assert_snapshot!(markdown(&args, &known, &values), @r"
@@ -220,6 +221,7 @@ fn an_answer_for_programs_and_one_for_merge_requests() {
       "groups": [
         "kiosks"
       ],
+      "inventory": null,
       "problem": null,
       "registry": null,
       "reported": null,

@@ -94,6 +94,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
             directory: None,
             identity: None,
         },
+        lists: [],
     }
     "#);
 }
@@ -166,6 +167,7 @@ fn little_must_be_said() {
             directory: None,
             identity: None,
         },
+        lists: [],
     }
     "#);
 }

@@ -1,12 +1,18 @@
 //! Reads what the stages' commits mean, from what a look at the fleet repo found.
 
 use super::News;
-use crate::controller::RepoStatus;
+use super::listed::{Found, Listed};
+use crate::controller::lists::Lists;
 use crate::controller::owner::show_chain;
 use crate::controller::vault::Vault;
-use crate::domain::desired::{Desired, Resolver, SecretState, SecretTable};
+use crate::controller::{RepoStatus, SharedWorld};
+use crate::domain::desired::{Desired, InventorySource, Resolver, SecretState, SecretTable};
+use crate::domain::digest::Digest;
+use crate::domain::fleet::Revision;
 use crate::domain::ids::{CommitId, SecretName, StageName};
 use crate::domain::manifest::compose::HostRights;
+use crate::domain::manifest::inventory::Inventory;
+use crate::domain::manifest::listed_by::ListedBy;
 use crate::domain::plan::gate::{Candidate, Lineage};
 use crate::domain::plan::pass::{Meaning, StageView};
 use crate::domain::snapshot::{Entry, Head, Snapshot};
@@ -17,8 +23,8 @@ use crate::threads;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The commits that count, by stage.
-pub type Accepted = BTreeMap<StageName, CommitId>;
+/// What counts, by stage.
+pub type Accepted = BTreeMap<StageName, Revision>;
 
 /// What is remembered between two looks. A restart begins with nothing and reads the accepted commits first.
 #[derive(Debug)]
@@ -28,18 +34,38 @@ pub struct Reader {
     /// Values of secrets.
     vault: Arc<Vault>,
     /// Meanings of the commits that are in use. Where stages allow different things of the host, one commit has several.
-    meanings: BTreeMap<(CommitId, HostRights), Known>,
+    meanings: BTreeMap<(Revision, HostRights), Known>,
     /// One per stage, so that a stage's unchanged files stay remembered while other stages are read.
     resolvers: BTreeMap<StageName, Resolver>,
     /// What was known of the secrets of each stage's commit that was read last.
     tables: BTreeMap<StageName, SecretTable>,
     heads: BTreeMap<StageName, Head>,
+    /// Lists of devices from outside the commits.
+    listed: Listed,
+    /// Where commits say that their devices are listed.
+    listings: BTreeMap<CommitId, ListedBy>,
+    /// What the heads' devices were listed by when they were read.
+    found: BTreeMap<StageName, (ListedBy, Found)>,
     status: RepoStatus,
     /// What was last said of the signatures of commits that do not count yet.
     signatures: BTreeMap<StageName, Signature>,
     /// The commits that counted when the stages were last read; `None` before the first time. Then the accepted commits are
     /// read even if the remote is unavailable.
     bases: Option<Accepted>,
+}
+
+/// Why a stage could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Its commit could not be.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// A list of devices could not be kept or read.
+    #[error("the list of devices could not be kept")]
+    List(#[from] std::io::Error),
+    /// The list of devices that counts with a commit is not here any more.
+    #[error("the list of devices of {0} is not here any more")]
+    NoList(String),
 }
 
 /// What one commit means, and what is needed to ask for its secrets again.
@@ -67,10 +93,35 @@ impl Reader {
             resolvers: BTreeMap::new(),
             tables: BTreeMap::new(),
             heads: BTreeMap::new(),
+            listed: Listed::default(),
+            listings: BTreeMap::new(),
+            found: BTreeMap::new(),
             status: RepoStatus::default(),
             signatures: BTreeMap::new(),
             bases: None,
         }
+    }
+
+    /// Lists of devices from outside the commits come from these places.
+    pub fn with_lists(self, lists: Arc<Lists>, world: SharedWorld) -> Self {
+        Self { listed: Listed::new(lists, world), ..self }
+    }
+
+    /// Whether another list is the newest for a branch than when the branch was read.
+    fn lists_changed(&mut self) -> bool {
+        let Self { listed, found, .. } = self;
+        found.values().any(|(by, known)| listed.newest(by).map_or(true, |newest| newest != *known))
+    }
+
+    /// The inventory of a commit whose list of devices has this digest; `None` if the list is not here any more.
+    pub fn inventory(
+        &mut self,
+        resolver: &mut Resolver,
+        files: &Snapshot,
+        digest: Option<&Digest>,
+    ) -> Option<InventorySource> {
+        let fleet = resolver.fleet(files);
+        self.listed.source(&fleet.listed_by, &fleet.rules, digest).ok().flatten()
     }
 
     /// Forgets what commits mean of which a secret has another value now, or is no longer to be had. Answers whether there are
@@ -84,10 +135,38 @@ impl Reader {
         self.meanings.len() < before
     }
 
-    /// One look. `accepted` are the commits that count, `views` what is known of the stages until now.
+    /// One look. `accepted` is what counts, `views` what is known of the stages until now.
     pub fn look(
         &mut self,
         repo: &mut dyn Repo,
+        stages: &[StageName],
+        accepted: &Accepted,
+        views: &BTreeMap<StageName, StageView>,
+        now: Timestamp,
+    ) -> News {
+        let fetched = repo.fetch(stages);
+        self.look_after(repo, Some(fetched), stages, accepted, views, now)
+    }
+
+    /// One look at lists of devices alone.
+    pub fn look_at_lists(
+        &mut self,
+        repo: &mut dyn Repo,
+        stages: &[StageName],
+        accepted: &Accepted,
+        views: &BTreeMap<StageName, StageView>,
+        now: Timestamp,
+    ) -> News {
+        match self.lists_changed() {
+            true => self.look_after(repo, None, stages, accepted, views, now),
+            false => News { views: None, status: self.status.clone() },
+        }
+    }
+
+    fn look_after(
+        &mut self,
+        repo: &mut dyn Repo,
+        fetched: Option<Fetch>,
         stages: &[StageName],
         accepted: &Accepted,
         views: &BTreeMap<StageName, StageView>,
@@ -99,8 +178,10 @@ impl Reader {
             || self.bases.as_ref() != Some(accepted)
             || self.signatures_changed(repo, accepted, now);
         read |= self.forget_rotated();
-        match repo.fetch(stages) {
-            Fetch::Fetched(heads) => {
+        read |= self.lists_changed();
+        match fetched {
+            None => {}
+            Some(Fetch::Fetched(heads)) => {
                 status.last_contact = Some(now);
                 status.unavailable = None;
                 status.missing = stages.iter().filter(|stage| !heads.contains_key(*stage)).cloned().collect();
@@ -108,11 +189,11 @@ impl Reader {
                 self.heads.extend(heads);
                 read = true;
             }
-            Fetch::NotModified => {
+            Some(Fetch::NotModified) => {
                 status.last_contact = Some(now);
                 status.unavailable = None;
             }
-            Fetch::Unavailable { reason } => {
+            Some(Fetch::Unavailable { reason }) => {
                 if status.unavailable.as_ref() != Some(&reason) {
                     tracing::warn!(error = %reason, "the fleet repo is unavailable; everything goes on as it is");
                 }
@@ -153,9 +234,14 @@ impl Reader {
                 }
             }
         }
-        let heads = self.heads.values().map(|head| &head.commit);
-        let in_use: Vec<&CommitId> = accepted.values().chain(heads).collect();
-        self.meanings.retain(|(commit, _), _| in_use.contains(&commit));
+        let heads = self.heads.iter().map(|(stage, head)| {
+            let inventory = self.found.get(stage).and_then(|(_, found)| found.digest());
+            Revision { commit: head.commit.clone(), inventory }
+        });
+        let in_use: BTreeSet<Revision> = accepted.values().cloned().chain(heads).collect();
+        self.meanings.retain(|(revision, _), _| in_use.contains(revision));
+        self.listings.retain(|commit, _| self.heads.values().any(|head| head.commit == *commit));
+        self.listed.sweep(&in_use.iter().filter_map(|revision| revision.inventory).collect());
         views
     }
 
@@ -163,24 +249,38 @@ impl Reader {
         &mut self,
         repo: &mut dyn Repo,
         stage: &StageName,
-        accepted: Option<&CommitId>,
+        accepted: Option<&Revision>,
         now: Timestamp,
-    ) -> Result<StageView, RepoError> {
+    ) -> Result<StageView, ReadError> {
         let mut view = StageView::default();
-        if let Some(commit) = accepted {
-            view.accepted = match self.meaning(repo, stage, commit) {
-                Ok(desired) => Some(Meaning { commit: commit.clone(), desired }),
-                // After a restore the commit may be gone here and at the remote: last claims and assignments stand.
-                Err(RepoError::NoCommit(_)) => None,
+        if let Some(revision) = accepted {
+            view.accepted = match self.meaning(repo, stage, revision, None) {
+                Ok(desired) => Some(Meaning { revision: revision.clone(), desired }),
+                // After a restore the commit or its list of devices may be gone here and at the remote: last claims and
+                // assignments stand.
+                Err(ReadError::Repo(RepoError::NoCommit(_)) | ReadError::NoList(_)) => None,
                 Err(error) => return Err(error),
             };
         }
         let Some(head) = self.heads.get(stage).cloned() else { return Ok(view) };
-        if Some(&head.commit) == accepted {
+        let found = self.find(repo, stage, &head.commit)?;
+        let revision = Revision { commit: head.commit.clone(), inventory: found.digest() };
+        let same_commit = accepted.is_some_and(|accepted| accepted.commit == head.commit);
+        // A commit that counts goes on counting with the list that it has while its source gives none.
+        if Some(&revision) == accepted || (same_commit && matches!(found, Found::Nothing(_))) {
+            return Ok(view);
+        }
+        let missing = match &found {
+            Found::Nothing(why) => Some(why.as_str()),
+            Found::InCommit | Found::List(_) => None,
+        };
+        let desired = self.meaning(repo, stage, &revision, missing)?;
+        if same_commit {
+            let (inventory, base) = (revision.inventory, accepted.cloned());
+            view.candidate = Some(Candidate { head, inventory, desired, base, lineage: Lineage::Extends });
             return Ok(view);
         }
         let signature = repo.signature(stage, &head.commit, now)?;
-        let desired = self.meaning(repo, stage, &head.commit)?;
         let desired = match &signature {
             Signature::NotAsked | Signature::By(_) => desired,
             Signature::Refused { why, wanted } => desired.unsigned(&head.commit, why, wanted),
@@ -188,18 +288,42 @@ impl Reader {
         self.signatures.insert(stage.clone(), signature);
         let extends = match accepted {
             None => true,
-            Some(accepted) => repo.contains(&head.commit, accepted)?,
+            Some(accepted) => repo.contains(&head.commit, &accepted.commit)?,
         };
         let lineage = if extends { Lineage::Extends } else { Lineage::Rewrites };
-        view.candidate = Some(Candidate { head, desired, base: accepted.cloned(), lineage });
+        let inventory = revision.inventory;
+        view.candidate = Some(Candidate { head, inventory, desired, base: accepted.cloned(), lineage });
         Ok(view)
+    }
+
+    /// What the devices of a branch's newest commit are listed by now.
+    fn find(&mut self, repo: &mut dyn Repo, stage: &StageName, commit: &CommitId) -> Result<Found, ReadError> {
+        let by = match self.listings.get(commit) {
+            Some(by) => by.clone(),
+            None => {
+                let snapshot = repo.snapshot(commit)?;
+                let by = self.resolver(stage).fleet(&snapshot).listed_by.clone();
+                self.listings.insert(commit.clone(), by.clone());
+                by
+            }
+        };
+        let found = self.listed.newest(&by)?;
+        self.found.insert(stage.clone(), (by, found.clone()));
+        Ok(found)
+    }
+
+    /// The resolver of a stage.
+    fn resolver(&mut self, stage: &StageName) -> &mut Resolver {
+        let rights = self.rights.get(stage).cloned().unwrap_or_default();
+        self.resolvers.entry(stage.clone()).or_insert_with(|| threads::resolver().allowing(rights))
     }
 
     /// Whether something else is to be said of a signature than last time: keys expire, and files of signers are edited, while a
     /// commit waits.
     fn signatures_changed(&self, repo: &mut dyn Repo, accepted: &Accepted, now: Timestamp) -> bool {
         self.signatures.iter().any(|(stage, known)| {
-            let Some(head) = self.heads.get(stage).filter(|head| accepted.get(stage) != Some(&head.commit)) else {
+            let counts = accepted.get(stage).map(|revision| &revision.commit);
+            let Some(head) = self.heads.get(stage).filter(|head| counts != Some(&head.commit)) else {
                 return false;
             };
             *known != Signature::NotAsked
@@ -211,25 +335,35 @@ impl Reader {
         &mut self,
         repo: &mut dyn Repo,
         stage: &StageName,
-        commit: &CommitId,
-    ) -> Result<Arc<Desired>, RepoError> {
+        revision: &Revision,
+        missing: Option<&str>,
+    ) -> Result<Arc<Desired>, ReadError> {
         let rights = self.rights.get(stage).cloned().unwrap_or_default();
-        let key = (commit.clone(), rights);
-        if let Some(known) = self.meanings.get(&key) {
+        let key = (revision.clone(), rights);
+        if let Some(known) = self.meanings.get(&key).filter(|_| missing.is_none()) {
             return Ok(known.desired.clone());
         }
-        let snapshot = repo.snapshot(commit)?;
+        let snapshot = repo.snapshot(&revision.commit)?;
+        let fleet = self.resolver(stage).fleet(&snapshot);
+        if let Some(why) = missing {
+            let inventory = Inventory::missing(fleet.listed_by.missing(why));
+            let source = InventorySource::Given(Arc::new(inventory));
+            return Ok(self.resolver(stage).resolve_with(&snapshot, &source));
+        }
+        let inventory = revision.inventory.as_ref();
+        let source = self.listed.source(&fleet.listed_by, &fleet.rules, inventory)?;
+        let source = source.ok_or_else(|| ReadError::NoList(revision.short()))?;
         let fresh = || threads::resolver().allowing(key.1.clone());
         let resolver = self.resolvers.entry(stage.clone()).or_insert_with(fresh);
         // Most commits refer to the secrets that the one before referred to.
         let mut table = self.tables.get(stage).cloned().unwrap_or(SecretTable::Asked(BTreeMap::new()));
-        let mut desired = resolver.resolve_knowing(&snapshot, &table);
+        let mut desired = resolver.resolve_from(&snapshot, &source, &table);
         let secrets = desired.secrets();
         let files = secret_files(&snapshot);
         let asked = self.vault.table(&files, &secrets);
         if asked != table {
             log(stage, &asked);
-            desired = resolver.resolve_knowing(&snapshot, &asked);
+            desired = resolver.resolve_from(&snapshot, &source, &asked);
             table = asked;
             self.tables.insert(stage.clone(), table.clone());
         }

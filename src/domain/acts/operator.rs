@@ -2,8 +2,8 @@
 
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{
-    Approval, CLONE, Change, Control, Event, FleetState, Hold, HoldScope, Identity, IdentityStatus, RegistryAttribute,
-    TokenBound, TokenRecord, WaitingFor,
+    Approval, CLONE, Change, Control, DeviceRecord, Event, FleetState, Hold, HoldScope, Identity, IdentityStatus,
+    Listing, Registered, Registry, RegistryAttribute, TokenBound, TokenRecord, WaitingFor,
 };
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{Actor, AttributeName, DeviceId, StageName};
@@ -299,6 +299,41 @@ fn check_reason(reason: &str) -> Result<(), ActError> {
     Ok(())
 }
 
+/// Says whether the registry lists a device, and sets and removes attributes of it. A device that is not known becomes known by
+/// being listed; it gets nothing before it has enrolled.
+pub fn register(
+    state: &FleetState,
+    device: &DeviceId,
+    listing: Listing,
+    set: &BTreeMap<AttributeName, String>,
+    remove: &BTreeSet<AttributeName>,
+    acting: &Acting,
+) -> Result<Vec<Change>, ActError> {
+    let record = match (state.devices.get(device), listing) {
+        (Some(record), _) => record.clone(),
+        (None, Listing::Listed) => DeviceRecord::default(),
+        (None, Listing::Unlisted) => return Err(ActError::UnknownDevice(device.clone())),
+    };
+    let mut registry = record.registry.as_deref().cloned().unwrap_or_default();
+    let mut changes = Vec::new();
+    if registry.registered.as_ref().map(|known| known.listing) != Some(listing) {
+        registry.registered = Some(Registered { listing, actor: acting.actor.clone(), since: acting.now });
+        let (kind, message) = match listing {
+            Listing::Listed => ("Registered", "the registry lists it from now on"),
+            Listing::Unlisted => ("Unregistered", "the registry does not list it any more"),
+        };
+        changes.push(acting.event(kind, device, message.to_owned()));
+    }
+    let done = edit_attributes(&mut registry, set, remove, acting)?;
+    if !done.is_empty() {
+        changes.push(acting.event("AttributesSet", device, done.join("; ")));
+    }
+    if !changes.is_empty() {
+        changes.insert(0, Change::Registry(device.clone(), Arc::new(registry)));
+    }
+    Ok(changes)
+}
+
 /// Sets and removes attributes of a device. What is there already is left as it is, its author included.
 pub fn set_attributes(
     state: &FleetState,
@@ -311,11 +346,28 @@ pub fn set_attributes(
     if set.is_empty() && remove.is_empty() {
         return Err(ActError::OutOfRange { what: "the attributes", range: "at least one to set or remove" });
     }
+    let mut registry = record.registry.as_deref().cloned().unwrap_or_default();
+    let done = edit_attributes(&mut registry, set, remove, acting)?;
+    if done.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![
+        Change::Registry(device.clone(), Arc::new(registry)),
+        acting.event("AttributesSet", device, done.join("; ")),
+    ])
+}
+
+/// Edits attributes; answers with what changed, for people.
+fn edit_attributes(
+    registry: &mut Registry,
+    set: &BTreeMap<AttributeName, String>,
+    remove: &BTreeSet<AttributeName>,
+    acting: &Acting,
+) -> Result<Vec<String>, ActError> {
     let fits = |value: &String| (1..=MAX_REGISTRY_CHARS).contains(&value.chars().count());
     if !set.values().all(|value| fits(value) && !value.chars().any(char::is_control)) {
         return Err(ActError::OutOfRange { what: "a value", range: "1 to 256 characters on one line" });
     }
-    let mut registry = record.registry.as_deref().cloned().unwrap_or_default();
     let mut done = Vec::new();
     for name in remove.iter().filter(|name| !set.contains_key(*name)) {
         if let Some(attribute) = registry.attributes.remove(name) {
@@ -334,11 +386,5 @@ pub fn set_attributes(
     if registry.attributes.len() > MAX_REGISTRY_ATTRIBUTES {
         return Err(ActError::OutOfRange { what: "the number of attributes of a device", range: "at most 64" });
     }
-    if done.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(vec![
-        Change::Registry(device.clone(), Arc::new(registry)),
-        acting.event("AttributesSet", device, done.join("; ")),
-    ])
+    Ok(done)
 }

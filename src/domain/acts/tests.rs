@@ -316,8 +316,8 @@ fn with_held(digests: &[Digest]) -> FleetState {
     let commit = CommitId::new(&"0".repeat(40)).unwrap();
     for (number, digest) in digests.iter().enumerate() {
         let why = WaitingFor::Approval { digest: *digest, reasons: vec![HeldReason::LastDevice], changes: Vec::new() };
-        let waiting = Some(Waiting { commit: commit.clone(), tree: commit.clone(), since: NOW, why });
-        let record = StageRecord { accepted: None, waiting, unmanaged: BTreeSet::new(), baseline: 0 };
+        let waiting = Some(Waiting { commit: commit.clone(), tree: commit.clone(), inventory: None, since: NOW, why });
+        let record = StageRecord { accepted: None, inventory: None, waiting, unmanaged: BTreeSet::new(), baseline: 0 };
         state.apply(&[Change::Stage(StageName::new(&format!("s{number}")).unwrap(), record)]);
     }
     state

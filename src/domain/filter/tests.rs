@@ -49,7 +49,10 @@ fn registry(all: &BTreeMap<String, String>) -> Registry {
     let actor = Actor::new("ada").unwrap();
     let one =
         |value: &String| RegistryAttribute { value: value.clone(), actor: actor.clone(), since: Timestamp::EPOCH };
-    Registry { attributes: all.iter().map(|(key, value)| (key.parse().unwrap(), one(value))).collect() }
+    Registry {
+        attributes: all.iter().map(|(key, value)| (key.parse().unwrap(), one(value))).collect(),
+        registered: None,
+    }
 }
 
 /// Files of variables, from low to high.

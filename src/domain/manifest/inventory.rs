@@ -21,7 +21,7 @@ pub use builder::{Builder, Entity, GroupIndex, HostIndex, TooManyGroups};
 pub use document::{Found, Inline, PRIORITY, Slips, read};
 pub use graph::{Broken, Graph, GraphGroup, GraphHost};
 pub use host_list::HostList;
-pub use list_json::{Kept, MAX_LIST_BYTES, read_list};
+pub use list_json::{Kept, ListBuilder, MAX_LIST_BYTES, list_builder, read_list};
 
 use super::problems::{Draft, Problems, show};
 use super::vars::{KeyRules, Standing, Vars};

@@ -16,6 +16,12 @@ pub struct JsonError {
     pub message: String,
 }
 
+/// Whether a text stands for itself.
+enum Escapes {
+    None,
+    Some,
+}
+
 /// A place in a JSON text.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
@@ -146,31 +152,41 @@ impl<'a> Reader<'a> {
         self.take(b']').map_err(E::from)
     }
 
-    /// A text.
-    pub fn string(&mut self) -> Result<(Span, String), JsonError> {
+    /// Where the text that begins here ends, and whether it stands for itself.
+    fn text_end(&mut self) -> Result<(usize, Escapes), JsonError> {
         if self.peek() != Some(b'"') {
             self.take(b'"')?;
         }
         let bytes = self.text.as_bytes();
         let mut end = self.at + 1;
-        let mut escaped = false;
+        let mut escapes = Escapes::None;
         loop {
             match bytes.get(end) {
-                Some(b'"') => break,
+                Some(b'"') => return Ok((end, escapes)),
                 Some(b'\\') => {
-                    escaped = true;
+                    escapes = Escapes::Some;
                     end += 2;
                 }
-                Some(_) => end += 1,
+                Some(byte) => {
+                    if *byte < b' ' {
+                        // The library says what is wrong with it.
+                        escapes = Escapes::Some;
+                    }
+                    end += 1;
+                }
                 None => return self.wrong("a text has no end"),
             }
         }
+    }
+
+    /// A text.
+    pub fn string(&mut self) -> Result<(Span, String), JsonError> {
+        let (end, escapes) = self.text_end()?;
         let span = self.span_to(end + 1);
         let inner = &self.text[self.at + 1..end];
-        let plain = !escaped && !inner.bytes().any(|byte| byte < b' ');
-        let text = match plain {
-            true => inner.to_owned(),
-            false => match serde_json::from_str(&self.text[self.at..=end]) {
+        let text = match escapes {
+            Escapes::None => inner.to_owned(),
+            Escapes::Some => match serde_json::from_str(&self.text[self.at..=end]) {
                 Ok(text) => text,
                 Err(error) => return self.wrong(format!("a text cannot be read: {error}")),
             },
@@ -202,7 +218,11 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(b'{') => self.object(|reader, _| reader.skip()),
             Some(b'[') => self.array(Self::skip),
-            Some(b'"') => self.string().map(|_| ()),
+            Some(b'"') => {
+                let (end, _) = self.text_end()?;
+                self.at = end + 1;
+                Ok(())
+            }
             _ => self.word().map(|_| ()),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::domain::assignment::Assignment;
 use crate::domain::desired::{Branch, Desired};
+use crate::domain::digest::Digest;
 use crate::domain::fleet::{Change, Control, FleetState, StageRecord};
 use crate::domain::generation::{Attempt, Order};
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
@@ -46,7 +47,13 @@ impl Baseline {
     /// The baseline that a base commit of one stage would make by itself: every device that it claims has what it wants.
     ///
     /// For planning on a bare clone, where no controller can be asked.
-    pub fn of_commit(fleet: FleetName, policy: StagePolicy, commit: &CommitId, desired: &Desired) -> Self {
+    pub fn of_commit(
+        fleet: FleetName,
+        policy: StagePolicy,
+        commit: &CommitId,
+        inventory: Option<Digest>,
+        desired: &Desired,
+    ) -> Self {
         let stage = policy.name.clone();
         let mut claims = BTreeMap::new();
         let mut assignments = Vec::new();
@@ -75,6 +82,7 @@ impl Baseline {
         }
         let record = StageRecord {
             accepted: Some(commit.clone()),
+            inventory,
             waiting: None,
             unmanaged: BTreeSet::new(),
             baseline: claims.len(),

@@ -123,9 +123,9 @@ pub fn device_drift(input: &OverviewInput<'_>, device: &DeviceId) -> Drift {
 pub fn devices<'a>(input: &OverviewInput<'a>) -> BTreeSet<&'a DeviceId> {
     let pass = input.pass;
     let listed = pass.stages.iter().filter_map(|policy| {
-        let commit = pass.state.stages.get(&policy.name)?.accepted.as_ref()?;
+        let counts = pass.state.stages.get(&policy.name)?.counts()?;
         let meaning = pass.views.get(&policy.name)?.accepted.as_ref()?;
-        (meaning.commit == *commit).then_some(&meaning.desired)
+        (meaning.revision == counts).then_some(&meaning.desired)
     });
     pass.state.devices.keys().chain(listed.flat_map(|desired| desired.devices.keys())).collect()
 }

@@ -23,7 +23,7 @@ pub const MAX_NAMED: usize = 20;
 
 static NO_TEXTS: BTreeMap<String, String> = BTreeMap::new();
 static NO_GROUPS: BTreeSet<String> = BTreeSet::new();
-static NO_REGISTRY: Registry = Registry { attributes: BTreeMap::new() };
+static NO_REGISTRY: Registry = Registry { attributes: BTreeMap::new(), registered: None };
 
 /// What a filter means, by name of the devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

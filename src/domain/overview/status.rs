@@ -2,6 +2,7 @@
 
 use super::OverviewInput;
 use super::device::{device_drift, devices};
+use crate::domain::digest::Digest;
 use crate::domain::drift::{Layer, LayerStatus, Verdict};
 use crate::domain::finding::Finding;
 use crate::domain::fleet::{Hold, HoldScope, IdentityStatus, Waiting};
@@ -57,6 +58,9 @@ pub struct StageStatus {
     pub stage: StageName,
     /// The commit that counts.
     pub accepted: Option<CommitId>,
+    /// SHA-256 of the list of devices that counts with it, where the commit does not list them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Digest>,
     /// A newer commit that does not count yet.
     pub waiting: Option<Waiting>,
     /// Devices that it owns.
@@ -137,6 +141,7 @@ fn empty_stage(input: &OverviewInput<'_>, stage: &StageName) -> StageStatus {
     StageStatus {
         stage: stage.clone(),
         accepted: record.and_then(|record| record.accepted.clone()),
+        inventory: record.and_then(|record| record.inventory),
         waiting: record.and_then(|record| record.waiting.clone()),
         devices: 0,
         settled: 0,

@@ -2,8 +2,8 @@
 
 use crate::domain::desired::Desired;
 use crate::domain::digest::Digest;
-use crate::domain::fleet::{Approval, FleetState, HeldChange, HeldReason, StageRecord, Waiting, WaitingFor};
-use crate::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
+use crate::domain::fleet::{Approval, FleetState, HeldChange, HeldReason, Revision, StageRecord, Waiting, WaitingFor};
+use crate::domain::ids::{DeviceId, ObjectId, StageName};
 use crate::domain::plan::ground::List;
 use crate::domain::plan::ownership::claims;
 use crate::domain::plan::pass::Scope;
@@ -21,12 +21,21 @@ use std::sync::Arc;
 pub struct Candidate {
     /// Commit and tree.
     pub head: Head,
+    /// SHA-256 of the list of devices that it was read with; `None` where it lists them itself.
+    pub inventory: Option<Digest>,
     /// Its meaning.
     pub desired: Arc<Desired>,
-    /// The commit that counted when this one was read.
-    pub base: Option<CommitId>,
+    /// What counted when this one was read.
+    pub base: Option<Revision>,
     /// How it relates to that commit.
     pub lineage: Lineage,
+}
+
+impl Candidate {
+    /// What would count.
+    pub fn revision(&self) -> Revision {
+        Revision { commit: self.head.commit.clone(), inventory: self.inventory }
+    }
 }
 
 /// How a commit relates to the one that counts.
@@ -75,6 +84,9 @@ pub struct StagePlan {
     pub stage: StageName,
     /// The commit's tree.
     pub tree: ObjectId,
+    /// SHA-256 of the list of devices; `None` where the commit lists them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Digest>,
     /// Changes by device.
     pub changes: Vec<PlannedChange>,
     /// Devices that keep what they have although the commit concerns them, and why.
@@ -83,7 +95,7 @@ pub struct StagePlan {
     pub claimed: usize,
     /// Reasons for which a person must approve it.
     pub held: Vec<HeldReason>,
-    /// What a person approves: stage, tree and changes, nothing else.
+    /// What a person approves: stage, tree, list of devices and changes, nothing else.
     pub digest: Digest,
 }
 
@@ -125,9 +137,10 @@ pub(super) fn planned(input: &PlanInput<'_>, tally: &Tally) -> StagePlan {
     let tree = &input.candidate.head.tree;
     let changes: Vec<PlannedChange> = tally.changes.values().cloned().collect();
     let held = held_reasons(input, &changes, tally);
-    let digest = plan_digest(stage, tree, &changes);
+    let inventory = input.candidate.inventory;
+    let digest = plan_digest(stage, tree, inventory.as_ref(), &changes);
     let (excluded, claimed) = (tally.excluded.clone(), tally.claimed);
-    StagePlan { stage: stage.clone(), tree: tree.clone(), changes, excluded, claimed, held, digest }
+    StagePlan { stage: stage.clone(), tree: tree.clone(), inventory, changes, excluded, claimed, held, digest }
 }
 
 fn released(changes: &[PlannedChange]) -> impl Iterator<Item = &DeviceId> {
@@ -191,9 +204,13 @@ fn unmanaged_after(input: &PlanInput<'_>, record: &StageRecord, changes: &[Plann
 }
 
 /// The digest that a person approves.
-fn plan_digest(stage: &StageName, tree: &ObjectId, changes: &[PlannedChange]) -> Digest {
+fn plan_digest(stage: &StageName, tree: &ObjectId, inventory: Option<&Digest>, changes: &[PlannedChange]) -> Digest {
     let changes = serde_json::to_vec(changes).expect("planned changes have only string keys");
-    Digest::of_parts([b"bellwether.plan.v1".as_slice(), stage.as_str().as_bytes(), tree.as_str().as_bytes(), &changes])
+    let parts = [b"bellwether.plan.v1".as_slice(), stage.as_str().as_bytes(), tree.as_str().as_bytes(), &changes];
+    match inventory {
+        None => Digest::of_parts(parts),
+        Some(inventory) => Digest::of_parts(parts.into_iter().chain([inventory.to_string().as_bytes()])),
+    }
 }
 
 /// What becomes of a candidate.
@@ -221,6 +238,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput
     let before = state.stages.get(&policy.name);
     let mut record = before.cloned().unwrap_or_else(|| StageRecord {
         accepted: None,
+        inventory: None,
         waiting: None,
         unmanaged: BTreeSet::new(),
         baseline: 0,
@@ -230,10 +248,10 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput
         let since = record
             .waiting
             .as_ref()
-            .filter(|waiting| waiting.commit == candidate.head.commit && waiting.why == why)
+            .filter(|waiting| waiting.revision() == candidate.revision() && waiting.why == why)
             .map_or(now, |waiting| waiting.since);
         let Head { commit, tree } = candidate.head.clone();
-        record.waiting = Some(Waiting { commit, tree, since, why });
+        record.waiting = Some(Waiting { commit, tree, inventory: candidate.inventory, since, why });
         Judgement::Waits { record }
     };
     if let Some(finding) = candidate.desired.rejection().filter(|_| !planted(Bug::AcceptBroken)) {
@@ -254,6 +272,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput
     let approval = approval.filter(|_| !plan.held.is_empty()).map(|approval| (plan.digest, approval.clone()));
     let unmanaged = unmanaged_after(input, &record, &plan.changes);
     record.accepted = Some(candidate.head.commit.clone());
+    record.inventory = candidate.inventory;
     record.waiting = None;
     if approval.is_some() {
         record.unmanaged = BTreeSet::new();

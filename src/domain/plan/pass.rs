@@ -2,7 +2,9 @@
 
 use crate::domain::assignment::Assignment;
 use crate::domain::desired::{Desired, DesiredDevice};
-use crate::domain::fleet::{Change, Control, DeviceRecord, Event, FleetState, HoldScope, StageRecord, WaitingFor};
+use crate::domain::fleet::{
+    Change, Control, DeviceRecord, Event, FleetState, HoldScope, Revision, StageRecord, WaitingFor,
+};
 use crate::domain::generation::{Attempt, Generation, Order};
 use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
 use crate::domain::plan::gate::{Action, Candidate, Judgement, PlanInput, StagePlan, judge};
@@ -43,9 +45,9 @@ pub struct StageView {
 /// A commit and what it means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meaning {
-    /// The commit.
-    pub commit: CommitId,
-    /// What it means.
+    /// The commit, and the list of devices where that is not in the commit.
+    pub revision: Revision,
+    /// What they mean.
     pub desired: Arc<Desired>,
 }
 
@@ -55,10 +57,11 @@ impl PassInput<'_> {
     /// A view can be a moment older than the state. Only the meaning of exactly the commit that counts is used, so that a
     /// late view never brings old content back.
     pub fn accepted(&self, stage: &StageName) -> Option<&Arc<Desired>> {
-        let commit = self.state.stages.get(stage)?.accepted.as_ref()?;
+        let counts = self.state.stages.get(stage)?.counts()?;
         let view = self.views.get(stage)?;
-        let accepted = view.accepted.as_ref().filter(|meaning| meaning.commit == *commit || planted(Bug::UseLateViews));
-        let candidate = view.candidate.as_ref().filter(|candidate| candidate.head.commit == *commit);
+        let accepted =
+            view.accepted.as_ref().filter(|meaning| meaning.revision == counts || planted(Bug::UseLateViews));
+        let candidate = view.candidate.as_ref().filter(|candidate| candidate.revision() == counts);
         accepted.map(|meaning| &meaning.desired).or(candidate.map(|candidate| &candidate.desired))
     }
 }
@@ -110,8 +113,8 @@ pub fn widened<'a>(input: &PassInput<'_>, scope: &'a Scope) -> &'a Scope {
 /// Whether a stage has a commit that does not count yet.
 fn commit_waits(input: &PassInput<'_>) -> bool {
     input.views.iter().any(|(stage, view)| {
-        let counts = input.state.stages.get(stage).and_then(|record| record.accepted.as_ref());
-        view.candidate.as_ref().is_some_and(|candidate| Some(&candidate.head.commit) != counts)
+        let counts = input.state.stages.get(stage).and_then(StageRecord::counts);
+        view.candidate.as_ref().is_some_and(|candidate| Some(candidate.revision()) != counts)
     })
 }
 
@@ -129,9 +132,9 @@ pub(super) fn judge_candidates(
     for policy in stages.iter().rev() {
         let stage = &policy.name;
         let before = state.stages.get(stage);
-        let counts = before.and_then(|record| record.accepted.as_ref());
+        let counts = before.and_then(StageRecord::counts);
         let candidate = views.get(stage).and_then(|view| view.candidate.as_ref());
-        let Some(candidate) = candidate.filter(|candidate| Some(&candidate.head.commit) != counts) else {
+        let Some(candidate) = candidate.filter(|candidate| Some(candidate.revision()) != counts) else {
             // The branch is at the commit that counts: nothing waits any more.
             if let Some(record) = before.filter(|record| record.waiting.is_some())
                 && accepted.contains_key(stage)
@@ -140,7 +143,7 @@ pub(super) fn judge_candidates(
             }
             continue;
         };
-        if candidate.base.as_ref() != counts {
+        if candidate.base != counts {
             // Read before another commit was accepted; it will be read again.
             continue;
         }
@@ -161,7 +164,7 @@ pub(super) fn judge_candidates(
                     "Accepted",
                     format!(
                         "commit {} counts{by}; its plan: {} first assignments, {} changes, {} let go, {} unmanaged",
-                        candidate.head.commit.short(),
+                        candidate.revision().short(),
                         count(Action::Assign),
                         count(Action::Retarget),
                         count(Action::LetGo),
@@ -181,7 +184,7 @@ pub(super) fn judge_candidates(
                     if let Some(waiting) = &record.waiting {
                         output.changes.push(event(
                             "Held",
-                            format!("commit {} waits: {}", waiting.commit.short(), show_waiting(&waiting.why)),
+                            format!("commit {} waits: {}", waiting.revision().short(), show_waiting(&waiting.why)),
                         ));
                     }
                     output.changes.push(Change::Stage(stage.clone(), record));

@@ -1,6 +1,7 @@
 //! Stories about stages and devices, told as the changes that passes make.
 
 mod laws;
+mod lists;
 mod requires;
 mod together;
 mod world;

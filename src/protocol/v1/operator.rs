@@ -9,6 +9,7 @@
 //! | `GET /v1/devices/{device}` | [`DeviceDetail`] |
 //! | `GET /v1/devices/{device}/why` | [`WhyAnswer`] |
 //! | `GET /v1/drift` | [`DriftReport`](crate::domain::overview::drift::DriftReport) |
+//! | `GET /v1/inventory?digest=` or `?registry=NAME,…` or `?url=` | a list of devices: JSON of the shape of `ansible-inventory --list` |
 //! | `GET /v1/baseline` | [`Baseline`](crate::domain::overview::baseline::Baseline) |
 //! | `GET /v1/events?subject=&limit=` | list of [`Event`] |
 //! | `POST /v1/approvals` with [`ApproveRequest`] | [`Done`] |
@@ -21,7 +22,8 @@
 //! Errors have a body of [`ErrorBody`](super::messages::ErrorBody).
 
 use crate::domain::desired::Explanation;
-use crate::domain::fleet::{Event, HoldScope, TokenBound};
+use crate::domain::digest::Digest;
+use crate::domain::fleet::{Event, HoldScope, Listing, TokenBound};
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{AttributeName, CommitId, FleetName, StageName};
 use crate::domain::overview::device::DeviceDetail;
@@ -81,6 +83,22 @@ pub struct RepoAnswer {
     pub missing: Vec<StageName>,
     /// Stages whose commit could not be read, and why.
     pub unreadable: BTreeMap<StageName, String>,
+    /// Lists of devices from outside the repo, by address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: BTreeMap<String, ListAnswer>,
+}
+
+/// How one source of lists of devices was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListAnswer {
+    /// SHA-256 of the list that it gave last.
+    pub newest: Option<Digest>,
+    /// When it gave that list.
+    pub since: Option<Timestamp>,
+    /// When it last answered as it should, since the controller's start.
+    pub last_contact: Option<Timestamp>,
+    /// Why its answer does not count, or why there is none. The list that it gave last stands.
+    pub trouble: Option<String>,
 }
 
 /// Where a device's values come from, and what it waits for.
@@ -93,6 +111,9 @@ pub struct WhyAnswer {
     pub stage: Option<StageName>,
     /// The commit that the values come from.
     pub commit: Option<CommitId>,
+    /// SHA-256 of the list of devices that counts with it, where the commit does not list them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Digest>,
     /// Where its values come from; `None` if no stage lists it or its commit cannot be read now.
     pub explanation: Option<Explanation>,
 }
@@ -105,7 +126,7 @@ pub struct ApproveRequest {
     pub digest: String,
 }
 
-/// Sets and removes attributes of a device: `registry.*` in filters and views, never content.
+/// Sets and removes attributes of a device: `registry.*` in filters and views, and what the registry's list says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttributesRequest {
@@ -115,6 +136,9 @@ pub struct AttributesRequest {
     /// Names; those that are not there do not matter.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub remove: BTreeSet<AttributeName>,
+    /// Whether the registry lists the device from now on; a device that is not known becomes so by being listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Listing>,
 }
 
 /// Pauses a scope.

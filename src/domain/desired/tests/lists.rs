@@ -1,7 +1,7 @@
 //! Devices that are listed outside the commit.
 
 use super::{show, snapshot};
-use crate::domain::desired::{InventorySource, Resolver};
+use crate::domain::desired::{Desired, InventorySource, Resolver};
 use crate::domain::manifest::inventory::{Kept, read_list};
 use crate::domain::manifest::vars::KeyRules;
 use proptest::prelude::*;
@@ -175,7 +175,12 @@ proptest! {
         let inventory = read_list(&"list".into(), list.as_bytes(), &KeyRules::default(), &mut Kept::default());
         let found = Resolver::default().resolve_with(&files, &InventorySource::Given(Arc::new(inventory)));
         prop_assert!(found.rejection().is_none(), "{}", show(&found));
-        prop_assert_eq!(&expected.devices, &found.devices);
+        // All but where things are written.
+        let content = |desired: &Desired| -> Vec<_> {
+            let devices = desired.devices.iter();
+            devices.map(|(name, one)| (name.clone(), one.branch.clone(), one.spec.clone(), one.groups.clone())).collect()
+        };
+        prop_assert_eq!(content(&expected), content(&found));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Builder, Entity, GroupIndex, Inventory};
 use crate::domain::digest::Digest;
 use crate::domain::finding::codes;
 use crate::domain::manifest::json::{JsonError, Reader};
-use crate::domain::manifest::problems::{Problems, show};
+use crate::domain::manifest::problems::{Draft, Problems, show};
 use crate::domain::manifest::scalar::{Typed, typed};
 use crate::domain::manifest::vars::{KeyRules, Standing, Vars};
 use crate::domain::manifest::yaml::{Key, Kind, Node, Span};
@@ -44,33 +44,57 @@ impl Kept {
     }
 }
 
+/// A list that could be read.
+#[derive(Debug)]
+pub struct ListBuilder {
+    /// Groups and hosts.
+    pub builder: Builder,
+    /// Nothing that makes it useless, so far.
+    pub structure: Problems,
+    /// What concerns no host in particular.
+    pub loose: Problems,
+}
+
 /// Reads a list. `name` is what places in it are called.
 pub fn read_list(name: &Arc<str>, bytes: &[u8], rules: &KeyRules, kept: &mut Kept) -> Inventory {
+    match list_builder(name, bytes, rules, kept) {
+        Ok(ListBuilder { builder, structure, loose }) => Inventory::of(builder, structure, loose),
+        Err(findings) => Inventory { findings, ..Inventory::default() },
+    }
+}
+
+/// Reads a list, or says what makes it useless.
+pub fn list_builder(
+    name: &Arc<str>,
+    bytes: &[u8],
+    rules: &KeyRules,
+    kept: &mut Kept,
+) -> Result<ListBuilder, Vec<Draft>> {
     let mut problems = Problems::new(name);
     let loose = Problems::new(name);
     if bytes.len() > MAX_LIST_BYTES {
         let message = format!("the list has {} bytes; at most {MAX_LIST_BYTES} are read", bytes.len());
         problems.error(Span::default(), codes::TOO_LARGE, message);
-        return Inventory { findings: problems.finish(), ..Inventory::default() };
+        return Err(problems.finish());
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         problems.error(Span::default(), codes::BAD_JSON, "the list is not UTF-8");
-        return Inventory { findings: problems.finish(), ..Inventory::default() };
+        return Err(problems.finish());
     };
     let mut list = List { text, name, rules, kept, builder: Builder::default(), problems, loose };
     if let Err(Stop) = list.read() {
-        return Inventory { findings: list.problems.finish(), ..Inventory::default() };
+        return Err(list.problems.finish());
     }
     let List { builder, problems, mut loose, .. } = list;
     if problems.errors() > 0 {
-        return Inventory { findings: problems.finish(), ..Inventory::default() };
+        return Err(problems.finish());
     }
     for (name, span) in builder.collisions().take(20) {
         let message = format!("`{}` is both a host and a group", show(name));
         let hint = "Ansible gives the host's variables to the group".to_owned();
         loose.warning(span, codes::HOST_NAMED_AS_GROUP, message, Some(hint));
     }
-    Inventory::of(builder, problems, loose)
+    Ok(ListBuilder { builder, structure: problems, loose })
 }
 
 /// The rest cannot be read; why is in the problems.
@@ -279,9 +303,9 @@ impl<'a> List<'a> {
                 let mut again = start;
                 match again.node() {
                     Ok(node) => Vars::from_node(name, &node, rules, Standing::Open),
-                    Err(JsonError { span, message }) => Vars::unreadable(
-                        crate::domain::manifest::problems::Draft::error(name, span, codes::BAD_JSON, message),
-                    ),
+                    Err(JsonError { span, message }) => {
+                        Vars::unreadable(Draft::error(name, span, codes::BAD_JSON, message))
+                    }
                 }
             });
             let entity = self.builder.entity(host);

@@ -8,7 +8,8 @@ use super::super::waits::waits;
 use crate::domain::acts::operator::{Acting, approve_commit};
 use crate::domain::assignment::Mark;
 use crate::domain::desired::{Branch, Desired, DesiredDevice};
-use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus, Reported, WaitingFor};
+use crate::domain::digest::Digest;
+use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus, Reported, StageRecord, WaitingFor};
 use crate::domain::generation::{Epoch, Generation, Order};
 use crate::domain::ids::{Actor, CommitId, DeviceId, StageName, Version};
 use crate::domain::reported::{Freshness, Phase, Report};
@@ -127,6 +128,14 @@ impl World {
         self.pass()
     }
 
+    /// The stage's branch is at a commit whose devices are listed by this list.
+    pub(super) fn lists(&mut self, on: &str, number: u32, list: &str, text: &str) -> String {
+        self.arrives(on, number, desired(text), Lineage::Extends);
+        let candidate = self.views.get_mut(on).and_then(|view| view.candidate.as_mut()).expect("it has just arrived");
+        candidate.inventory = Some(Digest::of(list.as_bytes()));
+        self.pass()
+    }
+
     /// Pushes that the next pass sees together.
     pub(super) fn push_together(&mut self, pushes: &[(&str, u32, &str)]) -> String {
         for (on, number, text) in pushes {
@@ -136,10 +145,10 @@ impl World {
     }
 
     fn arrives(&mut self, on: &str, number: u32, desired: Desired, lineage: Lineage) {
-        let base = self.state.stages.get(on).and_then(|record| record.accepted.clone());
+        let base = self.state.stages.get(on).and_then(StageRecord::counts);
         let head = Head { commit: commit_id(number), tree: commit_id(number + 1000) };
         let view = self.views.entry(stage(on)).or_default();
-        view.candidate = Some(Candidate { head, desired: Arc::new(desired), base, lineage });
+        view.candidate = Some(Candidate { head, inventory: None, desired: Arc::new(desired), base, lineage });
     }
 
     /// Passes until one changes nothing; what they changed, a line each.
@@ -164,7 +173,7 @@ impl World {
         for stage in &output.accepted {
             let view = self.views.get_mut(stage).expect("only a stage with a view is accepted");
             let candidate = view.candidate.take().expect("only a candidate is accepted");
-            view.accepted = Some(Meaning { commit: candidate.head.commit, desired: candidate.desired });
+            view.accepted = Some(Meaning { revision: candidate.revision(), desired: candidate.desired });
         }
         output.changes
     }
@@ -205,7 +214,8 @@ impl World {
         let accepted =
             self.stages.iter().filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())));
         let head = Head { commit: commit_id(99), tree: commit_id(1099) };
-        let candidate = Candidate { head, desired: Arc::new(desired.clone()), base: None, lineage: Lineage::Extends };
+        let (desired, lineage) = (Arc::new(desired.clone()), Lineage::Extends);
+        let candidate = Candidate { head, inventory: None, desired, base: None, lineage };
         let plan = plan_stage(&PlanInput {
             policy: self.stages.iter().find(|policy| policy.name.as_str() == on).expect("a stage"),
             stages: &self.stages,

@@ -93,7 +93,10 @@ pub fn device_parts(device: &str, version: u64) -> Vec<Change> {
     };
     let reported = reported(version, assignment.mark(), at);
     let rack = RegistryAttribute { value: format!("rack {version}"), actor: actor(), since: at };
-    let registry = Registry { attributes: BTreeMap::from([("rack".parse().unwrap(), rack)]) };
+    let registry = Registry {
+        attributes: BTreeMap::from([("rack".parse().unwrap(), rack)]),
+        registered: Some(Registered { listing: Listing::Listed, actor: actor(), since: at }),
+    };
     vec![
         Change::Identity(id.clone(), Arc::new(identity)),
         Change::Control(id.clone(), Arc::new(control)),
@@ -141,9 +144,11 @@ fn stage() -> StageRecord {
     let change = HeldChange { device: "kiosk-1".parse().unwrap(), from: Some(Digest::of(b"a")), to: None };
     StageRecord {
         accepted: Some(commit(1)),
+        inventory: Some(Digest::of(b"list")),
         waiting: Some(Waiting {
             commit: commit(2),
             tree: commit(3),
+            inventory: Some(Digest::of(b"another list")),
             since: Timestamp::from_millis(5),
             why: WaitingFor::Approval {
                 digest: Digest::of(b"held"),
