@@ -15,6 +15,7 @@ pub mod files;
 pub mod identity;
 pub mod ledger;
 pub mod link;
+pub mod locks;
 pub mod os;
 pub mod secrets;
 pub mod settings;
@@ -28,7 +29,7 @@ mod running;
 #[cfg(all(test, feature = "controller"))]
 mod tests;
 
-use crate::domain::device::machine::{About, Machine};
+use crate::domain::device::machine::{About, Machine, Moment};
 use crate::domain::ids::DeviceId;
 use crate::ports::engine::Engine;
 use crate::ports::os::Os;
@@ -36,6 +37,7 @@ use files::{StateDirectory, StateDirectoryError};
 use identity::{Identity, IdentityError};
 use ledger::{LedgerFile, LedgerFileError};
 use link::{Link, LinkError};
+use locks::LockFiles;
 use settings::{EngineKind, OsKind, Settings};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -106,6 +108,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
         secrets: Arc::new(secrets::SecretsFile::open(&directory)),
         file,
         trust: Arc::new(trust),
+        locks: Arc::new(LockFiles::at(&settings.lock_dir)),
     };
     if let Err(error) = ledger::catch_up_starts(&directory, &mut ledger) {
         // The ledger counts starts too; this is for a device that loses it.
@@ -114,7 +117,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
     let start_id = crate::domain::digest::hex(&identity::random::<16>()?);
     let about = About { device, branch: settings.branch.clone(), attributes: with_machine(&settings, attributes) };
     tracing::info!(device.id = %about.device, start = ledger.starts + 1, engine = parts.engine.name(), "started");
-    let started = Machine::start(about, settings.pace, ledger, start_id, crate::clock::now());
+    let now = Moment { wall: crate::clock::now(), steady_millis: 0 };
+    let started = Machine::start(about, settings.pace, ledger, start_id, now);
     running::run(started, parts, stop).await;
     // The directory's lock is held until here.
     drop(directory);
@@ -164,7 +168,9 @@ fn open_engine(
         |source: Box<dyn std::error::Error + Send + Sync>| AgentError::Part { part: "container engine", source };
     Ok(match &settings.engine {
         EngineKind::Docker { socket } => Arc::new(
-            engine::docker::DockerEngine::connect(socket, fleet, device).map_err(|error| failed(error.into()))?,
+            engine::docker::DockerEngine::connect(socket, fleet, device)
+                .map_err(|error| failed(error.into()))?
+                .with_locks(LockFiles::at(&settings.lock_dir)),
         ),
         EngineKind::Simulated => Arc::new(
             engine::simulated::SimulatedEngine::open(&directory.file("engine"))

@@ -110,6 +110,7 @@ fn settings(folder: &Path, server: &str, token: &str, number: usize) -> anyhow::
         }),
         engine: EngineKind::Simulated,
         os: OsKind::Simulated,
+        lock_dir: folder.join("locks"),
         branch: None,
         attributes: BTreeMap::new(),
         pace: Pace::default(),

@@ -10,7 +10,8 @@ use bellwether::agent::settings::Settings;
 use bellwether::clock;
 use bellwether::domain::device::action::Action;
 use bellwether::domain::device::ledger::Ledger;
-use bellwether::domain::device::machine::{About, Effect, Event, Look, Machine, Timer};
+use bellwether::domain::device::locks::Locks;
+use bellwether::domain::device::machine::{About, Effect, Event, Look, Machine, Moment, Timer};
 use bellwether::domain::digest::Digest;
 use bellwether::ports::engine::fake::{FakeEngine, FakeOs};
 use bellwether::protocol::v1::envelope::Trust;
@@ -51,12 +52,13 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     };
     let start_id = Digest::of(name.as_str().as_bytes()).hex()[..32].to_owned();
     let about = About { device: name, branch: None, attributes: settings.attributes };
-    let (mut machine, effects) = Machine::start(about, settings.pace, Ledger::default(), start_id, clock::now());
+    let (mut machine, effects) =
+        Machine::start(about, settings.pace, Ledger::default(), start_id, Moment::at(clock::now()));
     let mut events = device.perform(effects);
     let mut stop = std::pin::pin!(stop);
     loop {
         while let Some(event) = events.pop() {
-            let (next, effects) = machine.step(event, clock::now());
+            let (next, effects) = machine.step(event, Moment::at(clock::now()));
             machine = next;
             events.extend(device.perform(effects));
         }
@@ -89,7 +91,8 @@ impl Device {
             match effect {
                 Effect::Persist(_) => events.push(Event::Persisted),
                 Effect::Look { images } => {
-                    let look = Look { apps: Ok(self.engine.look(&images)), os: Ok(Some(self.os.running.clone())) };
+                    let (apps, os) = (Ok(self.engine.look(&images)), Ok(Some(self.os.running.clone())));
+                    let look = Look { apps, os, locks: Locks::default() };
                     events.push(Event::Looked(Box::new(look)));
                 }
                 Effect::Act(action) => {

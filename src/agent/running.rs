@@ -3,11 +3,12 @@
 use super::enrolling::chain;
 use super::ledger::LedgerFile;
 use super::link::{Link, Polled};
+use super::locks::LockFiles;
 use super::secrets::SecretsFile;
 use crate::clock;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::ledger::Ledger;
-use crate::domain::device::machine::{Effect, Event, Look, Machine, Timer};
+use crate::domain::device::machine::{Effect, Event, Look, Machine, Moment, Timer};
 use crate::domain::reported::Phase;
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
@@ -41,6 +42,7 @@ pub(super) struct Parts {
     pub(super) file: LedgerFile,
     pub(super) secrets: Arc<SecretsFile>,
     pub(super) trust: Arc<Trust>,
+    pub(super) locks: Arc<LockFiles>,
 }
 
 type Lane<T = Event> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -64,8 +66,9 @@ enum Going {
 /// Runs a started machine until it exits.
 pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: impl Future<Output = ()>) {
     let (mut machine, effects) = started;
+    let started_at = Instant::now();
     let mut lanes = Lanes::default();
-    let mut queue = perform_all(effects, wanted(&machine), &mut lanes, &parts);
+    let mut queue = perform_all(effects, &machine, &mut lanes, &parts);
     let mut stop = std::pin::pin!(stop);
     let mut deadline: Option<Instant> = None;
     notify(&[NotifyState::Ready]);
@@ -78,13 +81,14 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
             log_event(&event);
             let before = machine.phase();
             // The one reading of the wall clock: the machine takes the time of an event as a value.
-            let (next, effects) = machine.step(event, clock::now());
+            let now = Moment { wall: clock::now(), steady_millis: since(started_at) };
+            let (next, effects) = machine.step(event, now);
             machine = next;
             log_phase(before, &machine);
             if going(&effects) == Going::Exit {
                 return;
             }
-            queue.extend(perform_all(effects, wanted(&machine), &mut lanes, &parts));
+            queue.extend(perform_all(effects, &machine, &mut lanes, &parts));
         }
         let event = tokio::select! {
             () = &mut stop, if deadline.is_none() => {
@@ -119,13 +123,17 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
 }
 
 /// Starts every effect, in order. Writing the ledger happens here and now, and its answer is returned.
-fn perform_all(effects: Vec<Effect>, wanted: Option<Arc<DeviceSpec>>, lanes: &mut Lanes, parts: &Parts) -> Vec<Event> {
+fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts: &Parts) -> Vec<Event> {
+    let wanted = wanted(machine);
     let mut answers = Vec::new();
     for effect in effects {
         match effect {
             Effect::Persist(ledger) => answers.push(persist(&ledger, parts)),
             Effect::Look { images } => lanes.work = Some(look(parts, images, wanted.clone())),
-            Effect::Act(action) => lanes.work = Some(act(parts, action)),
+            Effect::Act(action) => match machine.forbids(&action, &parts.locks.look()) {
+                Some(failure) => answers.push(Event::Failed(failure)),
+                None => lanes.work = Some(act(parts, action)),
+            },
             Effect::Report(report) => {
                 let link = parts.link.clone();
                 tracing::debug!(seq = report.seq, phase = ?report.phase, found = report.found.len(), "reporting");
@@ -184,7 +192,7 @@ fn persist(ledger: &Ledger, parts: &Parts) -> Event {
 
 fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>) -> Lane {
     let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
-    let secrets = Arc::clone(&parts.secrets);
+    let (secrets, locks) = (Arc::clone(&parts.secrets), Arc::clone(&parts.locks));
     Box::pin(async move {
         let apps = async { engine.look(&images).await.map_err(|error| error.failure()) };
         let apps = tokio::time::timeout(LOOK_LIMIT, apps).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
@@ -194,7 +202,7 @@ fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>
         });
         let os = async { os.look().await.map_err(|error| error.failure()) };
         let os = tokio::time::timeout(LOOK_LIMIT, os).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
-        Event::Looked(Box::new(Look { apps, os }))
+        Event::Looked(Box::new(Look { apps, os, locks: locks.look() }))
     })
 }
 
@@ -203,11 +211,15 @@ fn act(parts: &Parts, action: Action) -> Lane {
     tracing::info!(%action, "acting");
     let limit = match action {
         Action::Pull { .. } | Action::InstallOs { .. } => PULL_LIMIT,
-        Action::RemoveService { .. } => REMOVE_LIMIT,
+        Action::RemoveService { .. } | Action::Promote { .. } | Action::RemoveSuccessor { .. } => REMOVE_LIMIT,
         Action::CreateNetwork { .. }
         | Action::CreateVolume { .. }
         | Action::CreateService { .. }
         | Action::StartService { .. }
+        | Action::AdjustService { .. }
+        | Action::CreateSuccessor { .. }
+        | Action::StartSuccessor { .. }
+        | Action::RemoveImage { .. }
         | Action::RemoveNetwork { .. } => ACTION_LIMIT,
     };
     let secrets = Arc::clone(&parts.secrets);
@@ -235,17 +247,19 @@ fn act(parts: &Parts, action: Action) -> Lane {
 }
 
 /// The action as the engine gets it: with values in place of references.
-fn with_secrets(action: Action, values: &SecretValues) -> Result<Action, Failure> {
-    match action {
-        Action::CreateService { app, service, spec } => match spec.with_secrets(values) {
-            Ok(spec) => Ok(Action::CreateService { app, service, spec: Box::new(spec) }),
-            Err(missing) => {
-                let message = format!("{app}/{service} needs {missing}, whose value has not come yet");
-                Err(Failure { reason: "SecretMissing", message })
-            }
-        },
-        other => Ok(other),
+fn with_secrets(mut action: Action, values: &SecretValues) -> Result<Action, Failure> {
+    if let Action::CreateService { app, service, spec } | Action::CreateSuccessor { app, service, spec } = &mut action {
+        **spec = spec.with_secrets(values).map_err(|missing| {
+            let message = format!("{app}/{service} needs {missing}, whose value has not come yet");
+            Failure { reason: "SecretMissing", message }
+        })?;
     }
+    Ok(action)
+}
+
+/// Milliseconds since the start, on the clock that never jumps.
+fn since(started_at: Instant) -> i64 {
+    i64::try_from(started_at.elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 fn timed_out(limit: Duration) -> Failure {

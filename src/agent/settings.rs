@@ -1,6 +1,7 @@
 //! Settings of the agent, in three stages: *fragments* as they are written (file, environment, flags), *inputs* where the
 //! later fragment wins, and *settings* with types. Every value remembers where it comes from, so an error can say so.
 
+use super::locks::DEFAULT_DIRECTORY;
 use crate::domain::device::machine::{Pace, PollMode};
 use crate::domain::enrollment::JoinToken;
 use crate::domain::ids::{DeviceId, StageName};
@@ -29,6 +30,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("engine", "docker or simulated; docker"),
     ("docker_socket", "the Docker API's socket; /var/run/docker.sock"),
     ("os", "simulated or none; none"),
+    ("lock_dir", "directory of update locks, below a file system in memory; /run/bellwether/locks"),
     ("branch", "the stage that the device chooses, where the repo lets it"),
     ("poll", "long or plain; long"),
     ("poll_interval_secs", "seconds between polls at start, after errors and in plain mode; 60"),
@@ -80,6 +82,8 @@ pub struct Settings {
     pub engine: EngineKind,
     /// Which OS updater.
     pub os: OsKind,
+    /// Directory of update locks.
+    pub lock_dir: PathBuf,
     /// The stage that the device chooses.
     pub branch: Option<StageName>,
     /// Facts that the device states of itself, beside those that the agent adds.
@@ -265,6 +269,7 @@ impl Inputs {
             enrollment: self.enrollment()?,
             engine,
             os,
+            lock_dir: self.text("lock_dir").unwrap_or(DEFAULT_DIRECTORY).into(),
             branch: self.parsed("branch")?,
             attributes: self.attributes()?,
             pace: Pace {

@@ -99,6 +99,7 @@ impl Plane {
             }),
             engine: EngineKind::Simulated,
             os: OsKind::None,
+            lock_dir: place.join("locks"),
             branch: None,
             attributes: BTreeMap::from([("site".to_owned(), "zurich".to_owned())]),
             pace: Pace { poll: PollMode::Long, poll_interval_secs: 1, look_interval_secs: 1 },

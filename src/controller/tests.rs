@@ -100,6 +100,8 @@ impl Controller {
             os: None,
             found: Vec::new(),
             refused: None,
+            failure: None,
+            locks: Vec::new(),
             branch: None,
             attributes: BTreeMap::new(),
         };

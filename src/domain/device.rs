@@ -4,5 +4,7 @@ pub mod action;
 pub mod backoff;
 pub mod canonical;
 pub mod ledger;
+pub mod locks;
 pub mod machine;
 pub mod steps;
+pub mod terminal;

@@ -241,6 +241,9 @@ pub fn app_differences(wanted: &BTreeMap<AppName, AppSpec>, found: &BTreeMap<App
                 Some(have) => service_differences(&subject, want, have, &mut all),
             }
         }
+        for service in observed.successors.keys() {
+            all.push(apps_difference(format!("{app}/{service} next container"), None, Some("present")));
+        }
         for service in observed.services.keys().filter(|name| !spec.services.contains_key(*name)) {
             all.push(apps_difference(format!("{app}/{service}"), None, Some("present")));
         }

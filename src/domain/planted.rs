@@ -52,11 +52,15 @@ pub enum Bug {
     TrustStaleReports,
     /// Differences in variables are not seen.
     OverlookVariables,
+    /// A device stops services before the images of the next ones are there.
+    StopBeforeImages,
+    /// A device stops services whose update locks are held.
+    IgnoreLocks,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::AcceptOlder,
         Self::AcceptChangedContent,
         Self::SkipLedger,
@@ -80,6 +84,8 @@ impl Bug {
         Self::UseLateViews,
         Self::TrustStaleReports,
         Self::OverlookVariables,
+        Self::StopBeforeImages,
+        Self::IgnoreLocks,
     ];
 }
 

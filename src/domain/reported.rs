@@ -3,6 +3,8 @@
 use super::assignment::Mark;
 use super::condition::Condition;
 use super::device::canonical::{CanonicalService, ImageDefaults};
+use super::device::locks::Lock;
+use super::device::terminal::TerminalFailure;
 use super::digest::Digest;
 use super::ids::{AppName, NetworkName, ServiceName, StageName, Version, VolumeName};
 use super::planted::{Bug, planted};
@@ -50,6 +52,12 @@ pub struct Report {
     /// The last assignment that was refused, if the newest offer was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
+    /// How the newest assignment failed for good, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<TerminalFailure>,
+    /// The update locks that are held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
     /// The stage that the device chooses, for `branch: {from: device}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<StageName>,
@@ -77,6 +85,9 @@ pub enum Phase {
 pub struct ObservedApp {
     /// Containers by service.
     pub services: BTreeMap<ServiceName, ObservedService>,
+    /// Containers that services are being handed over to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub successors: BTreeMap<ServiceName, ObservedService>,
     /// Volumes that exist.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub volumes: BTreeSet<VolumeName>,

@@ -10,6 +10,7 @@ mod options;
 mod service;
 #[cfg(test)]
 mod tests;
+mod update;
 
 pub use maintenance::{Maintenance, Purpose};
 pub use network::{Attachment, Network, NetworkSpec, NetworkSwitch, Subnet};
@@ -18,6 +19,7 @@ pub use service::{
     Access, Bind, Dependency, HealthCheck, HealthTest, HostPath, Mount, Port, Renewal, Restart, Seeding, ServiceSpec,
     Transport, Until,
 };
+pub use update::{HANDOVER_TIMEOUT_SECS, MAX_HANDOVER_TIMEOUT_SECS, MAX_PROBES, Probe, ProbeCheck, Strategy, Update};
 
 use super::digest::Digest;
 use super::ids::{AppName, DeviceType, NetworkName, ServiceName, Version, VolumeName};

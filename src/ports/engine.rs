@@ -103,6 +103,34 @@ pub trait Engine: Send + Sync {
     /// Stops a container and removes it. None there is success. Named volumes stay.
     fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
 
+    /// Changes what can be changed of a container while it runs: its restart policy and its limits.
+    fn adjust_service<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError>;
+
+    /// Makes the container that a service is handed over to, beside the one that is there. It does not run yet.
+    fn create_successor<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError>;
+
+    /// Makes a successor run.
+    fn start_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
+
+    /// Stops and removes a service's container, and gives its place to the successor. None there is success.
+    fn promote<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
+
+    /// Stops and removes a successor. None there is success.
+    fn remove_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
+
+    /// Removes an image. None there is success, and so is one that something else uses.
+    fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError>;
+
     /// Removes one of an app's networks. None there is success.
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError>;
 }
@@ -117,6 +145,12 @@ pub fn perform<'a>(engine: &'a dyn Engine, action: &'a Action) -> Option<Answer<
         Action::CreateService { app, service, spec } => engine.create_service(app, service, spec),
         Action::StartService { app, service } => engine.start(app, service),
         Action::RemoveNetwork { app, network } => engine.remove_network(app, network),
+        Action::AdjustService { app, service, spec, why: _ } => engine.adjust_service(app, service, spec),
+        Action::CreateSuccessor { app, service, spec } => engine.create_successor(app, service, spec),
+        Action::StartSuccessor { app, service } => engine.start_successor(app, service),
+        Action::Promote { app, service, why: _ } => engine.promote(app, service),
+        Action::RemoveSuccessor { app, service } => engine.remove_successor(app, service),
+        Action::RemoveImage { image } => engine.remove_image(image),
         Action::InstallOs { os: _ } => return None,
     })
 }

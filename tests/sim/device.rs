@@ -5,6 +5,7 @@ use crate::stream::Stream;
 use bellwether::domain::device::action::{Action, Failure};
 use bellwether::domain::device::canonical::canonical;
 use bellwether::domain::device::ledger::Ledger;
+use bellwether::domain::device::locks::Locks;
 use bellwether::domain::device::machine::{Machine, Timer};
 use bellwether::domain::device::steps::Observed;
 use bellwether::domain::ids::{AppName, DeviceId, ServiceName, StageName, VolumeName};
@@ -39,6 +40,8 @@ pub struct Device {
     pub choice: Option<StageName>,
     /// Volumes that were ever made on this hardware.
     pub volumes: BTreeSet<(AppName, VolumeName)>,
+    /// The update locks that are held.
+    pub locks: Locks,
     /// Whether somebody else changed engine or OS since the last look.
     pub touched: bool,
 }
@@ -90,6 +93,7 @@ impl Device {
             skew: chance.between(-600_000, 600_000),
             choice,
             volumes: BTreeSet::new(),
+            locks: Locks::default(),
             touched: true,
         }
     }
@@ -101,7 +105,11 @@ impl Device {
             Ok(()) => Ok(self.engine.look(images)),
             Err(error) => Err(error.failure()),
         };
-        bellwether::domain::device::machine::Look { apps, os: Ok(Some(self.os.running.clone())) }
+        bellwether::domain::device::machine::Look {
+            apps,
+            os: Ok(Some(self.os.running.clone())),
+            locks: self.locks.clone(),
+        }
     }
 
     /// Performs an action.
@@ -209,14 +217,24 @@ pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
         Action::Pull { image } => {
             spec.apps.values().flat_map(|app| app.services.values()).any(|service| service.image == *image)
         }
-        Action::RemoveService { app, service: name, why } => match why {
+        Action::RemoveService { app, service: name, why }
+        | Action::Promote { app, service: name, why }
+        | Action::AdjustService { app, service: name, why, .. } => match why {
             bellwether::domain::device::action::Why::NotAssigned => service(app, name).is_none(),
             bellwether::domain::device::action::Why::Differs(_)
             | bellwether::domain::device::action::Why::Dead
             | bellwether::domain::device::action::Why::Follows(_) => service(app, name).is_some(),
         },
-        Action::CreateService { app, service: name, spec } => service(app, name) == Some(spec.as_ref()),
-        Action::StartService { app, service: name } => service(app, name).is_some(),
+        Action::CreateService { app, service: name, spec } | Action::CreateSuccessor { app, service: name, spec } => {
+            service(app, name) == Some(spec.as_ref())
+        }
+        Action::StartService { app, service: name } | Action::StartSuccessor { app, service: name } => {
+            service(app, name).is_some()
+        }
+        Action::RemoveSuccessor { .. } => true,
+        Action::RemoveImage { image } => {
+            !spec.apps.values().flat_map(|app| app.services.values()).any(|service| service.image == *image)
+        }
         Action::RemoveNetwork { app, network } => {
             let used = spec.apps.get(app).map(AppSpec::used_networks).unwrap_or_default();
             !used.contains_key(network)
@@ -230,10 +248,15 @@ pub fn subject(action: &Action) -> Option<String> {
     match action {
         Action::RemoveService { app, service, .. }
         | Action::CreateService { app, service, .. }
+        | Action::AdjustService { app, service, .. }
+        | Action::Promote { app, service, .. }
         | Action::StartService { app, service } => Some(format!("{app}/{service}")),
         Action::CreateNetwork { app, .. } | Action::RemoveNetwork { app, .. } => Some(format!("{app} network")),
         Action::CreateVolume { app, volume } => Some(format!("{app} volume {volume}")),
         Action::InstallOs { .. } => Some("os version".to_owned()),
-        Action::Pull { .. } => None,
+        Action::CreateSuccessor { app, service, .. }
+        | Action::StartSuccessor { app, service }
+        | Action::RemoveSuccessor { app, service } => Some(format!("{app}/{service}")),
+        Action::Pull { .. } | Action::RemoveImage { .. } => None,
     }
 }

@@ -5,14 +5,16 @@ use crate::device::{Device, follows, lacking, subject};
 use bellwether::domain::assignment::{Assignment, Mark};
 use bellwether::domain::desired::{Branch, Desired};
 use bellwether::domain::device::action::Action;
+use bellwether::domain::device::locks::Place;
+use bellwether::domain::device::steps::images;
 use bellwether::domain::digest::Digest;
 use bellwether::domain::drift::{DriftInput, Verdict, drift};
 use bellwether::domain::fleet::{Change, FleetState, HoldScope, IdentityStatus};
 use bellwether::domain::generation::Order;
-use bellwether::domain::ids::{CommitId, DeviceId, ObjectId, StageName};
+use bellwether::domain::ids::{AppName, CommitId, DeviceId, ObjectId, ServiceName, StageName};
 use bellwether::domain::plan::pass::Scope;
 use bellwether::domain::plan::policy::StagePolicy;
-use bellwether::domain::reported::Report;
+use bellwether::domain::reported::{Report, ServiceState};
 use bellwether::domain::time::Timestamp;
 use bellwether::ports::engine::fake::FakeEngine;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +46,8 @@ pub const ONE_CONTENT: &str = "one place has one content";
 pub const ASSIGNED_ONLY: &str = "a device accepts only what it was assigned";
 pub const LEDGER_FIRST: &str = "the ledger comes before the action";
 pub const TOLD_FIRST: &str = "what is found is told before it is mended";
+pub const IMAGES_FIRST: &str = "all images are there before the first service stops";
+pub const LOCKS: &str = "a service whose lock is held is not stopped";
 pub const LEFT_ALONE: &str = "a device that has everything is left alone";
 pub const VOLUMES_STAY: &str = "volumes are never removed";
 pub const CLAIMS: &str = "claims follow the accepted commits";
@@ -498,6 +502,13 @@ impl Oracle {
         };
         let spec = &held.spec.spec;
         hold!(follows(action, spec), LEDGER_FIRST, "{name} would {action}, which its ledger does not ask for");
+        if let Some((app, service)) = stopped(action, &device.engine) {
+            let missing = images(spec).into_iter().find(|image| !device.engine.images.contains(image));
+            hold!(missing.is_none(), IMAGES_FIRST, "{name} would {action} and lacks {missing:?}");
+            let place = Place::Service { app: app.clone(), service: service.clone() };
+            let lock = device.locks.held.iter().find(|lock| lock.place == place);
+            hold!(lock.is_none() || device.touched, LOCKS, "{name} would {action}, and {lock:?} is held");
+        }
         let lacks = lacking(spec, &device.engine, Some(&device.os.running));
         hold!(device.touched || lacks.is_some(), LEFT_ALONE, "{name} lacks nothing and would {action}");
         if device.disk.applied == Some(held.mark.digest)
@@ -519,6 +530,15 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// The running service that an action stops.
+fn stopped<'a>(action: &'a Action, engine: &FakeEngine) -> Option<(&'a AppName, &'a ServiceName)> {
+    let (Action::RemoveService { app, service, .. } | Action::Promote { app, service, .. }) = action else {
+        return None;
+    };
+    let found = engine.apps.get(app)?.services.get(service)?;
+    matches!(found.state, ServiceState::Running | ServiceState::Paused).then_some((app, service))
 }
 
 /// Whether a person approved a commit.

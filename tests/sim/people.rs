@@ -7,6 +7,7 @@ use crate::world::{Happening, World, note};
 use bellwether::domain::acts::operator::{
     Acting, NewToken, approve_commit, approve_device, held_digests, hold, new_token, raise_epoch, reject_device, resume,
 };
+use bellwether::domain::device::locks::{Lock, Locks, Place};
 use bellwether::domain::enrollment::{TokenId, TokenSecret, credential};
 use bellwether::domain::fleet::{FleetState, HoldScope, IdentityStatus, TokenBound, WaitingFor};
 use bellwether::domain::ids::{Actor, CommitId, DeviceId, StageName};
@@ -347,6 +348,27 @@ impl World {
         self.counts.count("tampered");
     }
 
+    /// An app takes its update lock, or gives it back.
+    pub fn lock(&mut self) {
+        if self.calm {
+            return;
+        }
+        let next = self.chance.locks.between(5_000, 60_000);
+        self.at(next, Happening::Lock);
+        let names: Vec<DeviceId> = self.devices.keys().cloned().collect();
+        let name = self.chance.locks.pick(&names).expect("there are devices").clone();
+        let device = self.devices.get_mut(&name).expect("it is there");
+        let place = self.chance.locks.pick(&device.containers()).cloned();
+        if !device.locks.held.is_empty() && self.chance.locks.happens(500) {
+            device.locks.held.clear();
+        } else if let Some((app, service)) = place {
+            let content: &[u8] = if self.chance.locks.happens(300) { b"nonsense" } else { b"" };
+            device.locks.held.push(Lock::of_file(Place::Service { app, service }, None, Ok(content)));
+            self.counts.count("locks taken");
+        }
+        note!(self, "{name}  {:?}", self.devices[&name].locks);
+    }
+
     fn break_engine(&mut self, name: &DeviceId) {
         let away = self.chance.mishaps.between(1_000, 180_000);
         let count = 1 + self.chance.mishaps.below(4) as u32;
@@ -380,6 +402,7 @@ impl World {
         self.remote.come_back();
         for device in self.devices.values_mut() {
             device.faults = crate::device::Faults::default();
+            device.locks = Locks::default();
         }
         // Faults that were planned and not met yet.
         self.controller.store = self.controller.store.backup();

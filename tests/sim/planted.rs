@@ -2,8 +2,8 @@
 
 use crate::oracle::{
     ASSIGNED_ONLY, BLAST_RADIUS, BROKEN_COMMITS, CLAIMED_ONLY, CLAIMS, CONTENT, DELETION_BUDGET, DRIFT, ENROLLED_ONLY,
-    HOLDS, LEDGER_FIRST, LEDGER_GROWS, LEFT_ALONE, NO_IDLE_WRITES, ONE_CONTENT, OWNER, PLACES_GROW, REWRITES,
-    STALE_REPORTS, TOLD_FIRST,
+    HOLDS, IMAGES_FIRST, LEDGER_FIRST, LEDGER_GROWS, LEFT_ALONE, LOCKS, NO_IDLE_WRITES, ONE_CONTENT, OWNER,
+    PLACES_GROW, REWRITES, STALE_REPORTS, TOLD_FIRST,
 };
 use crate::rest::CONVERGES;
 use crate::world::World;
@@ -61,4 +61,6 @@ planted! {
     deciding_from_late_views_is_noticed: UseLateViews breaks CLAIMS | CONTENT;
     trusting_stale_reports_is_noticed: TrustStaleReports breaks STALE_REPORTS;
     overlooking_variables_is_noticed: OverlookVariables breaks DRIFT | TOLD_FIRST;
+    stopping_before_the_images_are_there_is_noticed: StopBeforeImages breaks IMAGES_FIRST;
+    ignoring_locks_is_noticed: IgnoreLocks breaks LOCKS;
 }

@@ -100,6 +100,8 @@ pub enum Happening {
     Operator,
     /// Something goes wrong.
     Mishap,
+    /// An app takes its update lock, or gives it back.
+    Lock,
 }
 
 /// Streams of chance, one for each purpose.
@@ -110,6 +112,7 @@ pub struct Streams {
     pub people: Stream,
     pub operator: Stream,
     pub mishaps: Stream,
+    pub locks: Stream,
     pub keys: Stream,
 }
 
@@ -212,6 +215,7 @@ impl World {
                 people: Stream::named(seed, "people"),
                 operator: Stream::named(seed, "operator"),
                 mishaps: Stream::named(seed, "mishaps"),
+                locks: Stream::named(seed, "locks"),
                 keys,
             },
             controller,
@@ -255,6 +259,7 @@ impl World {
         self.at(5_000, Happening::Operator);
         self.at(setup.between(10_000, 60_000), Happening::Push);
         self.at(setup.between(10_000, 60_000), Happening::Mishap);
+        self.at(20_000, Happening::Lock);
     }
 
     /// Now, as the controller's clock says.
@@ -318,6 +323,7 @@ impl World {
             Happening::Push => self.push(),
             Happening::Operator => self.operate(),
             Happening::Mishap => self.mishap(),
+            Happening::Lock => self.lock(),
         }
         self.settle_controller();
     }

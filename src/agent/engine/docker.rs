@@ -7,6 +7,7 @@ mod names;
 mod read;
 mod write;
 
+use crate::agent::locks::LockFiles;
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical, differences};
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, DeviceId, FleetName, NetworkName, ServiceName, VolumeName};
@@ -19,8 +20,8 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder,
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use bollard::{ClientVersion, Docker};
 use futures_util::StreamExt as _;
@@ -49,6 +50,7 @@ pub struct DockerEngine {
     socket: PathBuf,
     owner: Owner,
     docker: OnceCell<Docker>,
+    locks: Option<LockFiles>,
     remembered: Mutex<BTreeMap<String, ImageDefaults>>,
 }
 
@@ -64,7 +66,14 @@ impl DockerEngine {
             return Err(BadSocketPath(socket.to_owned()));
         }
         let owner = Owner { fleet: fleet.clone(), device: device.clone() };
-        Ok(Self { socket: socket.to_owned(), owner, docker: OnceCell::new(), remembered: Mutex::default() })
+        let (docker, remembered) = (OnceCell::new(), Mutex::default());
+        Ok(Self { socket: socket.to_owned(), owner, docker, locks: None, remembered })
+    }
+
+    /// The same with a place for the folders of update locks, which services can have mounted.
+    pub fn with_locks(mut self, locks: LockFiles) -> Self {
+        self.locks = Some(locks);
+        self
     }
 
     async fn docker(&self) -> Result<&Docker, EngineError> {
@@ -88,6 +97,7 @@ impl DockerEngine {
             let entry = apps.entry(app.clone()).or_default();
             networks.iter().for_each(|(name, network)| entry.add_network(name.clone(), network.spec.clone()));
         }
+        let successors = self.successors(&known).await?;
         for (id, (app, service)) in &known.containers {
             let summary = ContainerSummary { id: Some(id.clone()), ..Default::default() };
             let Some(found) = self.inspect(&summary).await? else { continue };
@@ -97,10 +107,10 @@ impl DockerEngine {
             let restarts = found.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
             let health = read::health_state(found.state.as_ref());
             let observed = ObservedService { content, image_defaults, state, restarts, health };
-            apps.entry(app.clone())
-                .or_default()
-                .services
-                .entry(service.clone())
+            let place = apps.entry(app.clone()).or_default();
+            let is_next = successors.contains(id);
+            let kind = if is_next { &mut place.successors } else { &mut place.services };
+            kind.entry(service.clone())
                 // Two containers of one service, as after a copy made by hand: both go and one is made anew.
                 .and_modify(|first| first.state = ServiceState::Dead)
                 .or_insert(observed);
@@ -121,6 +131,36 @@ impl DockerEngine {
             self.docker().await?.list_containers(Some(options)).await.map_err(|e| told("list", "containers", e))?;
         all.truncate(MAX_CONTAINERS);
         Ok(all)
+    }
+
+    /// Those of the containers that their services are being handed over to: the one of two that has the successor's name. Alone
+    /// it is the service's own, whatever its name: then the hand-over was cut off after the old one went.
+    async fn successors(&self, known: &Known) -> Result<BTreeSet<String>, EngineError> {
+        let mut by_place: BTreeMap<&(AppName, ServiceName), Vec<&String>> = BTreeMap::new();
+        for (id, place) in &known.containers {
+            by_place.entry(place).or_default().push(id);
+        }
+        by_place.retain(|_, ids| ids.len() == 2);
+        if by_place.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let names = self.names().await?;
+        let mut successors = BTreeSet::new();
+        for ((app, service), ids) in by_place {
+            let wanted = self.owner.successor(app, service);
+            let next: Vec<&String> = ids.into_iter().filter(|id| names.get(*id) == Some(&wanted)).collect();
+            successors.extend(next.into_iter().cloned());
+        }
+        Ok(successors)
+    }
+
+    /// The names of the device's containers by id.
+    async fn names(&self) -> Result<BTreeMap<String, String>, EngineError> {
+        let name = |summary: ContainerSummary| {
+            let name = summary.names?.into_iter().next()?;
+            Some((summary.id?, name.trim_start_matches('/').to_owned()))
+        };
+        Ok(self.containers(&[]).await?.into_iter().filter_map(name).collect())
     }
 
     /// The containers of one service: one, or none, or what somebody left.
@@ -149,7 +189,7 @@ impl DockerEngine {
 
     /// Everything of the device that containers refer to.
     async fn known(&self) -> Result<Known, EngineError> {
-        let mut known = Known { networks: self.networks().await?, ..Known::default() };
+        let mut known = Known { networks: self.networks().await?, locks: self.locks.clone(), ..Known::default() };
         for (app, volume) in self.volumes().await? {
             known.volumes.entry(app).or_default().insert(volume);
         }
@@ -255,20 +295,22 @@ impl DockerEngine {
         docker.create_volume(request).await.map(drop).map_err(|error| told("create", &name, error))
     }
 
-    async fn create_service_now(
+    /// Makes a container of a service under one of its two names.
+    async fn create_now(
         &self,
         app: &AppName,
         service: &ServiceName,
         spec: &ServiceSpec,
+        name: String,
     ) -> Result<(), EngineError> {
         let subject = format!("{app}/{service}");
         let failed = |reason: String| EngineError::Failed { attempted: "create", subject: subject.clone(), reason };
         let defaults =
             self.image(&spec.image).await?.ok_or_else(|| failed(format!("image {} is not there", spec.image)))?;
-        let name = self.owner.container(app, service);
         let wanted = canonical(spec, &defaults);
         let joined = self.joined(app, spec).await?;
-        let place = write::Place { owner: &self.owner, app, service, joined: &joined };
+        let lock_folder = self.lock_folder(app, service, spec).map_err(&failed)?;
+        let place = write::Place { owner: &self.owner, app, service, joined: &joined, lock_folder: &lock_folder };
         let write::Request { body, more_networks } = write::container(&place, wanted.clone());
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let docker = self.docker().await?;
@@ -276,21 +318,110 @@ impl DockerEngine {
             Ok(created) => match self.finish(app, &created.id, &wanted, more_networks).await {
                 Ok(()) => Ok(()),
                 Err(reason) => {
-                    self.remove_service_now(app, service).await?;
+                    self.remove_container(&created.id, &subject).await?;
                     let told = created.warnings.join("; ");
                     Err(failed(if told.is_empty() { reason } else { format!("{reason}: {told}") }))
                 }
             },
             Err(Error::DockerResponseServerError { status_code: 409, message }) => {
                 // A request that was cut off may still have been carried out; the next look tells whether it is right.
+                let names = self.names().await?;
                 let ours = self.containers_of(app, service).await?;
-                if ours.is_empty() {
+                if !ours.iter().any(|id| names.get(id) == Some(&name)) {
                     tracing::warn!(name, message, "the name is taken");
                     return Err(EngineError::NotOwned { kind: "container", name });
                 }
                 Ok(())
             }
             Err(error) => Err(told("create", &subject, error)),
+        }
+    }
+
+    /// The folder of a service's update lock, made if the service wants it mounted.
+    fn lock_folder(&self, app: &AppName, service: &ServiceName, spec: &ServiceSpec) -> Result<String, String> {
+        if spec.lock_folder.is_none() {
+            return Ok(String::new());
+        }
+        let locks = self.locks.as_ref().ok_or("it wants its update lock, and the agent has no directory for locks")?;
+        locks.make_folder(app, service).map_err(|error| format!("the folder of its update lock: {error}"))?;
+        let folder = locks.folder(app, service);
+        folder.to_str().map(str::to_owned).ok_or_else(|| "the directory of locks is not UTF-8".to_owned())
+    }
+
+    /// The container that has one of a service's two names, or the only one that there is.
+    async fn named(&self, app: &AppName, service: &ServiceName, name: &str) -> Result<Option<String>, EngineError> {
+        let ids = self.containers_of(app, service).await?;
+        let names = self.names().await?;
+        let named = ids.iter().find(|id| names.get(*id).is_some_and(|one| one == name));
+        Ok(named.or(ids.first().filter(|_| ids.len() == 1)).cloned())
+    }
+
+    async fn adjust_now(&self, app: &AppName, service: &ServiceName, spec: &ServiceSpec) -> Result<(), EngineError> {
+        let subject = format!("{app}/{service}");
+        let ids = self.containers_of(app, service).await?;
+        let Some(id) = ids.first() else {
+            let reason = "no such container".to_owned();
+            return Err(EngineError::Failed { attempted: "adjust", subject, reason });
+        };
+        let defaults = self.image(&spec.image).await?.unwrap_or_default();
+        let body = write::adjustment(canonical(spec, &defaults));
+        let updated = self.docker().await?.update_container(id, body).await;
+        updated.map_err(|error| told("adjust", &subject, error))
+    }
+
+    async fn create_successor_now(
+        &self,
+        app: &AppName,
+        service: &ServiceName,
+        spec: &ServiceSpec,
+    ) -> Result<(), EngineError> {
+        let (own, next) = (self.owner.container(app, service), self.owner.successor(app, service));
+        let subject = format!("{app}/{service}");
+        // A hand-over that was cut off may have left the service under the successor's name.
+        let names = self.names().await?;
+        let ids = self.containers_of(app, service).await?;
+        if let [only] = ids.as_slice()
+            && names.get(only) == Some(&next)
+        {
+            self.rename(only, &own, &subject).await?;
+        }
+        self.create_now(app, service, spec, next).await
+    }
+
+    async fn rename(&self, id: &str, name: &str, subject: &str) -> Result<(), EngineError> {
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        let renamed = self.docker().await?.rename_container(id, options).await;
+        renamed.map_err(|error| told("rename", subject, error))
+    }
+
+    async fn promote_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+        let (own, next) = (self.owner.container(app, service), self.owner.successor(app, service));
+        let subject = format!("{app}/{service}");
+        let names = self.names().await?;
+        let ids = self.containers_of(app, service).await?;
+        let Some(successor) = ids.iter().find(|id| names.get(*id) == Some(&next)) else { return Ok(()) };
+        for id in ids.iter().filter(|id| *id != successor) {
+            self.remove_container(id, &subject).await?;
+        }
+        self.rename(successor, &own, &subject).await
+    }
+
+    async fn remove_successor_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+        let next = self.owner.successor(app, service);
+        let names = self.names().await?;
+        let ids = self.containers_of(app, service).await?;
+        for id in ids.iter().filter(|id| ids.len() > 1 && names.get(*id) == Some(&next)) {
+            self.remove_container(id, &format!("{app}/{service}")).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_image_now(&self, image: &str) -> Result<(), EngineError> {
+        let removed = self.docker().await?.remove_image(image, None::<RemoveImageOptions>, None).await;
+        match removed {
+            // 409: something else uses it. It stays, and nobody is the worse for it.
+            Ok(_) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(told("remove", image, error)),
         }
     }
 
@@ -327,51 +458,54 @@ impl DockerEngine {
         if dropped.is_empty() { Ok(()) } else { Err(format!("the engine does not keep {}", dropped.join(", "))) }
     }
 
-    async fn start_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+    async fn start_now(&self, app: &AppName, service: &ServiceName, name: &str) -> Result<(), EngineError> {
         let subject = format!("{app}/{service}");
         let docker = self.docker().await?;
-        let ids = self.containers_of(app, service).await?;
-        let Some(id) = ids.first() else {
+        let Some(id) = self.named(app, service, name).await? else {
             let reason = "no such container".to_owned();
             return Err(EngineError::Failed { attempted: "start", subject, reason });
         };
-        let state = docker.inspect_container(id, None::<InspectContainerOptions>).await;
+        let state = docker.inspect_container(&id, None::<InspectContainerOptions>).await;
         let state = state.map_err(|error| told("inspect", &subject, error))?.state;
         if read::state(state.as_ref()) == ServiceState::Paused {
-            return docker.unpause_container(id).await.map_err(|error| told("unpause", &subject, error));
+            return docker.unpause_container(&id).await.map_err(|error| told("unpause", &subject, error));
         }
-        match docker.start_container(id, None::<StartContainerOptions>).await {
+        match docker.start_container(&id, None::<StartContainerOptions>).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
             Err(error) => Err(told("start", &subject, error)),
         }
     }
 
     async fn remove_service_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
-        let subject = format!("{app}/{service}");
-        let docker = self.docker().await?;
         for id in self.containers_of(app, service).await? {
-            let grace = found(docker.inspect_container(&id, None::<InspectContainerOptions>).await)
-                .map_err(|error| told("inspect", &subject, error))?
-                .and_then(|container| container.config?.stop_timeout)
-                .and_then(|secs| i32::try_from(secs).ok())
-                .unwrap_or(STOP_TIMEOUT_SECS);
-            let stop = StopContainerOptionsBuilder::default().t(grace).build();
-            let patience = REQUEST_TIMEOUT_SECS.saturating_add(u64::try_from(grace).unwrap_or(0));
-            let patient = docker.clone().with_timeout(Duration::from_secs(patience));
-            match patient.stop_container(&id, Some(stop)).await {
-                Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => {}
-                // Removing it by force is left.
-                Err(error) => tracing::debug!(service = subject, error = %error, "could not be stopped in good order"),
-            }
-            // `v` removes volumes without a name, which nobody could ever find again; named ones stay.
-            let remove = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            match docker.remove_container(&id, Some(remove)).await {
-                // 409: a removal is under way already; the next look tells.
-                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
-                Err(error) => return Err(told("remove", &subject, error)),
-            }
+            self.remove_container(&id, &format!("{app}/{service}")).await?;
         }
         Ok(())
+    }
+
+    /// Stops a container as long as it may take, and removes it. None there is success.
+    async fn remove_container(&self, id: &str, subject: &str) -> Result<(), EngineError> {
+        let docker = self.docker().await?;
+        let grace = found(docker.inspect_container(id, None::<InspectContainerOptions>).await)
+            .map_err(|error| told("inspect", subject, error))?
+            .and_then(|container| container.config?.stop_timeout)
+            .and_then(|secs| i32::try_from(secs).ok())
+            .unwrap_or(STOP_TIMEOUT_SECS);
+        let stop = StopContainerOptionsBuilder::default().t(grace).build();
+        let patience = REQUEST_TIMEOUT_SECS.saturating_add(u64::try_from(grace).unwrap_or(0));
+        let patient = docker.clone().with_timeout(Duration::from_secs(patience));
+        match patient.stop_container(id, Some(stop)).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => {}
+            // Removing it by force is left.
+            Err(error) => tracing::debug!(service = subject, error = %error, "could not be stopped in good order"),
+        }
+        // `v` removes volumes without a name, which nobody could ever find again; named ones stay.
+        let remove = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match docker.remove_container(id, Some(remove)).await {
+            // 409: a removal is under way already; the next look tells.
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(told("remove", subject, error)),
+        }
     }
 
     async fn remove_network_now(&self, app: &AppName, network: &NetworkName) -> Result<(), EngineError> {
@@ -459,11 +593,45 @@ impl Engine for DockerEngine {
         service: &'a ServiceName,
         spec: &'a ServiceSpec,
     ) -> Answer<'a, (), EngineError> {
-        Box::pin(self.create_service_now(app, service, spec))
+        Box::pin(self.create_now(app, service, spec, self.owner.container(app, service)))
     }
 
     fn start<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
-        Box::pin(self.start_now(app, service))
+        Box::pin(async move { self.start_now(app, service, &self.owner.container(app, service)).await })
+    }
+
+    fn adjust_service<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError> {
+        Box::pin(self.adjust_now(app, service, spec))
+    }
+
+    fn create_successor<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError> {
+        Box::pin(self.create_successor_now(app, service, spec))
+    }
+
+    fn start_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        Box::pin(async move { self.start_now(app, service, &self.owner.successor(app, service)).await })
+    }
+
+    fn promote<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.promote_now(app, service))
+    }
+
+    fn remove_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.remove_successor_now(app, service))
+    }
+
+    fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {
+        Box::pin(self.remove_image_now(image))
     }
 
     fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {

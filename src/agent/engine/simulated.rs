@@ -197,6 +197,42 @@ impl Engine for SimulatedEngine {
         self.answer(Action::RemoveService { app: app.clone(), service: service.clone(), why: Why::NotAssigned })
     }
 
+    fn adjust_service<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError> {
+        let (app, service, spec) = (app.clone(), service.clone(), Box::new(spec.clone()));
+        self.answer(Action::AdjustService { app, service, spec, why: Why::Differs(Vec::new()) })
+    }
+
+    fn create_successor<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        spec: &'a ServiceSpec,
+    ) -> Answer<'a, (), EngineError> {
+        let (app, service, spec) = (app.clone(), service.clone(), Box::new(spec.clone()));
+        self.answer(Action::CreateSuccessor { app, service, spec })
+    }
+
+    fn start_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        self.answer(Action::StartSuccessor { app: app.clone(), service: service.clone() })
+    }
+
+    fn promote<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        self.answer(Action::Promote { app: app.clone(), service: service.clone(), why: Why::NotAssigned })
+    }
+
+    fn remove_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        self.answer(Action::RemoveSuccessor { app: app.clone(), service: service.clone() })
+    }
+
+    fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {
+        self.answer(Action::RemoveImage { image: image.to_owned() })
+    }
+
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError> {
         self.answer(Action::RemoveNetwork { app: app.clone(), network: network.clone() })
     }

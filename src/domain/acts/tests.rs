@@ -192,6 +192,8 @@ fn said(start: u64, start_id: char, seq: u64) -> Report {
         os: None,
         found: Vec::new(),
         refused: None,
+        failure: None,
+        locks: Vec::new(),
         branch: None,
         attributes: BTreeMap::new(),
     }

@@ -63,6 +63,54 @@ pub enum Action {
         /// The network.
         network: NetworkName,
     },
+    /// Change what an engine can change of a container that runs on, such as its restart policy.
+    AdjustService {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+        /// What it shall be.
+        spec: Box<ServiceSpec>,
+        /// What is changed.
+        why: Why,
+    },
+    /// Make the container that a service is handed over to, beside the one that runs; it does not run yet.
+    CreateSuccessor {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+        /// What it shall be.
+        spec: Box<ServiceSpec>,
+    },
+    /// Make a successor run.
+    StartSuccessor {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+    },
+    /// Stop a service's container and remove it; its successor takes its place and its name.
+    Promote {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+        /// Why the old one has to go.
+        why: Why,
+    },
+    /// Stop a successor and remove it. The service runs on.
+    RemoveSuccessor {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+    },
+    /// Remove an image to make room for the next one.
+    RemoveImage {
+        /// Its reference.
+        image: String,
+    },
     /// Install an OS image.
     InstallOs {
         /// The image.
@@ -102,6 +150,12 @@ impl fmt::Display for Action {
             Self::CreateService { app, service, spec: _ } => write!(f, "create {app}/{service}"),
             Self::StartService { app, service } => write!(f, "start {app}/{service}"),
             Self::RemoveNetwork { app, network } => write!(f, "remove {}", NetworkOf(app, network)),
+            Self::AdjustService { app, service, spec: _, why } => write!(f, "adjust {app}/{service} ({why})"),
+            Self::CreateSuccessor { app, service, spec: _ } => write!(f, "create the next {app}/{service}"),
+            Self::StartSuccessor { app, service } => write!(f, "start the next {app}/{service}"),
+            Self::Promote { app, service, why } => write!(f, "hand over {app}/{service} ({why})"),
+            Self::RemoveSuccessor { app, service } => write!(f, "remove the next {app}/{service}"),
+            Self::RemoveImage { image } => write!(f, "remove image {image}"),
             Self::InstallOs { os } => write!(f, "install OS {} {}", os.name, os.version),
         }
     }
@@ -127,13 +181,25 @@ impl fmt::Display for Why {
             Self::Dead => f.write_str("dead"),
             Self::Follows(other) => write!(f, "follows {other}"),
             Self::Differs(fields) => {
-                let shown = fields.iter().take(MAX_SHOWN_FIELDS).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let shown =
+                    fields.iter().take(MAX_SHOWN_FIELDS).map(|field| worded(field)).collect::<Vec<_>>().join(", ");
                 match fields.len().saturating_sub(MAX_SHOWN_FIELDS) {
-                    0 => write!(f, "differs in {shown}"),
-                    more => write!(f, "differs in {shown} and {more} more"),
+                    0 => write!(f, "{shown} changed"),
+                    more => write!(f, "{shown} and {more} more changed"),
                 }
             }
         }
+    }
+}
+
+/// A field in words: the variable and not its path.
+fn worded(field: &str) -> String {
+    match field.split_once('.') {
+        Some(("environment", name)) => format!("environment {name}"),
+        Some(("labels", name)) => format!("label {name}"),
+        Some(("mounts" | "binds", path)) => format!("mount {path}"),
+        Some(("networks", name)) => format!("network {name}"),
+        Some(_) | None => field.to_owned(),
     }
 }
 

@@ -104,6 +104,9 @@ pub struct CanonicalService {
     /// What it asks of its container besides.
     #[serde(default, skip_serializing_if = "is_plain")]
     pub options: Options,
+    /// Where the folder of its update lock is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_folder: Option<String>,
 }
 
 fn is_plain(options: &Options) -> bool {
@@ -132,6 +135,10 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         healthcheck,
         stop_signal,
         options,
+        // What the agent does from outside; neither leaves a trace in the container.
+        update: _,
+        probes: _,
+        lock_folder,
     } = service;
     // An entry point of one's own also drops the image's command: the engine does the same.
     let command = match (command, entrypoint) {
@@ -164,6 +171,7 @@ pub fn canonical(service: &ServiceSpec, image: &ImageDefaults) -> CanonicalServi
         healthcheck: health(healthcheck.as_ref(), image.healthcheck.as_ref()),
         stop_signal: signal(stop_signal.as_deref().or(image.stop_signal.as_deref())),
         options: options.clone().normalised(),
+        lock_folder: lock_folder.clone(),
     }
 }
 
@@ -249,6 +257,7 @@ pub fn differences(wanted: &CanonicalService, found: &CanonicalService) -> Vec<F
         healthcheck,
         stop_signal,
         options,
+        lock_folder,
     } = wanted;
     let mut all = Vec::new();
     let mut compare = |field: &str, wanted: String, found: String| {
@@ -266,6 +275,7 @@ pub fn differences(wanted: &CanonicalService, found: &CanonicalService) -> Vec<F
     compare("network", show(network), show(&found.network));
     compare("secret_variables", show(secret_variables), show(&found.secret_variables));
     compare("stop_signal", show(stop_signal), show(&found.stop_signal));
+    compare("lock_folder", show(lock_folder), show(&found.lock_folder));
     compare_maps("networks", networks, &found.networks, show, &mut all);
     compare_maps("mounts", mounts, &found.mounts, show, &mut all);
     compare_maps("binds", binds, &found.binds, show, &mut all);

@@ -31,6 +31,7 @@ mod tests;
 use super::action::{Action, Failure};
 use super::backoff::Draws;
 use super::ledger::{Held, Ledger};
+use super::locks::{Locks, Respect, locked};
 use super::steps::Observed;
 use crate::domain::drift::Difference;
 use crate::domain::ids::{DeviceId, StageName};
@@ -131,6 +132,24 @@ pub struct Look {
     pub apps: Result<Observed, Failure>,
     /// What the OS updater has; `None` without an updater.
     pub os: Result<Option<ObservedOs>, Failure>,
+    /// The update locks that are held.
+    pub locks: Locks,
+}
+
+/// When something happens, on both clocks of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the wall clock, which may be wrong and may jump: for people, and for what people agreed on.
+    pub wall: Timestamp,
+    /// Milliseconds on a clock that never jumps, from any beginning: for every duration.
+    pub steady_millis: i64,
+}
+
+impl Moment {
+    /// A moment at which both clocks agree, for those who have only one.
+    pub fn at(now: Timestamp) -> Self {
+        Self { wall: now, steady_millis: now.millis() }
+    }
 }
 
 /// What the shell shall do. Effects are performed in order; each of the first five is answered by one event.
@@ -193,6 +212,8 @@ pub struct Machine {
     link: Link,
     reporting: Reporting,
     life: Life,
+    /// The clock that never jumps, as of the event under way.
+    steady_millis: i64,
     phase: Phase,
     conditions: Conditions,
     /// The last look.
@@ -230,7 +251,8 @@ enum Life {
 
 impl Machine {
     /// A start of the agent with the ledger as it was found. The first effect writes the start's number.
-    pub fn start(about: About, pace: Pace, ledger: Ledger, start_id: String, now: Timestamp) -> (Self, Vec<Effect>) {
+    pub fn start(about: About, pace: Pace, ledger: Ledger, start_id: String, now: Moment) -> (Self, Vec<Effect>) {
+        let Moment { wall: now, steady_millis } = now;
         let mut wanted = ledger.clone();
         wanted.starts = wanted.starts.saturating_add(1);
         let start = wanted.starts;
@@ -246,6 +268,7 @@ impl Machine {
             write: Write::Idle,
             work: Work::due(),
             life: Life::Running,
+            steady_millis,
             phase: Phase::Waiting,
             conditions: Conditions::default(),
             seen: None,
@@ -265,8 +288,10 @@ impl Machine {
     }
 
     /// Takes an event; returns the next state and what is to be done. Events that answer nothing are ignored.
-    pub fn step(mut self, event: Event, now: Timestamp) -> (Self, Vec<Effect>) {
+    pub fn step(mut self, event: Event, now: Moment) -> (Self, Vec<Effect>) {
         let mut effects = Vec::new();
+        let Moment { wall: now, steady_millis } = now;
+        self.steady_millis = steady_millis;
         if self.life == Life::Ended {
             return (self, effects);
         }
@@ -304,6 +329,17 @@ impl Machine {
     /// The ledger as its file holds it.
     pub fn ledger(&self) -> &Ledger {
         &self.durable
+    }
+
+    /// What keeps an action from being performed now, given the locks as they are right before it.
+    pub fn forbids(&self, action: &Action, locks: &Locks) -> Option<Failure> {
+        let observed = self.seen.as_ref().and_then(|look| look.apps.as_ref().ok());
+        locks.against(action, observed, self.respect()).map(locked)
+    }
+
+    /// Whether locks count for what is assigned now.
+    fn respect(&self) -> Respect {
+        Respect::Locks
     }
 
     /// Starts whatever can start now, lane by lane. Every event ends here, so no lane can be forgotten.

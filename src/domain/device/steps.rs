@@ -1,16 +1,21 @@
 //! From what is wanted and what is there to the steps between them, computed anew at every look.
 //!
-//! Order: networks and volumes; all images, before the first service stops; then what must go; then what must be made and
-//! started, in the order of `depends_on`, as far as what they wait for is true; then networks of apps that are gone; the OS last, because it may restart the device.
-//! Volumes are never removed.
+//! Order: networks and volumes; what has to go before its image can come; all images, before the first service stops; then what
+//! must go; then what must be made and started, in the order of `depends_on`, as far as what they wait for is true; then
+//! networks of apps that are gone; the OS last, because it may restart the device. Volumes are never removed.
+//!
+//! What a lock is in the way of is left out, with all that cannot be done without it, and is among what is waited for.
+
+mod needs;
 
 use super::action::{Action, Why};
-use super::canonical::{canonical, differences};
-use crate::domain::drift::{Difference, Layer, app_differences, surplus_networks, wrong_state};
+use super::locks::{Deed, Lock, Locks, Respect, runs};
+use crate::domain::drift::{Difference, Layer, app_differences, surplus_networks};
 use crate::domain::ids::{AppName, NetworkName, ServiceName};
 use crate::domain::planted::{Bug, planted};
-use crate::domain::reported::{Health, ObservedApp, ObservedOs, ObservedService, Presence, ServiceState};
-use crate::domain::spec::{AppSpec, Dependency, DeviceSpec, Renewal, ServiceSpec, Until};
+use crate::domain::reported::{ObservedApp, ObservedOs};
+use crate::domain::spec::{DeviceSpec, ServiceSpec, Strategy};
+use needs::{Judged, Need, Passage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one look at the container engine found.
@@ -27,25 +32,65 @@ pub fn images(spec: &DeviceSpec) -> BTreeSet<String> {
     spec.apps.values().flat_map(|app| app.services.values()).map(|service| service.image.clone()).collect()
 }
 
-/// The steps that bring the engine from what is there to what is wanted. None if nothing can be done or nothing has to be.
-///
-/// Services that wait for others are not among them: see [`waits`].
-pub fn app_steps(spec: &DeviceSpec, observed: &Observed) -> Vec<Action> {
-    let mut steps = Steps::default();
-    for (app, wanted) in &spec.apps {
-        steps.of_app(&Judged::new(app, wanted, observed.apps.get(app)));
-    }
-    for (app, found) in observed.apps.iter().filter(|(app, _)| !spec.apps.contains_key(*app)) {
-        steps.removals.extend(found.services.keys().map(|service| remove(app, service, Why::NotAssigned)));
-        steps.drop_networks(app, surplus_networks(None, found));
-    }
-    steps.in_order(&observed.images)
+/// What steps follow from.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// What is wanted.
+    pub spec: &'a DeviceSpec,
+    /// What is there.
+    pub observed: &'a Observed,
+    /// The locks that are held.
+    pub locks: &'a Locks,
+    /// Whether they count.
+    pub respect: Respect,
+    /// Services whose successors need not be waited for any longer: they said so, or their time is up.
+    pub ripe: &'a BTreeSet<(AppName, ServiceName)>,
 }
 
-/// What services wait for, so that a look without steps can be told from one where everything is as it should be.
+static UNLOCKED: Locks = Locks { held: Vec::new(), handed_over: BTreeSet::new() };
+static NONE_RIPE: BTreeSet<(AppName, ServiceName)> = BTreeSet::new();
+
+impl<'a> Situation<'a> {
+    /// Nothing is locked, and nothing is ripe.
+    pub fn of(spec: &'a DeviceSpec, observed: &'a Observed) -> Self {
+        Self { spec, observed, locks: &UNLOCKED, respect: Respect::Locks, ripe: &NONE_RIPE }
+    }
+
+    fn in_the_way(&self, deed: Deed<'_>) -> Option<&'a Lock> {
+        self.locks.in_the_way(deed, self.respect)
+    }
+}
+
+/// The steps that bring the engine from what is there to what is wanted, where nothing is locked.
+pub fn app_steps(spec: &DeviceSpec, observed: &Observed) -> Vec<Action> {
+    app_turn(&Situation::of(spec, observed)).steps
+}
+
+/// What services wait for, where nothing is locked.
 pub fn waits(spec: &DeviceSpec, observed: &Observed) -> Vec<Wait> {
-    let judged = |(app, wanted)| Judged::new(app, wanted, observed.apps.get(app)).waits;
-    spec.apps.iter().flat_map(judged).collect()
+    app_turn(&Situation::of(spec, observed)).waits
+}
+
+/// What one look at the engine comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// What to do now. None if nothing can be done or nothing has to be.
+    pub steps: Vec<Action>,
+    /// What is waited for, so that a look without steps can be told from one where everything is as it should be.
+    pub waits: Vec<Wait>,
+}
+
+/// What follows from a look.
+pub fn app_turn(situation: &Situation<'_>) -> Turn {
+    let Situation { spec, observed, .. } = *situation;
+    let mut steps = Steps { situation: *situation, kinds: Kinds::default(), waits: Vec::new() };
+    for (app, wanted) in &spec.apps {
+        steps.of_app(&Judged::new(situation, app, wanted));
+    }
+    for (app, found) in observed.apps.iter().filter(|(app, _)| !spec.apps.contains_key(*app)) {
+        steps.of_leaving_app(app, found);
+    }
+    steps.turn()
 }
 
 /// A service that cannot go on yet.
@@ -66,113 +111,23 @@ pub enum Outlook {
     Open,
     /// It has failed, and somebody has to do something.
     Bleak,
+    /// Somebody holds a lock, and will give it back when it suits him.
+    Locked,
 }
 
-/// One app, service by service.
-struct Judged<'a> {
-    app: &'a AppName,
-    wanted: &'a AppSpec,
-    found: &'a ObservedApp,
-    /// Each after those that it needs.
-    order: Vec<&'a ServiceName>,
-    needs: BTreeMap<&'a ServiceName, Need>,
-    /// Services that are not started yet, because another one has to be ready first.
-    held_back: BTreeSet<&'a ServiceName>,
-    waits: Vec<Wait>,
-}
-
-/// An app of which nothing is there.
-static NOTHING: ObservedApp = ObservedApp {
-    services: BTreeMap::new(),
-    volumes: BTreeSet::new(),
-    network: Presence::Absent,
-    networks: BTreeMap::new(),
-};
-
-impl<'a> Judged<'a> {
-    fn new(app: &'a AppName, wanted: &'a AppSpec, found: Option<&'a ObservedApp>) -> Self {
-        let found = found.unwrap_or(&NOTHING);
-        let order = start_order(wanted);
-        let (needs, held_back, waits) = Default::default();
-        let mut judged = Self { app, wanted, found, order, needs, held_back, waits };
-        for service in judged.order.clone() {
-            let need = judged.need_of(service);
-            judged.needs.insert(service, need);
-            judged.hold_back(service);
-        }
-        judged
-    }
-
-    fn need_of(&self, service: &ServiceName) -> Need {
-        let wanted = &self.wanted.services[service];
-        let need = need(wanted, self.found.services.get(service));
-        let (Need::Nothing | Need::Start) = need else { return need };
-        let changed = |name: &&NetworkName| {
-            let want = self.wanted.networks.get(*name).cloned().unwrap_or_default();
-            self.found.network_as_found(name).is_some_and(|have| have != want)
-        };
-        let names = wanted.network_names();
-        if let Some(name) = names.iter().find(changed) {
-            return Need::Replace(Why::Differs(vec![format!("networks.{name}")]));
-        }
-        let renewing = wanted.depends_on.iter().filter(|one| one.renewal == Renewal::Restarted).map(|one| &one.service);
-        let is_made = |other: &&ServiceName| matches!(self.needs.get(*other), Some(Need::Create | Need::Replace(_)));
-        match wanted.joined().into_iter().chain(renewing).find(is_made) {
-            Some(other) => Need::Replace(Why::Follows(other.clone())),
-            None => need,
-        }
-    }
-
-    /// Notes what a service waits for, if it is to be started, and what its own health check has yet to say.
-    fn hold_back(&mut self, service: &'a ServiceName) {
-        let subject = format!("{}/{service}", self.app);
-        if matches!(self.needs[service], Need::Nothing) {
-            let starting = self.found.services.get(service).is_some_and(|found| found.health == Health::Starting);
-            if starting {
-                let what = "its health check".to_owned();
-                self.waits.push(Wait { subject, what, outlook: Outlook::Open });
-            }
-            return;
-        }
-        let wanted = &self.wanted.services[service];
-        let joined = wanted.joined().into_iter().cloned().map(Dependency::from);
-        for dependency in wanted.depends_on.iter().cloned().chain(joined) {
-            let Some(outlook) = self.awaited(&dependency) else { continue };
-            let what = match dependency.until {
-                Until::Started => format!("{} to be started", dependency.service),
-                Until::Healthy => format!("{} to be healthy", dependency.service),
-                Until::Completed => format!("{} to run to its end", dependency.service),
-            };
-            self.waits.push(Wait { subject: subject.clone(), what, outlook });
-            self.held_back.insert(service);
-        }
-    }
-
-    /// Whether a dependency is not ready yet, and whether it can still get ready. `None` if it is ready.
-    fn awaited(&self, dependency: &Dependency) -> Option<Outlook> {
-        let Dependency { service, until, renewal: _ } = dependency;
-        let is_settled = matches!(self.needs.get(service), None | Some(Need::Nothing));
-        if *until == Until::Started {
-            return self.held_back.contains(service).then_some(Outlook::Open);
-        }
-        let Some(found) = self.found.services.get(service).filter(|_| is_settled) else { return Some(Outlook::Open) };
-        match (until, found.state, found.health) {
-            (Until::Started, _, _) => None,
-            (Until::Healthy, ServiceState::Running, Health::Healthy) => None,
-            (Until::Healthy, ServiceState::Running, Health::Unhealthy | Health::Unchecked) => Some(Outlook::Bleak),
-            (Until::Healthy, ServiceState::Exited(_) | ServiceState::Dead, _) => Some(Outlook::Bleak),
-            (Until::Completed, ServiceState::Exited(0), _) => None,
-            (Until::Completed, ServiceState::Exited(_) | ServiceState::Dead, _) => Some(Outlook::Bleak),
-            (Until::Healthy | Until::Completed, _, _) => Some(Outlook::Open),
-        }
+impl Wait {
+    fn locked(subject: String, lock: &Lock) -> Self {
+        Self { subject, what: lock.told(), outlook: Outlook::Locked }
     }
 }
 
 /// Steps by kind, each kind in the order in which it is carried out.
 #[derive(Default)]
-struct Steps {
+struct Kinds {
     /// Networks and volumes that are missing.
     prepare: Vec<Action>,
+    /// What has to go before its image can come.
+    early: Vec<Action>,
     pulls: BTreeSet<String>,
     removals: Vec<Action>,
     /// Networks that have to be made anew, once nothing is connected to them.
@@ -181,65 +136,203 @@ struct Steps {
     networks: Vec<Action>,
 }
 
-impl Steps {
-    fn of_app(&mut self, judged: &Judged<'_>) {
-        let Judged { app, wanted, found, order, needs, held_back, waits: _ } = judged;
-        self.missing_parts(app, wanted, found);
+struct Steps<'a> {
+    situation: Situation<'a>,
+    kinds: Kinds,
+    waits: Vec<Wait>,
+}
+
+impl<'a> Steps<'a> {
+    fn of_app(&mut self, judged: &Judged<'a>) {
+        let Judged { app, wanted, found, order, .. } = judged;
+        self.missing_parts(judged);
         // What others depend on goes last.
         for service in order.iter().rev() {
-            if let Need::Replace(why) = &needs[service] {
-                self.removals.push(remove(app, service, why.clone()));
+            if let Need::Replace(why) = &judged.needs[service] {
+                self.replace(app, service, &wanted.services[*service], found, why);
             }
         }
+        let mut is_kept = false;
         for service in found.services.keys().filter(|service| !wanted.services.contains_key(*service)) {
-            self.removals.push(remove(app, service, Why::NotAssigned));
+            is_kept |= self.leave(app, service);
+        }
+        for service in found.successors.keys() {
+            let is_coming = judged.needs.get(service).is_some_and(|need| matches!(need, Need::HandOver(_)));
+            if !is_coming && found.services.contains_key(service) {
+                self.kinds.removals.push(Action::RemoveSuccessor { app: (*app).clone(), service: service.clone() });
+            }
         }
         for service in order {
-            let spec = &wanted.services[*service];
-            let (app, service) = ((*app).clone(), *service);
-            let is_made = matches!(needs[service], Need::Create | Need::Replace(_));
-            if is_made {
-                // Also for those that wait: all images are there before the first service stops.
-                self.pulls.insert(spec.image.clone());
-            }
-            if held_back.contains(service) || matches!(needs[service], Need::Nothing) {
-                continue;
-            }
-            let service = service.clone();
-            if is_made {
-                let spec = Box::new(spec.clone());
-                self.starts.push(Action::CreateService { app: app.clone(), service: service.clone(), spec });
-            }
-            self.starts.push(Action::StartService { app, service });
+            self.make(judged, service);
         }
-        self.drop_networks(app, surplus_networks(Some(wanted), found));
+        if !is_kept {
+            self.drop_networks(app, surplus_networks(Some(wanted), found));
+        }
+        self.waits.extend(judged.waits.iter().cloned());
     }
 
-    fn missing_parts(&mut self, app: &AppName, wanted: &AppSpec, found: &ObservedApp) {
+    /// An app that is not assigned any more.
+    fn of_leaving_app(&mut self, app: &AppName, found: &ObservedApp) {
+        let mut is_kept = false;
+        for service in found.services.keys() {
+            is_kept |= self.leave(app, service);
+        }
+        if !is_kept {
+            self.drop_networks(app, surplus_networks(None, found));
+        }
+    }
+
+    /// A service that is not assigned any more; whether a lock keeps it.
+    fn leave(&mut self, app: &AppName, service: &ServiceName) -> bool {
+        let is_running = runs(self.situation.observed, app, service);
+        match self.situation.in_the_way(Deed::Stop(app, service)).filter(|_| is_running) {
+            Some(lock) => {
+                self.waits.push(Wait::locked(format!("{app}/{service}"), lock));
+                true
+            }
+            None => {
+                self.kinds.removals.push(remove(app, service, Why::NotAssigned));
+                false
+            }
+        }
+    }
+
+    /// Takes a container away, before or after the image of the next one is there.
+    fn replace(&mut self, app: &AppName, service: &ServiceName, wanted: &ServiceSpec, found: &ObservedApp, why: &Why) {
+        let removal = remove(app, service, why.clone());
+        let is_present = self.situation.observed.images.contains(&wanted.image);
+        let strategy = if planted(Bug::StopBeforeImages) { Strategy::KillThenDownload } else { wanted.update.strategy };
+        match strategy {
+            Strategy::KillThenDownload | Strategy::DeleteThenDownload
+                if !is_present && !self.downloads_are_locked() =>
+            {
+                self.kinds.early.push(removal);
+                if strategy == Strategy::DeleteThenDownload {
+                    self.delete_image(
+                        found.services.get(service).map(|found| found.content.image.as_str()),
+                        app,
+                        service,
+                    );
+                }
+            }
+            Strategy::DownloadThenKill
+            | Strategy::HandOver
+            | Strategy::KillThenDownload
+            | Strategy::DeleteThenDownload => {
+                self.kinds.removals.push(removal);
+            }
+        }
+    }
+
+    /// Removes the image that a service had, unless another service has or wants it.
+    fn delete_image(&mut self, image: Option<&str>, app: &AppName, service: &ServiceName) {
+        let Some(image) = image else { return };
+        let Situation { spec, observed, .. } = self.situation;
+        let others = observed.apps.iter().flat_map(|(name, app)| app.services.iter().map(move |one| (name, one)));
+        let mut others = others.filter(|(name, (other, _))| (*name, *other) != (app, service));
+        let is_wanted = images(spec).contains(image);
+        if !is_wanted && !others.any(|(_, (_, found))| found.content.image == image) {
+            self.kinds.early.push(Action::RemoveImage { image: image.to_owned() });
+        }
+    }
+
+    fn make(&mut self, judged: &Judged<'a>, service: &ServiceName) {
+        let spec = &judged.wanted.services[service];
+        let need = &judged.needs[service];
+        let (app, service) = (judged.app.clone(), service.clone());
+        match need {
+            // Also for those that wait: all images are there before the first service stops.
+            Need::Create | Need::Replace(_) | Need::HandOver(_) | Need::Locked => {
+                self.kinds.pulls.extend([spec.image.clone()]);
+            }
+            Need::Nothing | Need::Start | Need::Adjust(_) => {}
+        }
+        if judged.held_back.contains(&service) {
+            return;
+        }
+        let spec = || Box::new(spec.clone());
+        let starts = &mut self.kinds.starts;
+        match need {
+            Need::Nothing | Need::Locked => {}
+            Need::Start => starts.push(Action::StartService { app, service }),
+            Need::Create | Need::Replace(_) => {
+                let (spec, again) = (spec(), (app.clone(), service.clone()));
+                starts.push(Action::CreateService { app, service, spec });
+                starts.push(Action::StartService { app: again.0, service: again.1 });
+            }
+            Need::Adjust(fields) => {
+                let why = Why::Differs(fields.clone());
+                starts.push(Action::AdjustService { app, service, spec: spec(), why });
+            }
+            Need::HandOver(Passage::Begin) => {
+                let (spec, again) = (spec(), (app.clone(), service.clone()));
+                starts.push(Action::CreateSuccessor { app, service, spec });
+                starts.push(Action::StartSuccessor { app: again.0, service: again.1 });
+            }
+            Need::HandOver(Passage::Anew) => {
+                let (spec, again) = (spec(), (app.clone(), service.clone()));
+                starts.push(Action::RemoveSuccessor { app: again.0.clone(), service: again.1.clone() });
+                starts.push(Action::CreateSuccessor { app, service, spec });
+                starts.push(Action::StartSuccessor { app: again.0, service: again.1 });
+            }
+            Need::HandOver(Passage::Start) => starts.push(Action::StartSuccessor { app, service }),
+            Need::HandOver(Passage::Wait) => {}
+            Need::HandOver(Passage::End(why)) => {
+                starts.push(Action::Promote { app, service, why: why.clone() });
+            }
+        }
+    }
+
+    fn missing_parts(&mut self, judged: &Judged<'a>) {
+        let Judged { app, wanted, found, .. } = judged;
         for (network, spec) in wanted.used_networks() {
             let have = found.network_as_found(&network);
-            if have.as_ref() == Some(&spec) {
+            if have.as_ref() == Some(&spec) || judged.kept_networks.contains(&network) {
                 continue;
             }
+            let app = (*app).clone();
             let create = Action::CreateNetwork { app: app.clone(), network: network.clone(), spec: Box::new(spec) };
             match have {
-                None => self.prepare.push(create),
-                Some(_) => self.renewals.extend([Action::RemoveNetwork { app: app.clone(), network }, create]),
+                None => self.kinds.prepare.push(create),
+                Some(_) => self.kinds.renewals.extend([Action::RemoveNetwork { app, network }, create]),
             }
         }
         let volumes = wanted.volumes.difference(&found.volumes);
-        self.prepare.extend(volumes.map(|volume| Action::CreateVolume { app: app.clone(), volume: volume.clone() }));
+        let create = |volume| Action::CreateVolume { app: (*app).clone(), volume };
+        self.kinds.prepare.extend(volumes.cloned().map(create));
     }
 
     fn drop_networks(&mut self, app: &AppName, names: BTreeSet<NetworkName>) {
-        self.networks.extend(names.into_iter().map(|network| Action::RemoveNetwork { app: app.clone(), network }));
+        self.kinds
+            .networks
+            .extend(names.into_iter().map(|network| Action::RemoveNetwork { app: app.clone(), network }));
     }
 
-    fn in_order(self, present: &BTreeSet<String>) -> Vec<Action> {
-        let Self { prepare, pulls, removals, renewals, starts, networks } = self;
-        let pulls = pulls.into_iter().filter(|image| !present.contains(image)).map(|image| Action::Pull { image });
-        prepare.into_iter().chain(pulls).chain(removals).chain(renewals).chain(starts).chain(networks).collect()
+    fn downloads_are_locked(&self) -> bool {
+        self.situation.in_the_way(Deed::Download).is_some()
     }
+
+    fn turn(mut self) -> Turn {
+        let Kinds { prepare, early, mut pulls, mut removals, mut renewals, mut starts, mut networks } = self.kinds;
+        pulls.retain(|image| !self.situation.observed.images.contains(image));
+        if let (Some(image), Some(lock)) = (pulls.first(), self.situation.in_the_way(Deed::Download)) {
+            // Without the images nothing stops; what only has to be started is started all the same.
+            self.waits.push(Wait::locked(format!("image {image}"), lock));
+            starts.retain(|step| matches!(step, Action::StartService { app, service } if has(self.situation.observed, app, service)));
+            for kind in [&mut removals, &mut renewals, &mut networks] {
+                kind.clear();
+            }
+            pulls.clear();
+        }
+        let pulls = pulls.into_iter().map(|image| Action::Pull { image });
+        let steps = prepare.into_iter().chain(early).chain(pulls).chain(removals).chain(renewals);
+        Turn { steps: steps.chain(starts).chain(networks).collect(), waits: self.waits }
+    }
+}
+
+/// Whether a container is there that stays.
+fn has(observed: &Observed, app: &AppName, service: &ServiceName) -> bool {
+    observed.apps.get(app).is_some_and(|app| app.services.contains_key(service))
 }
 
 /// The steps that bring the OS to what is wanted.
@@ -268,55 +361,8 @@ pub fn all_differences(spec: &DeviceSpec, apps: Option<&Observed>, os: Option<&O
     all
 }
 
-/// What one service needs.
-enum Need {
-    /// It is there, right, and in a right state; or the engine is at it.
-    Nothing,
-    /// It is there and right, but does not run.
-    Start,
-    /// It is not there.
-    Create,
-    /// It has to be made anew.
-    Replace(Why),
-}
-
-fn need(wanted: &ServiceSpec, found: Option<&ObservedService>) -> Need {
-    let Some(found) = found else { return Need::Create };
-    let fields = differences(&canonical(wanted, &found.image_defaults), &found.content);
-    if !fields.is_empty() || planted(Bug::RecreateAlways) {
-        return Need::Replace(Why::Differs(fields.into_iter().map(|one| one.field).collect()));
-    }
-    if wrong_state(wanted, found).is_none() {
-        return Need::Nothing;
-    }
-    match found.state {
-        ServiceState::Created | ServiceState::Paused | ServiceState::Exited(_) => Need::Start,
-        // The engine is between two tries of its own; starting it as well would only race with it.
-        ServiceState::Restarting | ServiceState::Running => Need::Nothing,
-        ServiceState::Dead => Need::Replace(Why::Dead),
-    }
-}
-
 fn remove(app: &AppName, service: &ServiceName, why: Why) -> Action {
     Action::RemoveService { app: app.clone(), service: service.clone(), why }
-}
-
-/// The services of an app, each after those that it depends on; ties by name.
-///
-/// A circle is a finding in the repo and never assigned; should one arrive all the same, its services follow by name.
-fn start_order(app: &AppSpec) -> Vec<&ServiceName> {
-    let mut waiting: BTreeSet<&ServiceName> = app.services.keys().collect();
-    let mut order = Vec::with_capacity(waiting.len());
-    while let Some(first) = waiting.first().copied() {
-        let ready = waiting
-            .iter()
-            .copied()
-            .find(|service| app.services[*service].needed().into_iter().all(|other| !waiting.contains(other)))
-            .unwrap_or(first);
-        waiting.remove(ready);
-        order.push(ready);
-    }
-    order
 }
 
 #[cfg(test)]

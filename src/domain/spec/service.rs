@@ -3,6 +3,7 @@
 use super::is_default;
 use super::network::{Attachment, Network};
 use super::options::Options;
+use super::update::{Probe, Update};
 use crate::domain::ids::{NetworkName, ServiceName, VariableName, VolumeName};
 use crate::domain::secret::{SecretRef, SecretText, SecretValues};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -65,6 +66,15 @@ pub struct ServiceSpec {
     /// What it asks of its container besides.
     #[serde(default, skip_serializing_if = "is_default")]
     pub options: Options,
+    /// How it gives way to a newer version of itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub update: Update,
+    /// Where the folder of its update lock is mounted. `None` does not mount it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lock_folder: Option<String>,
+    /// What the agent asks it from outside, by name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub probes: BTreeMap<String, Probe>,
 }
 
 impl ServiceSpec {
@@ -89,6 +99,9 @@ impl ServiceSpec {
             healthcheck: None,
             stop_signal: None,
             options: Options::default(),
+            update: Update::default(),
+            lock_folder: None,
+            probes: BTreeMap::new(),
         }
     }
 
@@ -300,6 +313,14 @@ pub struct Bind {
     /// How mounts below it are handed on, such as `rslave`; `None` is `rprivate`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub propagation: Option<String>,
+}
+
+impl Bind {
+    /// A path of the host that is there, to be read and written.
+    pub fn of(source: &str) -> Self {
+        let access = Access::ReadWrite;
+        Self { source: source.to_owned(), access, host_path: HostPath::Required, propagation: None }
+    }
 }
 
 /// What happens when the host does not have a path that is to be mounted.

@@ -116,6 +116,10 @@ pub fn create_key(app: &AppName, service: &ServiceName, content: &CanonicalServi
     format!("{app}/{service} {}", Digest::of(text.as_bytes()))
 }
 
+fn refused(attempted: &'static str, app: &AppName, service: &ServiceName, reason: &str) -> EngineError {
+    EngineError::Failed { attempted, subject: format!("{app}/{service}"), reason: reason.to_owned() }
+}
+
 impl FakeEngine {
     /// Everything that there is, and which of these images are present.
     pub fn look(&self, images: &BTreeSet<String>) -> Observed {
@@ -142,12 +146,32 @@ impl FakeEngine {
             }
             Action::RemoveService { app, service, why: _ } => {
                 self.app(app).services.remove(service);
+                self.app(app).successors.remove(service);
                 self.drop_empty(app);
                 Ok(())
             }
             Action::CreateService { app, service, spec } => self.create(app, service, spec),
             Action::StartService { app, service } => self.start(app, service),
             Action::RemoveNetwork { app, network } => self.remove_network(app, network),
+            Action::AdjustService { app, service, spec, why: _ } => self.adjust(app, service, spec),
+            Action::CreateSuccessor { app, service, spec } => self.create_successor(app, service, spec),
+            Action::StartSuccessor { app, service } => self.start_successor(app, service),
+            Action::Promote { app, service, why: _ } => {
+                let place = self.app(app);
+                if let Some(next) = place.successors.remove(service) {
+                    place.services.insert(service.clone(), next);
+                }
+                Ok(())
+            }
+            Action::RemoveSuccessor { app, service } => {
+                self.app(app).successors.remove(service);
+                self.drop_empty(app);
+                Ok(())
+            }
+            Action::RemoveImage { image } => {
+                self.images.remove(image);
+                Ok(())
+            }
             Action::InstallOs { os: _ } => Ok(()),
         }
     }
@@ -169,31 +193,74 @@ impl FakeEngine {
     }
 
     fn create(&mut self, app: &AppName, service: &ServiceName, spec: &ServiceSpec) -> Result<(), EngineError> {
-        let refused =
-            |reason: String| EngineError::Failed { attempted: "create", subject: format!("{app}/{service}"), reason };
+        if self.app(app).services.contains_key(service) {
+            return Err(refused("create", app, service, "the name is in use"));
+        }
+        let made = self.made(app, service, spec)?;
+        self.app(app).services.insert(service.clone(), made);
+        Ok(())
+    }
+
+    fn create_successor(
+        &mut self,
+        app: &AppName,
+        service: &ServiceName,
+        spec: &ServiceSpec,
+    ) -> Result<(), EngineError> {
+        if self.app(app).successors.contains_key(service) {
+            return Err(refused("create", app, service, "the name is in use"));
+        }
+        let made = self.made(app, service, spec)?;
+        self.app(app).successors.insert(service.clone(), made);
+        Ok(())
+    }
+
+    /// A new container, if everything that it needs is there.
+    fn made(
+        &mut self,
+        app: &AppName,
+        service: &ServiceName,
+        spec: &ServiceSpec,
+    ) -> Result<ObservedService, EngineError> {
+        let refused = |reason: &str| refused("create", app, service, reason);
         if !self.images.contains(&spec.image) {
-            return Err(refused(format!("no such image: {}", spec.image)));
+            return Err(refused(&format!("no such image: {}", spec.image)));
         }
         let place = self.app(app);
-        if place.services.contains_key(service) {
-            return Err(refused("the name is in use".to_owned()));
-        }
         if spec.network_names().iter().any(|network| place.network_as_found(network).is_none()) {
-            return Err(refused("no such network".to_owned()));
+            return Err(refused("no such network"));
         }
         if let Some(other) = spec.joined().into_iter().find(|other| !place.services.contains_key(*other)) {
-            return Err(refused(format!("no such container: {other}")));
+            return Err(refused(&format!("no such container: {other}")));
         }
         if let Some(mount) = spec.mounts.values().find(|mount| !place.volumes.contains(&mount.volume)) {
-            return Err(refused(format!("no such volume: {}", mount.volume)));
+            return Err(refused(&format!("no such volume: {}", mount.volume)));
         }
         let image_defaults = image_defaults(&spec.image);
         let content = canonical(spec, &image_defaults);
         let key = create_key(app, service, &content);
         let state = ServiceState::Created;
         let health = Health::default();
-        place.services.insert(service.clone(), ObservedService { content, image_defaults, state, restarts: 0, health });
         *self.creates.entry(key).or_default() += 1;
+        Ok(ObservedService { content, image_defaults, state, restarts: 0, health })
+    }
+
+    fn adjust(&mut self, app: &AppName, service: &ServiceName, spec: &ServiceSpec) -> Result<(), EngineError> {
+        let Some(found) = self.found(app, service) else {
+            return Err(refused("adjust", app, service, "no such container"));
+        };
+        let wanted = canonical(spec, &found.image_defaults);
+        found.content.restart = wanted.restart;
+        found.content.options = wanted.options;
+        Ok(())
+    }
+
+    fn start_successor(&mut self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+        let Some(next) = self.app(app).successors.get_mut(service) else {
+            return Err(refused("start", app, service, "no such container"));
+        };
+        next.state = ServiceState::Running;
+        next.health = next.content.healthcheck.as_ref().map_or(Health::Unchecked, |_| Health::Healthy);
         Ok(())
     }
 

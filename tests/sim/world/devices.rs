@@ -5,7 +5,7 @@ use crate::device::{Device, Running, spend};
 use crate::fleet::STAGES;
 use crate::network::{Ask, CallKind, Say};
 use bellwether::domain::device::action::{Action, Failure};
-use bellwether::domain::device::machine::{About, Effect, Event, Machine, Pace, Timer};
+use bellwether::domain::device::machine::{About, Effect, Event, Machine, Moment, Pace, Timer};
 use bellwether::domain::ids::{DeviceId, StageName};
 use bellwether::domain::time::Timestamp;
 use bellwether::protocol::v1::messages::EnrollRequest;
@@ -32,7 +32,7 @@ impl World {
         let about = About { device: name.clone(), branch: device.choice.clone(), attributes: BTreeMap::new() };
         let pace = Pace { poll, ..Pace::default() };
         let start_id = format!("{:016x}{:016x}", self.chance.keys.next(), self.chance.keys.next());
-        let clock = Timestamp::from_millis(now + device.skew);
+        let clock = Moment { wall: Timestamp::from_millis(now + device.skew), steady_millis: now };
         let (machine, effects) = Machine::start(about, pace, device.disk.clone(), start_id, clock);
         device.running.as_mut().expect("it was just made").machine = Some(machine);
         note!(self, "{name}  agent starts");
@@ -67,7 +67,7 @@ impl World {
     pub(super) fn tell(&mut self, name: &DeviceId, event: Event) {
         let now = self.now;
         let Some(device) = self.devices.get_mut(name) else { return };
-        let clock = Timestamp::from_millis(now + device.skew);
+        let clock = Moment { wall: Timestamp::from_millis(now + device.skew), steady_millis: now };
         let Some(machine) = device.running.as_mut().and_then(|running| running.machine.take()) else { return };
         if let Event::Refused(_) = event {
             self.counts.count("refusals");
@@ -129,7 +129,13 @@ impl World {
             Effect::Act(action) => {
                 self.acts += 1;
                 self.counts.count("actions");
-                let held = self.oracle.acts(&self.devices[name], &action);
+                let device = &self.devices[name];
+                let machine = device.running.as_ref().and_then(|running| running.machine.as_ref());
+                if let Some(failure) = machine.and_then(|machine| machine.forbids(&action, &device.locks)) {
+                    self.counts.count("actions kept off by a lock");
+                    return Some(Event::Failed(failure));
+                }
+                let held = self.oracle.acts(device, &action);
                 note!(self, "{name}  {action}");
                 self.check(held);
                 let work = self.begin_work(name);

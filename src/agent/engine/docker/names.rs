@@ -39,6 +39,11 @@ impl Owner {
         self.name("container", app, service.as_str())
     }
 
+    /// The name of the container that a service is being handed over to.
+    pub(super) fn successor(&self, app: &AppName, service: &ServiceName) -> String {
+        format!("{}-next", self.container(app, service))
+    }
+
     pub(super) fn volume(&self, app: &AppName, volume: &VolumeName) -> String {
         self.name("volume", app, volume.as_str())
     }

@@ -3,6 +3,7 @@
 mod options;
 
 use super::names::{APP, LABEL_PREFIX, NETWORK, Owner, SAID, SECRETS};
+use crate::agent::locks::LockFiles;
 use crate::domain::device::canonical::{
     CanonicalService, ImageDefaults, health, networks_of, signal, without_own_name,
 };
@@ -36,6 +37,16 @@ pub(super) struct Known {
     pub(super) volumes: BTreeMap<AppName, BTreeSet<VolumeName>>,
     /// Containers by id.
     pub(super) containers: BTreeMap<String, (AppName, ServiceName)>,
+    /// Where the folders of update locks are.
+    pub(super) locks: Option<LockFiles>,
+}
+
+impl Known {
+    /// The folder of the update lock of a container's service.
+    fn lock_folder_of(&self, id: &str) -> Option<String> {
+        let (app, service) = self.containers.get(id)?;
+        Some(self.locks.as_ref()?.folder(app, service).to_str()?.to_owned())
+    }
 }
 
 /// A network with its app and name; `None` if its labels do not say.
@@ -99,7 +110,11 @@ pub(super) fn content(
     let host = container.host_config.clone().unwrap_or_default();
     let said = said(config.labels.as_ref().and_then(|labels| labels.get(SAID)));
     let no_volumes = BTreeSet::new();
-    let (mounts, binds) = mounts(&host, owner, app, known.volumes.get(app).unwrap_or(&no_volumes));
+    let (mounts, mut binds) = mounts(&host, owner, app, known.volumes.get(app).unwrap_or(&no_volumes));
+    let folder = known.lock_folder_of(container.id.as_deref().unwrap_or_default());
+    let lock_folder = binds.iter().find(|(_, bind)| Some(bind.source.as_str()) == folder.as_deref());
+    let lock_folder = lock_folder.map(|(path, _)| path.clone());
+    binds.retain(|path, _| Some(path) != lock_folder.as_ref());
     let (network, networks) = connected(container, &host, app, known);
     let networks = networks_of(without_own_name(networks, config.hostname.as_deref()));
     let options = options::read(&config, &host, app, known).only_said(&said).normalised();
@@ -121,6 +136,7 @@ pub(super) fn content(
         healthcheck: health(config.healthcheck.as_ref().and_then(health_check).as_ref(), None),
         stop_signal: signal(config.stop_signal.as_deref()),
         options,
+        lock_folder,
     }
 }
 

@@ -9,8 +9,8 @@ use crate::domain::spec::{
     Port, Restart, Seeding, Subnet, Switch, Transport,
 };
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigCgroupnsModeEnum, HostConfigLogConfig, Ipam, IpamConfig, MountBindOptions,
+    ContainerCreateBody, ContainerUpdateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig,
+    HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Ipam, IpamConfig, MountBindOptions,
     MountBindOptionsPropagationEnum, MountType, MountVolumeOptions, NetworkCreateRequest, NetworkingConfig,
     PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
@@ -23,6 +23,8 @@ pub(super) struct Place<'a> {
     pub(super) service: &'a ServiceName,
     /// The ids of the containers whose namespaces it joins.
     pub(super) joined: &'a BTreeMap<ServiceName, String>,
+    /// The folder of its update lock on the host.
+    pub(super) lock_folder: &'a str,
 }
 
 /// A request for a container, and the networks that it has to be connected to afterwards: older engines take one at a time.
@@ -51,6 +53,7 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request
         healthcheck,
         stop_signal,
         options,
+        lock_folder,
     } = content;
     labels.extend(place.owner.labels());
     labels.extend([(APP.to_owned(), place.app.to_string()), (SERVICE.to_owned(), place.service.to_string())]);
@@ -69,6 +72,7 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request
         (Network::Service(other), _) => place.container_of(other),
         (Network::App, None) | (Network::None, _) => "none".to_owned(),
     };
+    let lock = lock_folder.map(|path| required_bind(path, Bind::of(place.lock_folder)));
     let volumes = mounts.into_iter().map(|(path, mount)| place.volume(path, &mount));
     let (required, made): (Vec<_>, Vec<_>) =
         binds.into_iter().partition(|(_, bind)| bind.host_path == HostPath::Required);
@@ -79,7 +83,9 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request
         network_mode: Some(network_mode),
         restart_policy: Some(restart_policy(restart)),
         port_bindings: Some(port_bindings(&ports).into_iter().collect()),
-        mounts: Some(volumes.chain(required.into_iter().map(|(path, bind)| required_bind(path, bind))).collect()),
+        mounts: Some(
+            volumes.chain(required.into_iter().map(|(path, bind)| required_bind(path, bind))).chain(lock).collect(),
+        ),
         binds: Some(made.iter().map(|(path, bind)| made_bind(path, bind)).collect()),
         ..host_options(place, options)
     };
@@ -307,6 +313,26 @@ fn port_key(port: &Port) -> String {
     match port.transport {
         Transport::Tcp => format!("{}/tcp", port.target),
         Transport::Udp => format!("{}/udp", port.target),
+    }
+}
+
+/// The request that changes a container while it runs.
+pub(super) fn adjustment(content: CanonicalService) -> ContainerUpdateBody {
+    let signed = |number: Option<u64>| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+    let Options { cpu_period, cpu_quota, cpu_shares, cpus, cpuset, mem_limit, mem_reservation, memswap_limit, .. } =
+        content.options;
+    ContainerUpdateBody {
+        restart_policy: Some(restart_policy(content.restart)),
+        cpu_period: signed(cpu_period),
+        cpu_quota: signed(cpu_quota),
+        cpu_shares: signed(cpu_shares),
+        nano_cpus: signed(cpus),
+        cpuset_cpus: cpuset,
+        memory: signed(mem_limit),
+        memory_reservation: signed(mem_reservation),
+        memory_swap: memswap_limit,
+        pids_limit: content.options.pids_limit,
+        ..Default::default()
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) struct Bench {
     /// Whether the disk can be written.
     pub(super) disk_works: Result<(), Failure>,
     pub(super) engine_answers: Result<(), Failure>,
+    pub(super) locks: Locks,
 }
 
 impl Bench {
@@ -74,17 +75,17 @@ impl Bench {
     pub(super) fn on(engine: FakeEngine, os: FakeOs, disk: Ledger) -> Self {
         let now = Timestamp::EPOCH;
         let start_id = format!("{:032x}", disk.starts + 1);
-        let (machine, effects) = Machine::start(about(), Pace::default(), disk.clone(), start_id, now);
+        let (machine, effects) = Machine::start(about(), Pace::default(), disk.clone(), start_id, Moment::at(now));
         let (transcript, disk_works, engine_answers) = (String::new(), Ok(()), Ok(()));
-        let (waiting, faults) = (Vec::new(), Vec::new());
+        let (waiting, faults, locks) = (Vec::new(), Vec::new(), Locks::default());
         let mut bench =
-            Self { machine, engine, os, disk, waiting, now, transcript, faults, disk_works, engine_answers };
+            Self { machine, engine, os, disk, waiting, now, transcript, faults, disk_works, engine_answers, locks };
         bench.take(effects);
         bench
     }
 
     pub(super) fn send(&mut self, event: Event) {
-        let (machine, effects) = self.machine.clone().step(event, self.now);
+        let (machine, effects) = self.machine.clone().step(event, Moment::at(self.now));
         self.machine = machine;
         self.take(effects);
     }
@@ -122,6 +123,7 @@ impl Bench {
             Effect::Look { images } => Event::Looked(Box::new(Look {
                 apps: self.engine_answers.clone().map(|()| self.engine.look(&images)),
                 os: Ok(Some(self.os.running.clone())),
+                locks: self.locks.clone(),
             })),
             Effect::Act(action) => self.act(&action),
             _ => Event::ReportAnswered,

@@ -154,6 +154,8 @@ impl Machine {
             os: look.and_then(|look| look.os.as_ref().ok()).cloned().flatten(),
             found: self.found.clone(),
             refused: self.refused.clone(),
+            failure: None,
+            locks: look.map(|look| look.locks.held.clone()).unwrap_or_default(),
             branch: self.about.branch.clone(),
             attributes: self.about.attributes.clone(),
         }

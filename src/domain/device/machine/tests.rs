@@ -74,8 +74,8 @@ fn only_the_changed_service_is_made_anew() {
     look (2 images)
     poll 1.2.b6a1 for 60s
     report 1.4 Applying
-        Ready False Applying: remove web/app (differs in environment.GREETING), and 2 more steps
-    remove web/app (differs in environment.GREETING)
+        Ready False Applying: remove web/app (environment GREETING changed), and 2 more steps
+    remove web/app (environment GREETING changed)
     create web/app
     start web/app
     look (2 images)
@@ -114,8 +114,8 @@ fn drift_is_reported_before_it_is_mended() {
     look (2 images)
     report 1.4 Applying
         found web/app environment.GREETING: tampered instead of hello
-        Ready False Applying: remove web/app (differs in environment.GREETING), and 2 more steps
-    remove web/app (differs in environment.GREETING)
+        Ready False Applying: remove web/app (environment GREETING changed), and 2 more steps
+    remove web/app (environment GREETING changed)
     create web/app
     start web/app
     look (2 images)
@@ -336,7 +336,7 @@ fn a_failing_pull_is_tried_again_and_counted_in_the_ledger() {
     third try
       look (2 images)
       pull example/db:2
-      remove web/db (differs in image)
+      remove web/db (image changed)
       create web/db
       start web/db
       look (2 images)
@@ -366,8 +366,8 @@ fn nothing_is_done_before_the_ledger_is_written() {
       persist start 1, 1.2
       look (2 images)
       report 1.5 Applying
-          Ready False Applying: remove web/app (differs in environment.GREETING), and 2 more steps
-      remove web/app (differs in environment.GREETING)
+          Ready False Applying: remove web/app (environment GREETING changed), and 2 more steps
+      remove web/app (environment GREETING changed)
       create web/app
       start web/app
       look (2 images)

@@ -6,7 +6,10 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::backoff::{Backoff, next_poll_millis};
 use crate::domain::device::ledger::Held;
-use crate::domain::device::steps::{Observed, Outlook, Wait, all_differences, app_steps, images, os_steps, waits};
+use crate::domain::device::locks::{Locks, Respect, locked};
+use crate::domain::device::steps::{
+    Observed, Outlook, Situation, Turn, Wait, all_differences, app_turn, images, os_steps,
+};
 use crate::domain::drift::Difference;
 use crate::domain::reported::{Found, ObservedOs, Phase};
 use crate::domain::spec::DeviceSpec;
@@ -74,6 +77,8 @@ enum Standing {
     Settled,
     /// Something has to become true first, and nothing says that it will not.
     Waiting(Failure),
+    /// Somebody holds a lock, for as long as he likes.
+    Locked(Failure),
     /// Something is not there, or not known to be.
     Lacking(Failure),
 }
@@ -130,7 +135,7 @@ impl Machine {
     pub(super) fn looked(&mut self, look: Look, now: Timestamp, effects: &mut Vec<Effect>) {
         let Work::Looking(held, before) = std::mem::replace(&mut self.work, Work::Resting) else { return };
         self.note_availability(&look, held.as_deref(), now);
-        let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look));
+        let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look, self.respect()));
         self.seen = Some(look);
         if held.as_ref().map(|held| held.mark) != self.durable.mark() {
             self.work = Work::due();
@@ -148,6 +153,7 @@ impl Machine {
         match (steps.is_empty(), standing) {
             (true, Standing::Settled) => self.settle(&held, now, effects),
             (true, Standing::Waiting(failure)) => self.wait_for_others(&failure, now, effects),
+            (true, Standing::Locked(failure)) => self.wait_for_lock(&failure, now, effects),
             (true, Standing::Lacking(failure)) => self.wait_and_see(&failure, now, effects),
             (false, _) => {
                 if self.phase != Phase::Failing {
@@ -186,6 +192,11 @@ impl Machine {
             return;
         };
         self.note_done(&done, now);
+        if failure.reason == LOCKED {
+            // Somebody took a lock since the look. That is no failure: the next look waits for it.
+            self.work = Work::due();
+            return;
+        }
         let failure = Failure { reason: failure.reason, message: format!("{step}: {}", failure.message) };
         if self.wanted.mark() != Some(of.mark) {
             // It was for an assignment that a newer one replaced.
@@ -213,6 +224,16 @@ impl Machine {
             let message = format!("{} for more than {}", failure.message, show_secs(MAX_WAIT_SECS));
             return self.wait_and_see(&Failure { reason: failure.reason, message }, now, effects);
         }
+        if self.phase != Phase::Failing {
+            self.phase = Phase::Applying;
+        }
+        self.conditions.fails(READY, failure, now);
+        self.look_again_soon(effects);
+    }
+
+    /// Somebody said "not now". That is part of applying however long it takes.
+    fn wait_for_lock(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.waiting_since = None;
         if self.phase != Phase::Failing {
             self.phase = Phase::Applying;
         }
@@ -297,21 +318,33 @@ impl Machine {
     }
 }
 
+/// The reason of a failure that is only a lock.
+pub(super) const LOCKED: &str = "Locked";
+
 /// Compares what is wanted with what was found. An engine that does not answer does not keep the OS from being mended, nor
 /// the other way round.
-fn judge(spec: &DeviceSpec, look: &Look) -> Judgement {
+fn judge(spec: &DeviceSpec, look: &Look, respect: Respect) -> Judgement {
     let observed: Option<&Observed> = look.apps.as_ref().ok();
     let os: Option<&ObservedOs> = look.os.as_ref().ok().and_then(Option::as_ref);
-    let mut steps = observed.map(|observed| app_steps(spec, observed)).unwrap_or_default();
-    steps.extend(os.map(|os| os_steps(spec, os)).unwrap_or_default());
+    let situation = |observed| {
+        let Locks { held: _, handed_over } = &look.locks;
+        Situation { spec, observed, locks: &look.locks, respect, ripe: handed_over }
+    };
+    let Turn { mut steps, waits } = observed.map(|observed| app_turn(&situation(observed))).unwrap_or_default();
+    let os_steps = os.map(|os| os_steps(spec, os)).unwrap_or_default();
+    let os_lock = os_steps.iter().find_map(|step| look.locks.against(step, observed, respect));
+    if os_lock.is_none() {
+        steps.extend(os_steps);
+    }
     let differences = all_differences(spec, observed, os);
     let standing = match (&look.apps, &look.os) {
         (Err(failure), _) | (_, Err(failure)) => Standing::Lacking(failure.clone()),
         (Ok(_), Ok(None)) if spec.os.is_some() => Standing::Lacking(no_updater()),
-        (Ok(observed), Ok(_)) => match (waiting(&waits(spec, observed)), differences.first()) {
-            (Some(standing), _) => standing,
-            (None, None) => Standing::Settled,
-            (None, Some(first)) => Standing::Lacking(not_running(first, differences.len())),
+        (Ok(_), Ok(_)) => match (waiting(&waits), os_lock, differences.first()) {
+            (Some(standing), _, _) => standing,
+            (None, Some(lock), _) => Standing::Locked(locked(lock)),
+            (None, None, None) => Standing::Settled,
+            (None, None, Some(first)) => Standing::Lacking(not_running(first, differences.len())),
         },
     };
     Judgement { steps, differences, standing }
@@ -319,13 +352,14 @@ fn judge(spec: &DeviceSpec, look: &Look) -> Judgement {
 
 /// How a device stands whose services wait: what cannot come true any more is told first.
 fn waiting(waits: &[Wait]) -> Option<Standing> {
-    let bleak = waits.iter().find(|wait| wait.outlook == Outlook::Bleak);
-    let first = bleak.or(waits.first())?;
+    let with = |outlook: Outlook| waits.iter().find(|wait| wait.outlook == outlook);
+    let first = with(Outlook::Bleak).or(with(Outlook::Open)).or(waits.first())?;
     let more = if waits.len() > 1 { format!(", and {} more wait", waits.len() - 1) } else { String::new() };
     let message = format!("{} waits for {}{more}", first.subject, first.what);
-    Some(match bleak {
-        Some(_) => Standing::Lacking(Failure { reason: "DependencyFailed", message }),
-        None => Standing::Waiting(Failure { reason: "WaitingForServices", message }),
+    Some(match first.outlook {
+        Outlook::Bleak => Standing::Lacking(Failure { reason: "DependencyFailed", message }),
+        Outlook::Open => Standing::Waiting(Failure { reason: "WaitingForServices", message }),
+        Outlook::Locked => Standing::Locked(Failure { reason: LOCKED, message }),
     })
 }
 

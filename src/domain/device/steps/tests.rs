@@ -1,7 +1,10 @@
 //! Which steps follow from what is there, where services wait for and follow each other.
 
 use super::*;
-use crate::domain::spec::{HealthCheck, HealthTest, Network, NetworkSpec, NetworkSwitch, Restart};
+use crate::domain::reported::{Health, ServiceState};
+use crate::domain::spec::{
+    AppSpec, Dependency, HealthCheck, HealthTest, Network, NetworkSpec, NetworkSwitch, Renewal, Restart, Until,
+};
 use crate::ports::engine::fake::FakeEngine;
 use insta::assert_snapshot;
 
@@ -106,7 +109,7 @@ fn a_service_in_another_ones_network_follows_it() {
     web.services.get_mut(&name("app")).expect("the service is there").options.mem_limit = Some(64 << 20);
     assert_snapshot!(turn(&mut engine, &spec), @r"
     remove web/side (follows app)
-    remove web/app (differs in mem_limit)
+    remove web/app (mem_limit changed)
     create web/app
     start web/app
     create web/side
@@ -125,9 +128,9 @@ fn a_network_that_changes_is_made_anew_with_all_that_are_in_it() {
     web.networks.insert(NetworkName::default_of_app(), inside);
     assert_snapshot!(turn(&mut engine, &spec), @r"
     remove web/side (follows app)
-    remove web/app (differs in networks.default)
-    remove web/job (differs in networks.default)
-    remove web/db (differs in networks.default)
+    remove web/app (network default changed)
+    remove web/job (network default changed)
+    remove web/db (network default changed)
     remove network of web
     create network of web
     create web/db

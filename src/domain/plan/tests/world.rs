@@ -284,6 +284,8 @@ pub(super) fn blank_report() -> Report {
         os: None,
         found: Vec::new(),
         refused: None,
+        failure: None,
+        locks: Vec::new(),
         branch: None,
         attributes: BTreeMap::new(),
     }

@@ -122,6 +122,8 @@ fn reported(version: u64, mark: crate::domain::assignment::Mark, at: Timestamp) 
             os: None,
             found: Vec::new(),
             refused: None,
+            failure: None,
+            locks: Vec::new(),
             branch: Some(stage_name()),
             attributes: BTreeMap::from([("agent_version".to_owned(), "0.1.0".to_owned())]),
         },
