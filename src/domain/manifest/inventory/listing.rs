@@ -78,7 +78,7 @@ pub struct Listing<'a> {
 /// One value by its key.
 type Values<'a> = BTreeMap<Cow<'a, str>, &'a Node>;
 
-/// What groups say to hosts in them, each value written once.
+/// What groups say to hosts in them, each value written once, with its key.
 #[derive(Debug)]
 pub struct Shared<'a>(Vec<(Cow<'a, str>, &'a Node, String)>);
 
@@ -101,11 +101,11 @@ impl<'a> Listing<'a> {
             self.group_values(&self.graph.hosts[host].groups, &mut values);
         }
         let write = |(key, node): (Cow<'a, str>, &'a Node)| {
-            let mut json = String::new();
-            write_json(node, VALUE_DEPTH, self.marks, &mut json);
-            (key, node, json)
+            let mut entry = String::new();
+            self.write_entry(&key, node, VALUE_DEPTH, &mut entry);
+            (key, node, entry)
         };
-        Shared(values.into_iter().map(write).collect())
+        Shared(values.into_iter().filter(|(key, _)| !is_internal(key)).map(write).collect())
     }
 
     /// The groups that name a host: hosts with the same ones have the same [`Listing::shared`].
@@ -144,11 +144,17 @@ impl<'a> Listing<'a> {
         values
     }
 
+    fn write_entry(&self, key: &str, node: &Node, depth: usize, out: &mut String) {
+        quoted(key, out);
+        out.push_str(": ");
+        write_json(node, depth, self.marks, out);
+    }
+
     /// The values of one host as a JSON object, nested so many levels deep; `None` if there are none.
     fn object(&self, host: usize, shared: &Shared<'a>, files: &[Arc<Vars>], depth: usize, out: &mut String) -> bool {
         let own = self.own(host, files);
         let mut own = own.iter().filter(|(key, _)| !is_internal(key)).peekable();
-        let mut shared = shared.0.iter().filter(|(key, ..)| !is_internal(key)).peekable();
+        let mut shared = shared.0.iter().peekable();
         let start = out.len();
         out.push('{');
         let mut index = 0;
@@ -167,17 +173,13 @@ impl<'a> Listing<'a> {
             };
             separate(index, depth + 1, out);
             index += 1;
-            if let Some((key, node, json)) = below {
-                quoted(key, out);
-                out.push_str(": ");
+            if let Some((key, node, entry)) = below {
                 match depth + 1 == VALUE_DEPTH {
-                    true => out.push_str(json),
-                    false => write_json(node, depth + 1, self.marks, out),
+                    true => out.push_str(entry),
+                    false => self.write_entry(key, node, depth + 1, out),
                 }
             } else if let Some((key, node)) = own.next() {
-                quoted(key, out);
-                out.push_str(": ");
-                write_json(node, depth + 1, self.marks, out);
+                self.write_entry(key, node, depth + 1, out);
             }
         }
         if index == 0 {
