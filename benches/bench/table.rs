@@ -28,7 +28,7 @@ impl Row {
     /// With a reference: a figure of the same kind.
     pub fn against(mut self, name: &str, figure: f64, reference: f64, unit: &str) -> Self {
         self.reference = format!("{name}: {}", show_figure(reference, unit));
-        self.ratio = format!("{:.2}", figure / reference);
+        self.ratio = show_figure(figure / reference, "").trim_end().to_owned();
         self
     }
 
@@ -53,12 +53,11 @@ impl Row {
 
 /// Three digits that count, and the unit.
 pub fn show_figure(figure: f64, unit: &str) -> String {
-    let digits = if figure >= 100.0 {
-        0
-    } else if figure >= 10.0 {
-        1
-    } else {
-        2
+    let digits = match figure {
+        100.0.. => 0,
+        10.0.. => 1,
+        0.1.. => 2,
+        _ => 4,
     };
     format!("{figure:.digits$} {unit}")
 }
