@@ -167,9 +167,10 @@ fn open_engine(
     let failed =
         |source: Box<dyn std::error::Error + Send + Sync>| AgentError::Part { part: "container engine", source };
     Ok(match &settings.engine {
-        EngineKind::Docker { socket } => Arc::new(
+        EngineKind::Docker { socket, images } => Arc::new(
             engine::docker::DockerEngine::connect(socket, fleet, device)
                 .map_err(|error| failed(error.into()))?
+                .with_images(images.clone())
                 .with_locks(LockFiles::at(&settings.lock_dir)),
         ),
         EngineKind::Simulated => Arc::new(

@@ -32,6 +32,8 @@ pub mod daemon;
 pub mod git;
 #[cfg(feature = "controller")]
 pub mod lists;
+#[cfg(any(feature = "controller", feature = "agent"))]
+pub mod logins;
 #[cfg(feature = "controller")]
 pub mod registry;
 #[cfg(feature = "controller")]

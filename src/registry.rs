@@ -5,14 +5,12 @@
 //! that speaks no TLS. That is why names are parsed by `oci-client` and requests are made here: its client reads bodies of any
 //! length, follows redirects out of TLS, and shows a password to whatever token service an answer names.
 
-mod challenge;
-pub mod credentials;
 #[cfg(test)]
 mod tests;
 
 use crate::domain::digest::Digest;
-use challenge::Challenge;
-use credentials::{Credentials, Login};
+use crate::logins::challenge::{self, Challenge};
+use crate::logins::{Credentials, Login};
 use oci_client::Reference;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};

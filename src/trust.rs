@@ -65,6 +65,14 @@ pub fn with_certificate(
     Ok(with_protocols(config.map_err(TrustError::Unusable)?))
 }
 
+/// A TLS configuration that believes the authorities of a bundle, as distributions have them. What is no authority is left out.
+pub fn by_bundle(text: &[u8]) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(text).filter_map(Result::ok));
+    let config = builder()?.with_root_certificates(roots).with_no_client_auth();
+    Ok(with_protocols(config))
+}
+
 /// A TLS configuration that believes the authority with this fingerprint, and where that authority's certificate is once it
 /// was met.
 pub fn by_fingerprint(

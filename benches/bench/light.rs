@@ -90,6 +90,7 @@ impl Device {
         for effect in effects {
             match effect {
                 Effect::Persist(_) => events.push(Event::Persisted),
+                Effect::Tidy { keep: _ } => {}
                 Effect::Look { images } => {
                     let (apps, os) = (Ok(self.engine.look(&images)), Ok(Some(self.os.running.clone())));
                     let look = Look { apps, os, locks: Locks::default() };

@@ -9,10 +9,11 @@ use crate::clock;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::ledger::Ledger;
 use crate::domain::device::machine::{Effect, Event, Look, Machine, Moment, Timer};
+use crate::domain::device::progress::Progress;
 use crate::domain::reported::Phase;
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
-use crate::ports::engine::{Engine, perform};
+use crate::ports::engine::{Batch, Engine, perform};
 use crate::ports::os::Os;
 use crate::protocol::v1::envelope::Trust;
 use sd_notify::NotifyState;
@@ -21,6 +22,7 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How long a look may take; an engine that says nothing for so long does not answer.
@@ -53,6 +55,9 @@ struct Lanes {
     work: Option<Lane>,
     poll: Option<Lane<Polled>>,
     report: Option<Lane>,
+    tidy: Option<Lane<()>>,
+    /// How far the images have come that are being brought.
+    progress: Option<watch::Receiver<Progress>>,
     timers: BTreeMap<Timer, Instant>,
 }
 
@@ -108,6 +113,8 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
                 }
             }
             event = next_of(&mut lanes.report) => event,
+            () = next_of(&mut lanes.tidy) => continue,
+            progress = next_progress(&mut lanes.progress) => Event::Brought(progress),
             timer = next_timer(&lanes.timers) => {
                 lanes.timers.remove(&timer);
                 Event::TimerDue(timer)
@@ -125,14 +132,22 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
 /// Starts every effect, in order. Writing the ledger happens here and now, and its answer is returned.
 fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts: &Parts) -> Vec<Event> {
     let wanted = wanted(machine);
+    let around = Batch { image: String::new(), next: machine.next_images(), keep: machine.ledger().images() };
     let mut answers = Vec::new();
     for effect in effects {
         match effect {
             Effect::Persist(ledger) => answers.push(persist(&ledger, parts)),
+            Effect::Tidy { keep } => lanes.tidy = Some(tidy(parts, keep)),
             Effect::Look { images } => lanes.work = Some(look(parts, images, wanted.clone())),
-            Effect::Act(action) => match machine.forbids(&action, &parts.locks.look()) {
-                Some(failure) => answers.push(Event::Failed(failure)),
-                None => lanes.work = Some(act(parts, action)),
+            Effect::Act(action) => match (machine.forbids(&action, &parts.locks.look()), action) {
+                (Some(failure), _) => answers.push(Event::Failed(failure)),
+                (None, Action::Pull { image }) => {
+                    let (tell, told) = watch::channel(Progress::default());
+                    lanes.progress = Some(told);
+                    tracing::info!(image, "bringing");
+                    lanes.work = Some(bring(parts, Batch { image, ..around.clone() }, tell));
+                }
+                (None, action) => lanes.work = Some(act(parts, action)),
             },
             Effect::Report(report) => {
                 let link = parts.link.clone();
@@ -203,6 +218,33 @@ fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>
         let os = async { os.look().await.map_err(|error| error.failure()) };
         let os = tokio::time::timeout(LOOK_LIMIT, os).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
         Event::Looked(Box::new(Look { apps, os, locks: locks.look() }))
+    })
+}
+
+/// Brings images, and tells how far it has come.
+fn bring(parts: &Parts, batch: Batch, tell: watch::Sender<Progress>) -> Lane {
+    let engine = Arc::clone(&parts.engine);
+    Box::pin(async move {
+        let tell = move |progress| _ = tell.send_replace(progress);
+        match tokio::time::timeout(PULL_LIMIT, engine.bring(&batch, &tell)).await {
+            Ok(Ok(())) => Event::Done,
+            Ok(Err(error)) => Event::Failed(error.failure()),
+            Err(_) => Event::Failed(timed_out(PULL_LIMIT)),
+        }
+    })
+}
+
+/// Removes images that nobody needs. A failure is no more than that: the next time does it.
+fn tidy(parts: &Parts, keep: BTreeSet<String>) -> Lane<()> {
+    let engine = Arc::clone(&parts.engine);
+    Box::pin(async move {
+        match tokio::time::timeout(ACTION_LIMIT, engine.tidy(&keep)).await {
+            Ok(Ok(removed)) => {
+                removed.iter().for_each(|image| tracing::info!(image, "removed, because nobody needs it"))
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "images that nobody needs could not be removed"),
+            Err(_) => tracing::warn!("images that nobody needs could not be removed in time"),
+        }
     })
 }
 
@@ -278,6 +320,18 @@ async fn next_of<T>(lane: &mut Option<Lane<T>>) -> T {
     }
 }
 
+/// How far it has come, once that is news; never, if nothing is being brought.
+async fn next_progress(progress: &mut Option<watch::Receiver<Progress>>) -> Progress {
+    if let Some(told) = progress {
+        if told.changed().await.is_ok() {
+            return *told.borrow_and_update();
+        }
+        // The one who told has ended.
+        *progress = None;
+    }
+    pending().await
+}
+
 async fn next_timer(timers: &BTreeMap<Timer, Instant>) -> Timer {
     match timers.iter().min_by_key(|(_, at)| **at) {
         Some((timer, at)) => {
@@ -324,6 +378,7 @@ fn log_event(event: &Event) {
                 tracing::warn!(%failure, "the OS updater could not be looked at");
             }
         }
+        Event::Brought(progress) => tracing::debug!(%progress, "images are coming"),
         Event::Recorded(_)
         | Event::NotModified
         | Event::NothingAssigned

@@ -1,6 +1,7 @@
 //! Settings of the agent, in three stages: *fragments* as they are written (file, environment, flags), *inputs* where the
 //! later fragment wins, and *settings* with types. Every value remembers where it comes from, so an error can say so.
 
+use super::engine::docker::ImageSettings;
 use super::locks::DEFAULT_DIRECTORY;
 use crate::domain::device::machine::{Pace, PollMode};
 use crate::domain::enrollment::JoinToken;
@@ -16,6 +17,8 @@ pub const DEFAULT_FILE: &str = "/etc/bellwether/agent.json";
 pub const ENVIRONMENT_PREFIX: &str = "BELLWETHER_AGENT_";
 /// How many attributes a device may state: facts for people and filters, not a database.
 pub const MAX_ATTRIBUTES: usize = 64;
+/// How many images can be brought at the same time: an engine fetches three layers of each at once.
+pub const MAX_PARALLEL_PULLS: usize = 16;
 /// The longest name or value of an attribute, in bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 256;
 
@@ -29,6 +32,11 @@ pub const KEYS: &[(&str, &str)] = &[
     ("ca_file", "PEM file of the controller's authority; the token's fingerprint"),
     ("engine", "docker or simulated; docker"),
     ("docker_socket", "the Docker API's socket; /var/run/docker.sock"),
+    ("registry_credentials", "file with logins as `docker login` writes it, mode 600; none"),
+    ("registry_mirrors", "REGISTRY=HOST[:PORT][/PREFIX], … in the order in which they are asked; none"),
+    ("parallel_pulls", "images brought at the same time; 2"),
+    ("image_archives", "directory of .tar archives with images in the layout of the OCI; none"),
+    ("disk_reserve_mb", "megabytes that downloads leave free on the engine's disk; 128"),
     ("os", "simulated or none; none"),
     ("lock_dir", "directory of update locks, below a file system in memory; /run/bellwether/locks"),
     ("branch", "the stage that the device chooses, where the repo lets it"),
@@ -114,6 +122,8 @@ pub enum EngineKind {
     Docker {
         /// The socket.
         socket: PathBuf,
+        /// How images are brought.
+        images: ImageSettings,
     },
     /// One that lives in the state directory.
     Simulated,
@@ -247,9 +257,10 @@ impl Inputs {
     /// Gives every value its type, or says which one cannot have it.
     pub fn settings(&self) -> Result<Settings, SettingsError> {
         let engine = match self.text("engine").unwrap_or("docker") {
-            "docker" => {
-                EngineKind::Docker { socket: self.text("docker_socket").unwrap_or("/var/run/docker.sock").into() }
-            }
+            "docker" => EngineKind::Docker {
+                socket: self.text("docker_socket").unwrap_or("/var/run/docker.sock").into(),
+                images: self.images()?,
+            },
             "simulated" => EngineKind::Simulated,
             other => return Err(self.bad("engine", format!("{other:?} is neither docker nor simulated"))),
         };
@@ -279,6 +290,39 @@ impl Inputs {
             },
             log: self.parsed("log")?.unwrap_or(tracing::Level::INFO),
         })
+    }
+
+    fn images(&self) -> Result<ImageSettings, SettingsError> {
+        let defaults = ImageSettings::default();
+        let parallel_pulls = match self.parsed("parallel_pulls")?.unwrap_or(defaults.parallel_pulls) {
+            pulls @ 1..=MAX_PARALLEL_PULLS => pulls,
+            other => return Err(self.bad("parallel_pulls", format!("{other} is not from 1 to {MAX_PARALLEL_PULLS}"))),
+        };
+        let reserve = self.parsed("disk_reserve_mb")?.map(|megabytes: u32| u64::from(megabytes) * 1_000_000);
+        Ok(ImageSettings {
+            credentials: self.text("registry_credentials").map(PathBuf::from),
+            mirrors: self.mirrors()?,
+            parallel_pulls,
+            archives: self.text("image_archives").map(PathBuf::from),
+            reserve_bytes: reserve.unwrap_or(defaults.reserve_bytes),
+            stall_limit: defaults.stall_limit,
+        })
+    }
+
+    fn mirrors(&self) -> Result<BTreeMap<String, Vec<String>>, SettingsError> {
+        let mut mirrors: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let text = self.text("registry_mirrors").unwrap_or_default();
+        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let is_name = |name: &&str| !name.is_empty() && !name.contains([' ', '@']) && !name.contains("://");
+            let Some((registry, mirror)) = pair.split_once('=').filter(|(one, other)| is_name(one) && is_name(other))
+            else {
+                return Err(
+                    self.bad("registry_mirrors", format!("{pair:?} is not written REGISTRY=HOST[:PORT][/PREFIX]"))
+                );
+            };
+            mirrors.entry(registry.to_owned()).or_default().push(mirror.to_owned());
+        }
+        Ok(mirrors)
     }
 
     fn enrollment(&self) -> Result<Option<JoinSettings>, SettingsError> {

@@ -6,5 +6,6 @@ pub mod canonical;
 pub mod ledger;
 pub mod locks;
 pub mod machine;
+pub mod progress;
 pub mod steps;
 pub mod terminal;

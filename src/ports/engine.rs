@@ -7,11 +7,13 @@
 pub mod fake;
 
 use crate::domain::device::action::{Action, Failure};
+use crate::domain::device::progress::{Progress, show_bytes};
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
 use crate::domain::spec::{NetworkSpec, ServiceSpec};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 /// What an operation of a port returns: a future that any runtime can drive.
@@ -42,6 +44,21 @@ pub enum EngineError {
         /// The name in the engine.
         name: String,
     },
+    /// There is no room for images.
+    #[error(
+        "there is no room for images at {}: {} are free, of which {} stay in reserve, and {} are needed",
+        place.display(), show_bytes(*free_bytes), show_bytes(*reserve_bytes), show_bytes(*needed_bytes)
+    )]
+    DiskFull {
+        /// What is to be written, in bytes; 0 if it is not known.
+        needed_bytes: u64,
+        /// What is free, in bytes.
+        free_bytes: u64,
+        /// What has to stay free, in bytes.
+        reserve_bytes: u64,
+        /// Where.
+        place: PathBuf,
+    },
     /// The engine refused.
     #[error("the engine could not {attempted} {subject}: {reason}")]
     Failed {
@@ -54,6 +71,17 @@ pub enum EngineError {
     },
 }
 
+/// An image that is wanted, and what is known of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The image.
+    pub image: String,
+    /// Images that will be wanted right after it.
+    pub next: BTreeSet<String>,
+    /// Images that must stay, whoever needs room.
+    pub keep: BTreeSet<String>,
+}
+
 impl EngineError {
     /// The error as conditions tell it.
     pub fn failure(&self) -> Failure {
@@ -61,6 +89,7 @@ impl EngineError {
             Self::Unavailable { .. } => "EngineUnavailable",
             Self::Pull { .. } => "PullFailed",
             Self::NotOwned { .. } => "NotOwned",
+            Self::DiskFull { .. } => "DiskFull",
             Self::Failed { .. } => "EngineRefused",
         };
         Failure { reason, message: self.to_string() }
@@ -75,8 +104,24 @@ pub trait Engine: Send + Sync {
     /// Everything that belongs to this device, and which of these images are present.
     fn look<'a>(&'a self, images: &'a BTreeSet<String>) -> Answer<'a, Observed, EngineError>;
 
-    /// Brings an image. One that is present already is success.
-    fn pull<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError>;
+    /// Brings an image, and if the engine can, those that will be wanted next beside it. One that is present already is success.
+    ///
+    /// `tell` hears how far it has come, as often as there are news.
+    fn bring<'a>(&'a self, batch: &'a Batch, tell: &'a (dyn Fn(Progress) + Send + Sync))
+    -> Answer<'a, (), EngineError>;
+
+    /// Brings one image.
+    fn pull<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {
+        let batch = Batch { image: image.to_owned(), ..Batch::default() };
+        Box::pin(async move { self.bring(&batch, &|_| ()).await })
+    }
+
+    /// Removes images that this device's agent brought, that no container has, and that are none of these; returns what was
+    /// removed. An engine that cannot tell them from others removes nothing.
+    fn tidy<'a>(&'a self, keep: &'a BTreeSet<String>) -> Answer<'a, Vec<String>, EngineError> {
+        let _ = keep;
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Makes one of an app's networks. One that is there already is success.
     fn create_network<'a>(
@@ -133,6 +178,12 @@ pub trait Engine: Send + Sync {
 
     /// Removes one of an app's networks. None there is success.
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError>;
+
+    /// Removes a volume with its data, and before it the containers of this device that use it: the next turn makes them anew,
+    /// with an empty volume. None there is success. Only for a person who asked for it; no step ever does.
+    ///
+    /// It is done once this returned success: a crash before may have left the containers away and the data in place.
+    fn purge_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError>;
 }
 
 /// Performs one of the actions that concern an engine; `None` for one that concerns the OS.

@@ -1,9 +1,9 @@
 //! Registries as they should not be, and token services. The real registry is asked in the tests of the executables.
 
-use super::challenge::Challenge;
-use super::credentials::Credentials;
 use super::{MAX_MANIFEST_BYTES, Registries, RegistryError, RegistrySettings};
 use crate::domain::digest::Digest;
+use crate::logins::Credentials;
+use crate::logins::challenge::Challenge;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};

@@ -1,5 +1,7 @@
 //! The Docker engine against a real one: what was applied is what is read back, field by field, and nothing else is touched.
 
+mod foreign;
+mod images;
 mod keys;
 
 use crate::harness::engine::Engine as RealEngine;

@@ -9,6 +9,7 @@ pub mod git;
 pub mod git_servers;
 pub mod lists;
 pub mod process;
+pub mod proxy;
 pub mod registry;
 pub mod run;
 pub mod text;

@@ -3,28 +3,31 @@
 //! Everything of a device carries its labels, and only what carries them is ever looked at, changed or removed. Names are
 //! derived from fleet, device, app and part, so that an operation that was cut off finds what it left behind.
 
+mod images;
 mod names;
 mod read;
+mod volumes;
 mod write;
 
 use crate::agent::locks::LockFiles;
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical, differences};
+use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, DeviceId, FleetName, NetworkName, ServiceName, VolumeName};
 use crate::domain::reported::{ObservedApp, ObservedService, ServiceState};
 use crate::domain::spec::{NetworkSpec, ServiceSpec};
-use crate::ports::engine::{Answer, Engine, EngineError};
+use crate::ports::engine::{Answer, Batch, Engine, EngineError};
 use bollard::errors::Error;
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkConnectRequest, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
-    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use bollard::{ClientVersion, Docker};
-use futures_util::StreamExt as _;
+pub use images::ImageSettings;
 use names::{APP, Owner, SERVICE, VOLUME};
 use read::{FoundNetworks, Known};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +55,9 @@ pub struct DockerEngine {
     docker: OnceCell<Docker>,
     locks: Option<LockFiles>,
     remembered: Mutex<BTreeMap<String, ImageDefaults>>,
+    images: ImageSettings,
+    /// Where the engine keeps images, if that can be seen.
+    root: OnceCell<Option<PathBuf>>,
 }
 
 /// The socket's path is not text.
@@ -66,14 +72,21 @@ impl DockerEngine {
             return Err(BadSocketPath(socket.to_owned()));
         }
         let owner = Owner { fleet: fleet.clone(), device: device.clone() };
-        let (docker, remembered) = (OnceCell::new(), Mutex::default());
-        Ok(Self { socket: socket.to_owned(), owner, docker, locks: None, remembered })
+        let (docker, remembered, root) = Default::default();
+        let images = ImageSettings::default();
+        Ok(Self { socket: socket.to_owned(), owner, docker, locks: None, remembered, images, root })
     }
 
     /// The same with a place for the folders of update locks, which services can have mounted.
     pub fn with_locks(mut self, locks: LockFiles) -> Self {
         self.locks = Some(locks);
         self
+    }
+
+    /// The same engine, with images brought in another way.
+    #[must_use]
+    pub fn with_images(self, images: ImageSettings) -> Self {
+        Self { images, ..self }
     }
 
     async fn docker(&self) -> Result<&Docker, EngineError> {
@@ -117,7 +130,7 @@ impl DockerEngine {
         }
         let mut present = BTreeSet::new();
         for image in images {
-            if self.image(image).await?.is_some() {
+            if self.present(image).await?.is_some() {
                 present.insert(image.clone());
             }
         }
@@ -211,13 +224,6 @@ impl DockerEngine {
         Ok(all.volumes.unwrap_or_default().into_iter().filter_map(volume).collect())
     }
 
-    /// The image with this reference or id: its id and what it supplies.
-    async fn image(&self, reference: &str) -> Result<Option<ImageDefaults>, EngineError> {
-        let answer = self.docker().await?.inspect_image(reference).await;
-        let image = found(answer).map_err(|error| told("inspect", reference, error))?;
-        Ok(image.map(|image| read::image_defaults(image.config)))
-    }
-
     /// What a container's image supplies. An image that was removed under its container supplies nothing that is known.
     async fn defaults_of(&self, id: &str) -> Result<ImageDefaults, EngineError> {
         let remembered = self.remembered.lock().expect("nobody panics with the lock").get(id).cloned();
@@ -231,28 +237,6 @@ impl DockerEngine {
         }
         remembered.insert(id.to_owned(), defaults.clone());
         Ok(defaults)
-    }
-
-    async fn pull_now(&self, image: &str) -> Result<(), EngineError> {
-        let failed = |reason: String| EngineError::Pull { image: image.to_owned(), reason };
-        if self.image(image).await?.is_some() {
-            return Ok(());
-        }
-        let (name, tag) = split_reference(image);
-        let options = CreateImageOptionsBuilder::default().from_image(name);
-        let options = match tag {
-            Some(tag) => options.tag(tag),
-            None => options,
-        };
-        let mut progress = std::pin::pin!(self.docker().await?.create_image(Some(options.build()), None, None));
-        while let Some(step) = progress.next().await {
-            let step = step.map_err(|error| failed(error.to_string()))?;
-            tracing::debug!(image, layer = step.id, status = step.status, "pulling");
-        }
-        match self.image(image).await? {
-            Some(_) => Ok(()),
-            None => Err(failed("the engine does not have it after pulling it".to_owned())),
-        }
     }
 
     async fn create_network_now(
@@ -305,13 +289,13 @@ impl DockerEngine {
     ) -> Result<(), EngineError> {
         let subject = format!("{app}/{service}");
         let failed = |reason: String| EngineError::Failed { attempted: "create", subject: subject.clone(), reason };
-        let defaults =
-            self.image(&spec.image).await?.ok_or_else(|| failed(format!("image {} is not there", spec.image)))?;
-        let wanted = canonical(spec, &defaults);
+        let image =
+            self.present(&spec.image).await?.ok_or_else(|| failed(format!("image {} is not there", spec.image)))?;
+        let wanted = canonical(spec, &image.defaults);
         let joined = self.joined(app, spec).await?;
         let lock_folder = self.lock_folder(app, service, spec).map_err(&failed)?;
         let place = write::Place { owner: &self.owner, app, service, joined: &joined, lock_folder: &lock_folder };
-        let write::Request { body, more_networks } = write::container(&place, wanted.clone());
+        let write::Request { body, more_networks } = write::container(&place, wanted.clone(), image.name);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let docker = self.docker().await?;
         match docker.create_container(Some(options), body).await {
@@ -363,7 +347,7 @@ impl DockerEngine {
             let reason = "no such container".to_owned();
             return Err(EngineError::Failed { attempted: "adjust", subject, reason });
         };
-        let defaults = self.image(&spec.image).await?.unwrap_or_default();
+        let defaults = self.present(&spec.image).await?.map(|image| image.defaults).unwrap_or_default();
         let body = write::adjustment(canonical(spec, &defaults));
         let updated = self.docker().await?.update_container(id, body).await;
         updated.map_err(|error| told("adjust", &subject, error))
@@ -414,15 +398,6 @@ impl DockerEngine {
             self.remove_container(id, &format!("{app}/{service}")).await?;
         }
         Ok(())
-    }
-
-    async fn remove_image_now(&self, image: &str) -> Result<(), EngineError> {
-        let removed = self.docker().await?.remove_image(image, None::<RemoveImageOptions>, None).await;
-        match removed {
-            // 409: something else uses it. It stays, and nobody is the worse for it.
-            Ok(_) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
-            Err(error) => Err(told("remove", image, error)),
-        }
     }
 
     /// The containers whose namespaces a service joins. Without them it cannot be made.
@@ -570,8 +545,16 @@ impl Engine for DockerEngine {
         Box::pin(self.look_now(images))
     }
 
-    fn pull<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {
-        Box::pin(self.pull_now(image))
+    fn bring<'a>(
+        &'a self,
+        batch: &'a Batch,
+        tell: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> Answer<'a, (), EngineError> {
+        Box::pin(self.bring_now(batch, tell))
+    }
+
+    fn tidy<'a>(&'a self, keep: &'a BTreeSet<String>) -> Answer<'a, Vec<String>, EngineError> {
+        Box::pin(self.tidy_now(keep))
     }
 
     fn create_network<'a>(
@@ -640,6 +623,10 @@ impl Engine for DockerEngine {
 
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError> {
         Box::pin(self.remove_network_now(app, network))
+    }
+
+    fn purge_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.purge_volume_now(app, volume))
     }
 }
 

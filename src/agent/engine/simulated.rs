@@ -12,11 +12,12 @@
 use crate::agent::faults::{FaultFile, Faults};
 use crate::agent::files::{lock_waiting, read_bounded, write_whole};
 use crate::domain::device::action::{Action, Why};
+use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
 use crate::domain::spec::{NetworkSpec, ServiceSpec};
 use crate::ports::engine::fake::{FakeEngine, Tamper};
-use crate::ports::engine::{Answer, Engine, EngineError};
+use crate::ports::engine::{Answer, Batch, Engine, EngineError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -133,6 +134,16 @@ impl SimulatedEngine {
         self.append(&entry).and_then(|()| self.save(&engine)).map_err(unavailable)
     }
 
+    fn purge_now(&self, app: &AppName, volume: &VolumeName) -> Result<(), EngineError> {
+        let _lock = self.lock().map_err(unavailable)?;
+        let operation = format!("purge volume {volume} of {app}");
+        self.strike(&operation)?;
+        let mut engine = self.contents().map_err(unavailable)?;
+        engine.purge_volume(app, volume);
+        let entry = JournalEntry { number: engine.operations, operation, created: None };
+        self.append(&entry).and_then(|()| self.save(&engine)).map_err(unavailable)
+    }
+
     fn append(&self, entry: &JournalEntry) -> io::Result<()> {
         // A line of its own after one that was cut short.
         let mut line = b"\n".to_vec();
@@ -160,8 +171,12 @@ impl Engine for SimulatedEngine {
         Box::pin(async move { self.look_now(images) })
     }
 
-    fn pull<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {
-        self.answer(Action::Pull { image: image.to_owned() })
+    fn bring<'a>(
+        &'a self,
+        batch: &'a Batch,
+        _tell: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> Answer<'a, (), EngineError> {
+        self.answer(Action::Pull { image: batch.image.clone() })
     }
 
     fn create_network<'a>(
@@ -235,6 +250,10 @@ impl Engine for SimulatedEngine {
 
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError> {
         self.answer(Action::RemoveNetwork { app: app.clone(), network: network.clone() })
+    }
+
+    fn purge_volume<'a>(&'a self, app: &'a AppName, volume: &'a VolumeName) -> Answer<'a, (), EngineError> {
+        Box::pin(async move { self.purge_now(app, volume) })
     }
 }
 

@@ -22,7 +22,10 @@ fn check(text: &str, variables: &[(&str, &str)], expected: &str) {
 #[test]
 fn nothing_at_all_is_a_device_that_is_enrolled_already() {
     let settings = Inputs::default().settings().expect("defaults");
-    assert_eq!(settings.engine, EngineKind::Docker { socket: "/var/run/docker.sock".into() });
+    assert_eq!(
+        settings.engine,
+        EngineKind::Docker { socket: "/var/run/docker.sock".into(), images: ImageSettings::default() }
+    );
     assert_eq!((settings.enrollment, settings.os, settings.pace), (None, OsKind::None, Pace::default()));
 }
 
@@ -70,4 +73,23 @@ fn a_token_that_cannot_be_read_is_not_shown() {
     let text = r#"{"server": "https://a", "token": "bwt1_0102030405ff_5ec2e7"}"#;
     check(text, &[], "token from /etc/agent.json cannot be used: a token has 4 parts between `_`, this has 3");
     assert!(!format!("{:?}", file(text)).contains("5ec2e7"));
+}
+
+#[test]
+fn mirrors_are_listed_by_registry_in_their_order() {
+    let file = file(
+        r#"{"registry_mirrors": "ghcr.io=site:5000/ghcr, docker.io=site:5000,ghcr.io=other", "parallel_pulls": 4}"#,
+    );
+    let settings = Inputs::of([file.expect("a file")]).settings().expect("settings");
+    let EngineKind::Docker { images, .. } = settings.engine else { panic!("it is the default engine") };
+    assert_eq!(images.mirrors["ghcr.io"], ["site:5000/ghcr", "other"]);
+    assert_eq!(images.mirrors["docker.io"], ["site:5000"]);
+    assert_eq!(images.parallel_pulls, 4);
+    let start = "from /etc/agent.json cannot be used";
+    let mirrors = "is not written REGISTRY=HOST[:PORT][/PREFIX]";
+    for bad in ["ghcr.io", "ghcr.io=", "ghcr.io=https://site", "=site"] {
+        let text = format!(r#"{{"registry_mirrors": "{bad}"}}"#);
+        check(&text, &[], &format!("registry_mirrors {start}: {bad:?} {mirrors}"));
+    }
+    check(r#"{"parallel_pulls": 0}"#, &[], &format!("parallel_pulls {start}: 0 is not from 1 to 16"));
 }

@@ -10,7 +10,7 @@ use crate::domain::finding::Severity;
 use crate::domain::ids::{AppName, DeviceType, Version};
 use crate::domain::manifest::yaml::{Kind, parse};
 use crate::domain::snapshot::MAX_FILE_BYTES;
-use crate::registry::credentials::Credentials;
+use crate::logins::Credentials;
 use crate::registry::{Registries, RegistrySettings};
 use crate::trust::MAX_CA_FILE_BYTES;
 use anyhow::{Context as _, anyhow};

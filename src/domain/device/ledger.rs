@@ -3,12 +3,14 @@
 //! Its text is one line with the digest of the rest, then JSON. A file that was cut short or changed by hand is told apart
 //! from a sound one with certainty, and is never taken for an empty one.
 
+use super::steps::images;
 use crate::domain::assignment::{Assignment, Mark};
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::ids::{CommitId, StageName};
 use crate::domain::spec::{MAX_SPEC_BYTES, SealedSpec};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The newest version of the ledger's shape that this build knows.
 pub const LEDGER_SCHEMA: u32 = 1;
@@ -99,6 +101,13 @@ impl Default for Ledger {
 }
 
 impl Ledger {
+    /// Every image that something in it needs.
+    pub fn images(&self) -> BTreeSet<String> {
+        // A field that holds another spec must be thought of here: its images would be removed.
+        let Self { schema: _, starts: _, accepted, applied: _, failed: _ } = self;
+        accepted.iter().flat_map(|held| images(&held.spec.spec)).collect()
+    }
+
     /// The place and digest of the newest accepted assignment.
     pub fn mark(&self) -> Option<Mark> {
         self.accepted.as_ref().map(|held| held.mark)

@@ -24,6 +24,8 @@ mod work;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use super::action::{Action, Failure};
 use super::backoff::Draws;
 use super::ledger::{Held, Ledger};
 use super::locks::{Locks, Respect, locked};
+use super::progress::Progress;
 use super::steps::Observed;
 use crate::domain::drift::Difference;
 use crate::domain::ids::{DeviceId, StageName};
@@ -102,6 +105,8 @@ pub enum Event {
     },
     /// A look ended.
     Looked(Box<Look>),
+    /// Images are on their way.
+    Brought(Progress),
     /// The action was performed.
     Done,
     /// The action failed.
@@ -152,7 +157,7 @@ impl Moment {
     }
 }
 
-/// What the shell shall do. Effects are performed in order; each of the first five is answered by one event.
+/// What the shell shall do. Effects are performed in order; each of the first five but [`Effect::Tidy`] is answered by one event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Write the ledger durably. Answered before anything else is done with the machine.
@@ -166,6 +171,11 @@ pub enum Effect {
     Act(Action),
     /// Send a report.
     Report(Box<Report>),
+    /// Remove images that this agent brought and nobody needs. Nothing answers: it is tried again when the next change is done.
+    Tidy {
+        /// Images that must stay.
+        keep: BTreeSet<String>,
+    },
     /// Ask for news.
     Poll {
         /// The entity tag of what the ledger holds.
@@ -226,6 +236,8 @@ pub struct Machine {
     refused: Option<Refusal>,
     /// Since when services have been waiting for others.
     waiting_since: Option<Timestamp>,
+    /// When it was last told how far bringing images has come.
+    progress_told: Option<Timestamp>,
     draws: Draws,
 }
 
@@ -277,6 +289,7 @@ impl Machine {
             unmended: Vec::new(),
             refused: None,
             waiting_since: None,
+            progress_told: None,
         };
         if machine.wanted.accepted.is_some() {
             machine.phase = Phase::Applying;
@@ -303,6 +316,7 @@ impl Machine {
             Event::NothingAssigned => self.nothing_assigned(now, &mut effects),
             Event::LinkFailed { failure: _, retry_after_secs } => self.link_failed(retry_after_secs, &mut effects),
             Event::Looked(look) => self.looked(*look, now, &mut effects),
+            Event::Brought(progress) => self.brought(progress, now),
             Event::Done => self.done(now, &mut effects),
             Event::Failed(failure) => self.failed(&failure, now, &mut effects),
             Event::Persisted => self.persisted(now),
@@ -324,6 +338,11 @@ impl Machine {
     /// What the agent is doing, for logs and tests.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Images that are to be brought next, after the one that is being brought.
+    pub fn next_images(&self) -> BTreeSet<String> {
+        self.work.next_images()
     }
 
     /// The ledger as its file holds it.

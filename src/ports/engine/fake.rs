@@ -9,7 +9,7 @@ use crate::domain::device::action::Action;
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
 use crate::domain::device::steps::Observed;
 use crate::domain::digest::Digest;
-use crate::domain::ids::{AppName, NetworkName, ServiceName, VariableName, Version};
+use crate::domain::ids::{AppName, NetworkName, ServiceName, VariableName, Version, VolumeName};
 use crate::domain::reported::{Health, ObservedApp, ObservedOs, ObservedService, ServiceState};
 use crate::domain::spec::{Network, OsSpec, Port, ServiceSpec};
 use crate::ports::os::OsError;
@@ -174,6 +174,15 @@ impl FakeEngine {
             }
             Action::InstallOs { os: _ } => Ok(()),
         }
+    }
+
+    /// Removes a volume with its data, and the containers that use it.
+    pub fn purge_volume(&mut self, app: &AppName, volume: &VolumeName) {
+        self.operations += 1;
+        let place = self.app(app);
+        place.services.retain(|_, found| found.content.mounts.values().all(|mount| mount.volume != *volume));
+        place.volumes.remove(volume);
+        self.drop_empty(app);
     }
 
     /// Changes something by hand. `false` if there is nothing to change.

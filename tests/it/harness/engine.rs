@@ -123,8 +123,30 @@ impl Engine {
         *self.dockerd.lock().expect("no test panics while it holds dockerd") = Some(dockerd);
     }
 
+    /// An engine for one test alone whose images and containers lie on a small disk of their own.
+    pub fn start_on_own_disk(purpose: &str) -> Option<Self> {
+        has_real_parts(&PROGRAMS).then(|| {
+            let directory = run().scratch(purpose);
+            let data = directory.join("data");
+            std::fs::create_dir_all(&data).expect("make the engine's data directory");
+            let data = data.display().to_string();
+            output_of(run().command("mount").args(["-t", "tmpfs", "-o", "size=1g", "tmpfs", &data]))
+                .expect("mount a disk");
+            Self::launch_in(directory)
+        })
+    }
+
+    /// Changes the size of an own disk.
+    pub fn resize_disk(&self, megabytes: u32) {
+        let (size, data) = (format!("remount,size={megabytes}m"), self.directory.join("data").display().to_string());
+        output_of(run().command("mount").args(["-o", &size, &data])).expect("change the disk's size");
+    }
+
     fn launch(purpose: &str) -> Self {
-        let directory = run().scratch(purpose);
+        Self::launch_in(run().scratch(purpose))
+    }
+
+    fn launch_in(directory: PathBuf) -> Self {
         let namespace = format!("{}-{}", run().name(), directory.file_name().unwrap_or_default().display());
         output_of(run().command("ip").args(["netns", "add", &namespace])).expect("make a network namespace");
         let engine = Self {

@@ -82,6 +82,57 @@ impl Registry {
     }
 }
 
+/// What a file is filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filling {
+    /// What cannot be compressed.
+    Noise,
+    /// What compresses to nothing.
+    Zeros,
+}
+
+impl Registry {
+    /// Makes an image with one layer of so many megabytes. It cannot run.
+    pub fn push_filled(&self, engine: &Engine, name: &str, megabytes: u32, filling: Filling) -> Image {
+        let directory = engine.directory().join(format!("filled-{name}"));
+        std::fs::create_dir_all(&directory).expect("make a directory");
+        let source = match filling {
+            Filling::Noise => "if=/dev/urandom",
+            Filling::Zeros => "if=/dev/zero",
+        };
+        let file = format!("of={}", directory.join("file").display());
+        output_of(run().command("dd").args([source, &file, "bs=1M", &format!("count={megabytes}")]))
+            .expect("fill a file");
+        let image = push_root(engine, &directory, name, "1", &[]);
+        std::fs::remove_dir_all(&directory).expect("remove the directory");
+        image
+    }
+
+    /// Writes an archive of an image in the layout of the OCI, as `skopeo copy docker://… oci-archive:…` does, without its index:
+    /// straight from where the registry keeps its parts.
+    pub fn write_archive(&self, engine: &Engine, image: &Image, to: &Path) {
+        let blobs = engine.directory().join("registry/data/docker/registry/v2/blobs/sha256");
+        let layout = engine.directory().join(format!("layout-{}", image.digest.replace(':', "-")));
+        let parts = layout.join("blobs/sha256");
+        std::fs::create_dir_all(&parts).expect("make a layout");
+        let copy = |digest: &str| {
+            let hex = digest.trim_start_matches("sha256:");
+            let blob = blobs.join(&hex[..2]).join(hex).join("data");
+            std::fs::copy(blob, parts.join(hex)).expect("copy a part");
+        };
+        copy(&image.digest);
+        let manifest =
+            std::fs::read(parts.join(image.digest.trim_start_matches("sha256:"))).expect("read the manifest");
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("a manifest");
+        copy(manifest["config"]["digest"].as_str().expect("a configuration"));
+        for layer in manifest["layers"].as_array().expect("layers") {
+            copy(layer["digest"].as_str().expect("a digest"));
+        }
+        output_of(run().command("tar").arg("-C").arg(&layout).arg("-cf").arg(to).arg("blobs"))
+            .expect("pack the layout");
+    }
+}
+
 /// A registry with the same images that shows them only to one person.
 pub struct Guarded {
     /// Where it listens.
@@ -148,15 +199,22 @@ fn image_root(directory: &Path) -> PathBuf {
 /// Imports the root as an image, pushes it, and forgets it in the engine, so that using it needs a real pull.
 fn push_image(engine: &Engine, root: &Path, name: &str, tag: &str, script: &str) -> Image {
     std::fs::write(root.join("www/version"), format!("{name} {tag}\n")).expect("write the version");
+    let command = format!("CMD {}", serde_json::json!(["/bin/sh", "-c", script]));
+    push_root(engine, root, name, tag, &[&command, "EXPOSE 8080"])
+}
+
+/// The same for any root.
+fn push_root(engine: &Engine, root: &Path, name: &str, tag: &str, changes: &[&str]) -> Image {
     let name = format!("{ADDRESS}/{name}");
     let reference = format!("{name}:{tag}");
     let mut tar =
         run().command("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("start tar");
-    let command = serde_json::json!(["/bin/sh", "-c", script]);
     let mut import = engine.docker_command();
-    import
-        .args(["import", "--change", &format!("CMD {command}"), "--change", "EXPOSE 8080", "-", &reference])
-        .stdin(tar.stdout.take().expect("stdout was piped"));
+    import.arg("import");
+    for change in changes {
+        import.args(["--change", change]);
+    }
+    import.args(["-", &reference]).stdin(tar.stdout.take().expect("stdout was piped"));
     output_of(&mut import).expect("import an image");
     assert!(tar.wait().expect("wait for tar").success(), "tar packs the image");
     engine.docker(&["push", &reference]);

@@ -121,6 +121,8 @@ impl World {
                 }
                 return Some(Event::Persisted);
             }
+            // The simulated engines keep every image.
+            Effect::Tidy { keep: _ } => {}
             Effect::Look { images } => {
                 let work = self.begin_work(name);
                 let delay = self.chance.devices.between(20, 400);

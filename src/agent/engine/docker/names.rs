@@ -14,6 +14,8 @@ pub(super) const DEVICE: &str = "bellwether.device";
 pub(super) const APP: &str = "bellwether.app";
 /// The service, on containers.
 pub(super) const SERVICE: &str = "bellwether.service";
+/// The image's reference, on containers whose image has another name in the engine.
+pub(super) const IMAGE: &str = "bellwether.image";
 /// Names of the variables that hold secrets, on containers, separated by commas.
 pub(super) const SECRETS: &str = "bellwether.secrets";
 /// The volume's own name, on volumes.

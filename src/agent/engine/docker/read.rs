@@ -2,7 +2,7 @@
 
 mod options;
 
-use super::names::{APP, LABEL_PREFIX, NETWORK, Owner, SAID, SECRETS};
+use super::names::{APP, IMAGE, LABEL_PREFIX, NETWORK, Owner, SAID, SECRETS};
 use crate::agent::locks::LockFiles;
 use crate::domain::device::canonical::{
     CanonicalService, ImageDefaults, health, networks_of, signal, without_own_name,
@@ -118,8 +118,9 @@ pub(super) fn content(
     let (network, networks) = connected(container, &host, app, known);
     let networks = networks_of(without_own_name(networks, config.hostname.as_deref()));
     let options = options::read(&config, &host, app, known).only_said(&said).normalised();
+    let named = config.labels.as_ref().and_then(|labels| labels.get(IMAGE)).cloned();
     CanonicalService {
-        image: config.image.unwrap_or_default(),
+        image: named.or(config.image).unwrap_or_default(),
         entrypoint: config.entrypoint.unwrap_or_default(),
         command: config.cmd.unwrap_or_default(),
         environment: environment(config.env),

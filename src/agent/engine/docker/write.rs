@@ -1,7 +1,7 @@
 //! From the form in which things are compared to requests for the engine. Everything is said, nothing is left to the image:
 //! what is read back is then what was said.
 
-use super::names::{APP, NETWORK, Owner, SAID, SECRETS, SERVICE};
+use super::names::{APP, IMAGE, NETWORK, Owner, SAID, SECRETS, SERVICE};
 use crate::domain::device::canonical::{CanonicalHealth, CanonicalService};
 use crate::domain::ids::{AppName, NetworkName, ServiceName};
 use crate::domain::spec::{
@@ -34,7 +34,9 @@ pub(super) struct Request {
 }
 
 /// The request for a container.
-pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request {
+///
+/// `name` is what the engine calls the image, where that is not what the spec calls it.
+pub(super) fn container(place: &Place<'_>, content: CanonicalService, name: String) -> Request {
     let CanonicalService {
         image,
         entrypoint,
@@ -59,6 +61,9 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request
     labels.extend([(APP.to_owned(), place.app.to_string()), (SERVICE.to_owned(), place.service.to_string())]);
     if !secret_variables.is_empty() {
         labels.insert(SECRETS.to_owned(), secret_variables.into_iter().collect::<Vec<_>>().join(","));
+    }
+    if name != image {
+        labels.insert(IMAGE.to_owned(), image);
     }
     let said = options.said();
     if !said.is_empty() {
@@ -90,7 +95,7 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService) -> Request
         ..host_options(place, options)
     };
     let body = ContainerCreateBody {
-        image: Some(image),
+        image: Some(name),
         // One empty text is how the API says "none": an empty list would be filled in from the image.
         entrypoint: Some(if entrypoint.is_empty() { vec![String::new()] } else { entrypoint }),
         cmd: Some(command),

@@ -64,6 +64,8 @@ pub(super) struct Bench {
     pub(super) disk_works: Result<(), Failure>,
     pub(super) engine_answers: Result<(), Failure>,
     pub(super) locks: Locks,
+    /// What stays whenever images are tidied up.
+    pub(super) tidied: Vec<BTreeSet<String>>,
 }
 
 impl Bench {
@@ -77,9 +79,21 @@ impl Bench {
         let start_id = format!("{:032x}", disk.starts + 1);
         let (machine, effects) = Machine::start(about(), Pace::default(), disk.clone(), start_id, Moment::at(now));
         let (transcript, disk_works, engine_answers) = (String::new(), Ok(()), Ok(()));
-        let (waiting, faults, locks) = (Vec::new(), Vec::new(), Locks::default());
-        let mut bench =
-            Self { machine, engine, os, disk, waiting, now, transcript, faults, disk_works, engine_answers, locks };
+        let (waiting, faults, tidied, locks) = Default::default();
+        let mut bench = Self {
+            machine,
+            engine,
+            os,
+            disk,
+            waiting,
+            now,
+            transcript,
+            faults,
+            disk_works,
+            engine_answers,
+            locks,
+            tidied,
+        };
         bench.take(effects);
         bench
     }
@@ -92,6 +106,11 @@ impl Bench {
 
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
+            if let Effect::Tidy { keep } = effect {
+                // It changes nothing that a script could be about.
+                self.tidied.push(keep);
+                continue;
+            }
             let _ = writeln!(self.transcript, "  {}", show(&effect));
             match effect {
                 Effect::Persist(ledger) => {
@@ -108,7 +127,12 @@ impl Bench {
                     self.waiting.retain(|one| !matches!(one, Effect::Wake { timer: other, .. } if *other == timer));
                     self.waiting.push(effect);
                 }
-                Effect::Look { .. } | Effect::Act(_) | Effect::Report(_) | Effect::Poll { .. } | Effect::Exit => {
+                Effect::Tidy { .. }
+                | Effect::Look { .. }
+                | Effect::Act(_)
+                | Effect::Report(_)
+                | Effect::Poll { .. }
+                | Effect::Exit => {
                     self.waiting.push(effect);
                 }
             }
@@ -201,6 +225,7 @@ fn show(effect: &Effect) -> String {
             let failed = if failures > 0 { format!(", failed {failures}×") } else { String::new() };
             format!("persist start {}, {mark}{applied}{failed}", ledger.starts)
         }
+        Effect::Tidy { keep } => format!("tidy ({} images stay)", keep.len()),
         Effect::Look { images } => format!("look ({} images)", images.len()),
         Effect::Act(action) => action.to_string(),
         Effect::Report(report) => show_report(report),

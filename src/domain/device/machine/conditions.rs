@@ -15,6 +15,8 @@ pub(super) const OS_UPDATER_AVAILABLE: &str = "OsUpdaterAvailable";
 pub(super) const ASSIGNMENT_ACCEPTED: &str = "AssignmentAccepted";
 /// Whether the ledger can be written; only there when it cannot.
 pub(super) const LEDGER_WRITABLE: &str = "LedgerWritable";
+/// How far bringing images has come; only there while they are on their way.
+pub(super) const DOWNLOADING: &str = "Downloading";
 /// What the agent last did, and why.
 pub(super) const LAST_CHANGE: &str = "LastChange";
 

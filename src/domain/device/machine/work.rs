@@ -1,12 +1,13 @@
 //! The lane that looks, compares and mends.
 
-use super::conditions::{ENGINE_AVAILABLE, LAST_CHANGE, OS_UPDATER_AVAILABLE, READY};
+use super::conditions::{DOWNLOADING, ENGINE_AVAILABLE, LAST_CHANGE, OS_UPDATER_AVAILABLE, READY};
 use super::{Effect, Life, Look, Machine, Timer};
 use crate::domain::condition::ConditionStatus;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::backoff::{Backoff, next_poll_millis};
 use crate::domain::device::ledger::Held;
 use crate::domain::device::locks::{Locks, Respect, locked};
+use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::{
     Observed, Outlook, Situation, Turn, Wait, all_differences, app_turn, images, os_steps,
 };
@@ -14,7 +15,7 @@ use crate::domain::drift::Difference;
 use crate::domain::reported::{Found, ObservedOs, Phase};
 use crate::domain::spec::DeviceSpec;
 use crate::domain::time::{Timestamp, show_secs};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Back-off after failures: often enough to notice a registry that is back, seldom enough for a metered link.
 pub(super) const RETRY: Backoff = Backoff { base_millis: 1000, cap_millis: 900_000 };
@@ -22,6 +23,10 @@ pub(super) const RETRY: Backoff = Backoff { base_millis: 1000, cap_millis: 900_0
 /// How long services may wait for others before that counts as a failure, in seconds. Health checks come to an end by
 /// themselves; what runs to its end, such as a migration of data, may take its time.
 const MAX_WAIT_SECS: i64 = 900;
+
+/// How often it is told how far bringing images has come, in seconds. Reports are for people to look at now and then, and a fleet
+/// that updates sends them all at once.
+const PROGRESS_SECS: i64 = 20;
 
 /// How many actions the condition that tells of the last change names.
 const MAX_TOLD_ACTIONS: usize = 12;
@@ -92,6 +97,11 @@ impl Work {
         if *self == Self::Resting {
             *self = Self::due();
         }
+    }
+
+    pub(super) fn next_images(&self) -> BTreeSet<String> {
+        let Self::Acting { rest, .. } = self else { return BTreeSet::new() };
+        rest.iter().filter_map(image_of).cloned().collect()
     }
 
     pub(super) fn is_acting(&self) -> bool {
@@ -170,6 +180,9 @@ impl Machine {
             return;
         };
         done.push(step);
+        if rest.front().and_then(image_of).is_none() {
+            self.end_progress();
+        }
         if self.life != Life::Running || self.durable.mark() != Some(of.mark) || !self.is_durable() {
             self.note_done(&done, now);
             self.work = Work::due();
@@ -192,6 +205,7 @@ impl Machine {
             return;
         };
         self.note_done(&done, now);
+        self.end_progress();
         if failure.reason == LOCKED {
             // Somebody took a lock since the look. That is no failure: the next look waits for it.
             self.work = Work::due();
@@ -206,9 +220,29 @@ impl Machine {
         self.give_up(&of, &failure, now, effects);
     }
 
+    /// Tells now and then how far it has come.
+    pub(super) fn brought(&mut self, progress: Progress, now: Timestamp) {
+        let Work::Acting { step, .. } = &self.work else { return };
+        // A clock that was set back must not silence it.
+        let is_fresh = self.progress_told.is_some_and(|told| (0..PROGRESS_SECS).contains(&now.secs_since(told)));
+        if image_of(step).is_some() && !is_fresh {
+            self.progress_told = Some(now);
+            self.conditions.set(DOWNLOADING, ConditionStatus::True, "Pulling", &progress.to_string(), now);
+        }
+    }
+
+    /// Nothing is on its way any more.
+    fn end_progress(&mut self) {
+        self.progress_told = None;
+        self.conditions.clear(DOWNLOADING);
+    }
+
     /// Everything is there: remembers it, and looks again after a while.
     fn settle(&mut self, held: &Held, now: Timestamp, effects: &mut Vec<Effect>) {
         self.unmended.clear();
+        if self.phase != Phase::Settled {
+            effects.push(Effect::Tidy { keep: self.wanted.images() });
+        }
         self.waiting_since = None;
         self.wanted.applied = Some(held.mark.digest);
         self.wanted.forget_failures(held.mark.digest);
@@ -361,6 +395,14 @@ fn waiting(waits: &[Wait]) -> Option<Standing> {
         Outlook::Open => Standing::Waiting(Failure { reason: "WaitingForServices", message }),
         Outlook::Locked => Standing::Locked(Failure { reason: LOCKED, message }),
     })
+}
+
+/// The image that a step brings.
+fn image_of(step: &Action) -> Option<&String> {
+    match step {
+        Action::Pull { image } => Some(image),
+        _ => None,
+    }
 }
 
 fn show_steps(steps: &[Action]) -> String {

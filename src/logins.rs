@@ -1,5 +1,7 @@
 //! Who we are at which registry: the file that `docker login` and `podman login` write.
 
+pub mod challenge;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;

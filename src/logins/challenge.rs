@@ -7,7 +7,7 @@ const MAX_TOKEN_LENGTH: usize = 16 << 10;
 
 /// What a registry wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub enum Challenge {
     /// A token of this service.
     Bearer {
         /// The service's address.
@@ -74,7 +74,7 @@ fn until_quote(quoted: &str) -> (String, &str) {
 }
 
 /// The header that shows the token of an answer; `None` if there is none in it.
-pub(super) fn token_header(body: &[u8]) -> Option<HeaderValue> {
+pub fn token_header(body: &[u8]) -> Option<HeaderValue> {
     /// Services use one name or the other, or both.
     #[derive(serde::Deserialize)]
     struct Answer {

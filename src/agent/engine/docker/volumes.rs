@@ -1,0 +1,57 @@
+//! Removing a volume with its data: only when a person asked for it, and only one that carries this device's labels.
+
+use super::names::{APP, VOLUME};
+use super::{DockerEngine, found, place, told};
+use crate::domain::ids::{AppName, ServiceName, VolumeName};
+use crate::ports::engine::EngineError;
+use bollard::errors::Error;
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveVolumeOptions};
+use std::collections::BTreeSet;
+
+impl DockerEngine {
+    pub(super) async fn purge_volume_now(&self, app: &AppName, volume: &VolumeName) -> Result<(), EngineError> {
+        let name = self.owner.volume(app, volume);
+        let docker = self.docker().await?;
+        let existing = found(docker.inspect_volume(&name).await).map_err(|error| told("inspect", &name, error))?;
+        let Some(existing) = existing else { return Ok(()) };
+        let mut labels = self.owner.labels();
+        labels.extend([(APP.to_owned(), app.to_string()), (VOLUME.to_owned(), volume.to_string())]);
+        if !labels.iter().all(|(label, value)| existing.labels.get(label) == Some(value)) {
+            return Err(EngineError::NotOwned { kind: "volume", name });
+        }
+        for (app, service) in self.users_of(&name).await? {
+            self.remove_service_now(&app, &service).await?;
+        }
+        match docker.remove_volume(&name, None::<RemoveVolumeOptions>).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(told("remove", &name, error)),
+        }
+    }
+
+    /// The services of this device that use a volume. Somebody else's container among the users is an error, before anything
+    /// is stopped.
+    async fn users_of(&self, volume: &str) -> Result<BTreeSet<(AppName, ServiceName)>, EngineError> {
+        let filters = [("volume".to_owned(), vec![volume.to_owned()])].into_iter().collect();
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let containers = self.docker().await?.list_containers(Some(options)).await;
+        let containers = containers.map_err(|error| told("list", "containers", error))?;
+        let own = self.owner.labels();
+        let is_ours = |summary: &ContainerSummary| {
+            let labels = summary.labels.as_ref();
+            own.iter().all(|(label, value)| labels.and_then(|labels| labels.get(label)) == Some(value))
+        };
+        let mut users = BTreeSet::new();
+        for summary in &containers {
+            match place(summary).filter(|_| is_ours(summary)) {
+                Some(user) => _ = users.insert(user),
+                None => {
+                    let names = summary.names.clone().unwrap_or_default();
+                    let name = names.first().map_or("without a name", |name| name.trim_start_matches('/'));
+                    return Err(EngineError::NotOwned { kind: "container", name: name.to_owned() });
+                }
+            }
+        }
+        Ok(users)
+    }
+}
