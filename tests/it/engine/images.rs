@@ -193,7 +193,7 @@ fn only_what_this_agent_brought_and_nobody_needs_is_removed() {
     let other = with(real, "it-tidy-other", settings());
     assert_eq!(wait_for(other.tidy(&BTreeSet::new())).expect("tidied"), [""; 0], "another device brought none of them");
     let keep = BTreeSet::from([kept.clone()]);
-    assert_eq!(wait_for(engine.tidy(&keep)).expect("tidied"), [gone.clone()]);
+    assert_eq!(wait_for(engine.tidy(&keep)).expect("tidied"), std::slice::from_ref(gone));
     let left: Vec<bool> = pushed.iter().map(|image| is_present(&engine, image)).collect();
     assert_eq!(left, [true, true, true, true, false]);
     assert_eq!(wait_for(engine.tidy(&keep)).expect("tidied"), [""; 0], "once more changes nothing");

@@ -66,7 +66,7 @@ fn images_are_tidied_up_once_after_each_change_and_those_of_the_ledger_stay() {
     bench.offer(held(1, web("hello")));
     bench.run();
     let images = BTreeSet::from(["example/app:1", "example/db:1"].map(str::to_owned));
-    assert_eq!(bench.tidied, [images.clone()]);
+    assert_eq!(bench.tidied, std::slice::from_ref(&images));
     bench.fire(super::Timer::Work);
     bench.run();
     assert_eq!(bench.tidied.len(), 1, "not at every look");
