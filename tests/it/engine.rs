@@ -3,6 +3,7 @@
 mod foreign;
 mod images;
 mod keys;
+mod places;
 
 use crate::harness::engine::Engine as RealEngine;
 use crate::harness::process::{eventually, output_of};
@@ -27,9 +28,11 @@ struct Device {
 
 impl Device {
     fn new(name: &str) -> Option<Self> {
-        let real = RealEngine::shared()?;
-        let engine = engine_of(real, name);
-        Some(Self { real, engine, name: name.to_owned() })
+        RealEngine::shared().map(|real| Self::on(real, name))
+    }
+
+    fn on(real: &'static RealEngine, name: &str) -> Self {
+        Self { real, engine: engine_of(real, name), name: name.to_owned() }
     }
 
     fn look(&self, spec: &DeviceSpec) -> Observed {

@@ -9,6 +9,7 @@ mod demo;
 mod documents;
 mod engine;
 mod enrollment;
+mod faults;
 mod git_remotes;
 mod harness;
 mod hostile_http;

@@ -2,7 +2,7 @@
 
 use super::{engine_of, port, spec, wait_for};
 use crate::harness::engine::Engine as RealEngine;
-use crate::harness::process::eventually;
+use crate::harness::process::{eventually, output_of};
 use crate::harness::proxy::{Manner, Proxy};
 use crate::harness::registry::{Filling, Image};
 use crate::harness::run::run;
@@ -10,10 +10,13 @@ use bellwether::agent::engine::docker::{DockerEngine, ImageSettings};
 use bellwether::domain::device::action::Action;
 use bellwether::domain::device::progress::Progress;
 use bellwether::domain::device::steps::{all_differences, app_steps, images};
+use bellwether::domain::ids::DeviceId;
 use bellwether::domain::spec::{DeviceSpec, Network, ServiceSpec, Transport};
 use bellwether::ports::engine::{Batch, Engine as _, EngineError, perform};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -232,6 +235,78 @@ fn a_login_is_used_only_from_a_file_that_nobody_else_may_read_and_never_shown() 
     assert!(!refusal.contains("secret-of-eve") && !refusal.contains("ZXZl"), "{refusal}");
     write(guarded.auth, 0o600);
     bring(&engine(&file), &image).expect("that is the one");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_numbers_before_a_byte_of_it_comes() {
+    let Some(real) = RealEngine::start_on_own_disk("disk") else { return };
+    let registry = real.registry();
+    let old = registry.push_filled(&real, "old", 20, Filling::Noise).by_digest();
+    let noise = registry.push_filled(&real, "noise", 30, Filling::Noise).by_digest();
+    let zeros = registry.push_filled(&real, "zeros", 200, Filling::Zeros).by_digest();
+    let engine = |reserve_bytes| with(&real, "it-disk", ImageSettings { reserve_bytes, ..settings() });
+    bring(&engine(0), &old).expect("there is room");
+    real.resize_disk(100);
+    let batch = |image: &String, keep: &[&String]| Batch {
+        image: image.clone(),
+        next: BTreeSet::new(),
+        keep: keep.iter().map(|image| (*image).clone()).collect(),
+    };
+    let tell = |_: Progress| ();
+    let told = bring_beside(&real, &noise, &old, 10_000_000);
+    assert!(told.contains("there is no room for images at "), "{told}");
+    assert!(
+        told.contains("of which 10.0 MB stay in reserve, and 94.") && told.ends_with("MB are needed, 0 news"),
+        "{told}"
+    );
+    assert!(is_present(&engine(0), &old), "what must stay stayed");
+
+    // The registry cannot say how large this one gets: it is given up while it comes, before the reserve is touched.
+    let refusal = wait_for(engine(40_000_000).bring(&batch(&zeros, &[&old]), &tell)).expect_err("it does not fit");
+    assert!(matches!(refusal, EngineError::DiskFull { needed_bytes: 0, .. }), "{refusal}");
+    // Without a reserve the disk is really full, and the engine says so.
+    let refusal = wait_for(engine(0).bring(&batch(&zeros, &[&old]), &tell)).expect_err("it does not fit");
+    assert!(refusal.to_string().contains("no space left on device"), "{refusal}");
+    // It fits without what nobody needs, once the engine has cleared up after that.
+    eventually("room is made", || bring_beside(&real, &noise, &noise, 0).starts_with("it came").then_some(()));
+    assert!(!is_present(&engine(0), &old), "what nobody needed made room");
+}
+
+/// Brings an image where another one must stay, as an agent on the engine's own machine: only there is the registry's address
+/// the registry's. What came of it, and how often there were news.
+fn bring_beside(real: &RealEngine, image: &str, keep: &str, reserve_bytes: u64) -> String {
+    let binary = std::env::current_exe().expect("know where the tests are");
+    let mut command = real.inside(binary.to_str().expect("its path is text"));
+    command.args(["--exact", "engine::images::brings_when_it_is_told_to", "--nocapture", "--test-threads=1"]);
+    let socket = real.docker_socket();
+    command.env(BRING, [socket.to_str().expect("its path is text"), image, keep, &reserve_bytes.to_string()].join(" "));
+    let output = output_of(&mut command).expect("the tests run");
+    let told = output.lines().find_map(|line| line.split_once("came of it: ")).expect("something came of it");
+    told.1.to_owned()
+}
+
+/// The variable that tells the binary to bring an image.
+const BRING: &str = "BELLWETHER_TEST_BRING";
+
+/// Does nothing in a run of tests.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "only so can it be told apart from a run of tests")]
+fn brings_when_it_is_told_to() {
+    let Ok(words) = std::env::var(BRING) else { return };
+    let words: Vec<&str> = words.split(' ').collect();
+    let [socket, image, keep, reserve] = words.as_slice() else { panic!("four words: {words:?}") };
+    let reserve_bytes = reserve.parse().expect("a number of bytes");
+    let device = DeviceId::new("it-disk").expect("a device name");
+    let fleet = "acme".parse().expect("a fleet name");
+    let engine = DockerEngine::connect(Path::new(socket), &fleet, &device).expect("a socket");
+    let engine = engine.with_images(ImageSettings { reserve_bytes, ..ImageSettings::default() });
+    let news = Mutex::new(0);
+    let tell = |_: Progress| *news.lock().expect("not poisoned") += 1;
+    let batch = Batch { image: (*image).to_owned(), next: BTreeSet::new(), keep: BTreeSet::from([(*keep).to_owned()]) };
+    let came = wait_for(engine.bring(&batch, &tell)).map_or_else(|error| error.to_string(), |()| "it came".to_owned());
+    let news = news.into_inner().expect("not poisoned");
+    // A line of its own after what the harness writes.
+    writeln!(std::io::stdout(), "\ncame of it: {came}, {news} news").expect("written");
 }
 
 #[test]

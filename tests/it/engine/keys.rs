@@ -111,8 +111,8 @@ fn compose(device: &Device, body: &str) -> Compose {
     whole(&text)
 }
 
-fn whole(text: &str) -> Compose {
-    let paths = ["/tmp".to_owned(), "/usr".to_owned()];
+pub(super) fn whole(text: &str) -> Compose {
+    let paths = ["/tmp", "/usr", "/sys/fs/cgroup/systemd"].map(str::to_owned);
     let rights = HostRights { host_paths: paths.into(), privileged: Privileged::Allowed };
     let mut problems = Problems::new(&"compose.yml".into());
     let compose = read(text.as_bytes(), Rules { strictness: Strictness::Strict, rights: &rights }, &mut problems);
@@ -121,7 +121,7 @@ fn whole(text: &str) -> Compose {
     compose
 }
 
-fn spec(compose: &Compose) -> DeviceSpec {
+pub(super) fn spec(compose: &Compose) -> DeviceSpec {
     let service = |(name, service): (&ServiceName, &bellwether::domain::manifest::compose::Service)| {
         let environment = &service.environment;
         let value = |value: &Option<String>| value.clone().unwrap_or_default();

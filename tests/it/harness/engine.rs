@@ -217,6 +217,51 @@ impl Engine {
     }
 }
 
+/// Another machine on a wire to the engine's, which is 10.96.0.1.
+pub struct Neighbour {
+    namespace: String,
+}
+
+impl Engine {
+    /// Puts a machine next to the engine's. Its packets go out through the engine's machine.
+    pub fn neighbour(&self) -> Neighbour {
+        let namespace = format!("{}-lan", self.namespace);
+        let neighbour = Neighbour { namespace: namespace.clone() };
+        let ip = |mut command: Command, words: &str| {
+            output_of(command.args(words.split(' '))).unwrap_or_else(|error| panic!("ip {words}: {error}"));
+        };
+        ip(run().command("ip"), &format!("netns add {namespace}"));
+        ip(self.inside("ip"), &format!("link add lan0 type veth peer name lan0 netns {namespace}"));
+        ip(self.inside("ip"), "address add 10.96.0.1/24 dev lan0");
+        ip(self.inside("ip"), "link set lan0 up");
+        ip(neighbour.inside("ip"), "address add 10.96.0.2/24 dev lan0");
+        ip(neighbour.inside("ip"), "link set lan0 up");
+        ip(neighbour.inside("ip"), "route add default via 10.96.0.1");
+        neighbour
+    }
+}
+
+impl Neighbour {
+    /// A program on this machine.
+    pub fn inside(&self, program: &str) -> Command {
+        let mut command = run().command("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.namespace)).arg(program);
+        command
+    }
+
+    /// What a server answers to a text, within two seconds.
+    pub fn ask(&self, address: &str, port: u16, question: &str) -> Result<String, String> {
+        let mut netcat = self.inside("busybox");
+        netcat.args(["nc", "-w", "2", address, &port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut netcat = netcat.stderr(Stdio::null()).spawn().expect("start busybox nc");
+        // A refused connection ends nc before it reads; the missing answer tells the caller.
+        let _ = netcat.stdin.take().expect("stdin was piped").write_all(question.as_bytes());
+        let output = netcat.wait_with_output().expect("wait for busybox nc");
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        if answer.is_empty() { Err("no answer".to_owned()) } else { Ok(answer) }
+    }
+}
+
 fn answers_ping(socket: &Path) -> bool {
     let Ok(mut stream) = UnixStream::connect(socket) else { return false };
     let mut answer = String::new();

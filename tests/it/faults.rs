@@ -1,0 +1,103 @@
+//! Bad moments of one device, with the real agent on a real engine: it recovers or stops where it stands, says why, and loses nothing.
+
+use crate::harness::engine::Engine;
+use crate::harness::fleet::{Fleet, On};
+use crate::harness::process::{Running, eventually, output_of};
+use crate::harness::run::run;
+use bellwether::domain::condition::ConditionStatus;
+use std::io::Write as _;
+
+fn step(word: &str) -> String {
+    format!("branch: main\npins: {{ web: latest }}\nvariables: {{ STEP: {word} }}\n")
+}
+
+fn fleet(name: &str, device: &str) -> Option<Fleet> {
+    let engine = Engine::shared()?;
+    let image = engine.registry().worker[0].by_digest();
+    let files = [
+        ("fleet.yml", "name: acme\n".to_owned()),
+        ("inventory.yml", format!("all:\n  hosts:\n    {device}:\n")),
+        ("group_vars/all.yml", step("one")),
+        ("releases/web/1.0.0/release.yml", "version: 1.0.0\n".to_owned()),
+        ("releases/web/1.0.0/compose.yml", format!("services:\n  app:\n    image: {image}\n")),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    Some(Fleet::start(name, On::Engine(engine), &files))
+}
+
+/// The device's own condition of this kind, once it has this status; its reason and message.
+fn condition(fleet: &Fleet, device: &str, kind: &str, status: ConditionStatus) -> String {
+    eventually(&format!("{device} says {kind} {status:?}"), || {
+        let conditions = fleet.device(device).conditions;
+        let found = conditions.into_iter().find(|one| one.kind == kind && one.status == status)?;
+        Some(format!("{}: {}", found.reason, found.message))
+    })
+}
+
+#[test]
+fn a_device_whose_disk_is_full_runs_on_says_so_and_goes_on_when_there_is_room() {
+    let Some(mut fleet) = fleet("full", "full-1") else { return };
+    let state = fleet.state_dir("full-1");
+    std::fs::create_dir_all(&state).expect("make the state directory");
+    let mut mount = run().command("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs"]).arg(&state);
+    output_of(&mut mount).expect("mount a small disk");
+    fleet.enroll(&["full-1"]);
+    fleet.settled(&["full-1"]);
+    let before = fleet.containers("full-1");
+    let assigned = fleet.assigned("full-1");
+
+    let filler = state.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("make a file");
+    while file.write_all(&[0; 4096]).is_ok() {}
+    fleet.push("main", "two", &[("group_vars/all.yml", &step("two"))]);
+    let told = condition(&fleet, "full-1", "LedgerWritable", ConditionStatus::False);
+    assert!(told.starts_with("LedgerNotWritten: ") && told.contains("No space left on device"), "{told}");
+    assert_ne!(fleet.assigned("full-1"), assigned, "it was told something newer");
+    assert_eq!(fleet.containers("full-1"), before, "and does nothing that it could not remember");
+    // A restart changes nothing about it, and the old ledger is whole.
+    fleet.agents.get_mut("full-1").expect("it runs").kill();
+    let ca = fleet.ca_file().display().to_string();
+    fleet.start_agent("full-1", &["--ca-file", &ca]);
+    let name = "full-1";
+    eventually("it runs on", || fleet.agents.get_mut(name)?.log().contains("started").then_some(()));
+    assert_eq!(fleet.containers("full-1"), before);
+
+    std::fs::remove_file(&filler).expect("make room");
+    fleet.settled_on("main", &["full-1"]);
+    assert_ne!(fleet.containers("full-1"), before, "it went on by itself");
+}
+
+#[test]
+fn a_second_agent_and_a_damaged_ledger_stop_before_anything_is_touched() {
+    let Some(mut fleet) = fleet("twice", "twice-1") else { return };
+    fleet.enroll(&["twice-1"]);
+    fleet.settled(&["twice-1"]);
+    let before = fleet.containers("twice-1");
+
+    let ca = fleet.ca_file();
+    let again = |fleet: &Fleet, name: &str| {
+        let mut command = fleet.agent_command("twice-1");
+        command.arg("--ca-file").arg(&ca);
+        Running::start(name, command)
+    };
+    let mut second = again(&fleet, "twice-1-again");
+    assert!(!second.status().success());
+    assert!(second.log().contains("another agent uses the state directory"), "{}", second.log());
+
+    fleet.agents.get_mut("twice-1").expect("it runs").kill();
+    let ledger = fleet.state_dir("twice-1").join("ledger");
+    let whole = std::fs::read(&ledger).expect("it has a ledger");
+    std::fs::write(&ledger, &whole[..whole.len() / 2]).expect("damage it");
+    let mut damaged = again(&fleet, "twice-1-damaged");
+    assert!(!damaged.status().success());
+    let log = damaged.log();
+    assert!(log.contains("cannot be used; nothing was changed and everything keeps running"), "{log}");
+    assert_eq!(fleet.containers("twice-1"), before);
+
+    // As the message says: without the ledger the device takes its assignment anew, and finds that everything is there.
+    std::fs::rename(&ledger, ledger.with_extension("damaged")).expect("move it away");
+    fleet.start_agent("twice-1", &["--ca-file", &ca.display().to_string()]);
+    fleet.push("main", "two", &[("group_vars/all.yml", &step("two"))]);
+    fleet.settled_on("main", &["twice-1"]);
+}
