@@ -8,7 +8,9 @@
 //!
 //! Everything runs on one thread. A look or an action, a poll, and a report can be under way at the same time, one of each.
 
+pub mod api;
 pub mod args;
+pub mod commands;
 pub mod engine;
 pub mod faults;
 pub mod files;
@@ -21,7 +23,9 @@ pub mod secrets;
 pub mod settings;
 
 mod enrolling;
+mod errands;
 mod joining;
+mod leaving;
 mod machine;
 mod running;
 
@@ -35,6 +39,7 @@ use crate::ports::engine::Engine;
 use crate::ports::os::Os;
 use files::{StateDirectory, StateDirectoryError};
 use identity::{Identity, IdentityError};
+pub use leaving::{Containers, Memory, leave};
 use ledger::{LedgerFile, LedgerFileError};
 use link::{Link, LinkError};
 use locks::LockFiles;
@@ -101,14 +106,19 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
     };
     let trust = identity.trust()?.ok_or(AgentError::NotEnrolled)?;
     let device = identity.device.clone();
+    let engine = open_engine(&settings, &directory, &trust.fleet, &device)?;
+    let secrets = Arc::new(secrets::SecretsFile::open(&directory));
+    let locks = Arc::new(LockFiles::at(&settings.lock_dir));
+    let api = open_api(&settings, &engine, &secrets, &locks);
     let parts = running::Parts {
         link: Link::of(&identity)?,
-        engine: open_engine(&settings, &directory, &trust.fleet, &device)?,
+        engine,
         os: open_os(&settings, &directory)?,
-        secrets: Arc::new(secrets::SecretsFile::open(&directory)),
+        secrets,
+        reboot: settings.reboot.clone().into(),
         file,
         trust: Arc::new(trust),
-        locks: Arc::new(LockFiles::at(&settings.lock_dir)),
+        locks,
     };
     if let Err(error) = ledger::catch_up_starts(&directory, &mut ledger) {
         // The ledger counts starts too; this is for a device that loses it.
@@ -119,7 +129,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
     tracing::info!(device.id = %about.device, start = ledger.starts + 1, engine = parts.engine.name(), "started");
     let now = Moment { wall: crate::clock::now(), steady_millis: 0 };
     let started = Machine::start(about, settings.pace, ledger, start_id, now);
-    running::run(started, parts, stop).await;
+    running::run(started, parts, api, stop).await;
     // The directory's lock is held until here.
     drop(directory);
     Ok(())
@@ -177,6 +187,21 @@ fn open_engine(
             engine::simulated::SimulatedEngine::open(&directory.file("engine"))
                 .map_err(|error| failed(error.into()))?,
         ),
+    })
+}
+
+/// The local API. Without it everything else goes on.
+fn open_api(
+    settings: &Settings,
+    engine: &Arc<dyn Engine>,
+    secrets: &Arc<secrets::SecretsFile>,
+    locks: &Arc<LockFiles>,
+) -> api::Api {
+    let Some(api) = &settings.api else { return api::Api::default() };
+    api::Api::open(api, Arc::clone(engine), Arc::clone(secrets), Arc::clone(locks)).unwrap_or_else(|error| {
+        let error = enrolling::chain(&error);
+        tracing::warn!(error, "the local API is not there: `bellwether-agent status` and applications cannot ask");
+        api::Api::default()
     })
 }
 

@@ -1,5 +1,6 @@
 //! Everything that decides. Pure: values in, values out, `now` an argument.
 
+pub mod actions;
 pub mod acts;
 pub mod assignment;
 pub mod condition;

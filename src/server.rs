@@ -2,6 +2,7 @@
 //!
 //! Handlers parse, ask the owner or read the world, and answer. They decide nothing.
 
+pub mod actions;
 pub mod auth;
 pub mod device;
 pub mod errors;
@@ -92,6 +93,8 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/devices/{device}/reject", post(operator::reject_device))
         .route("/v1/devices/{device}/attributes", post(operator::set_attributes))
         .route("/v1/inventory", get(operator::inventory))
+        .route("/v1/devices/{device}/actions", get(actions::list).post(actions::ask))
+        .route("/v1/devices/{device}/actions/cancel", post(actions::take_back))
         .route("/v1/drift", get(operator::drift))
         .route("/v1/baseline", get(operator::baseline))
         .route("/v1/events", get(operator::events))

@@ -111,6 +111,8 @@ fn settings(folder: &Path, server: &str, token: &str, number: usize) -> anyhow::
         engine: EngineKind::Simulated,
         os: OsKind::Simulated,
         lock_dir: folder.join("locks"),
+        reboot: Vec::new(),
+        api: None,
         branch: None,
         attributes: BTreeMap::new(),
         pace: Pace::default(),

@@ -104,13 +104,16 @@ impl Device {
                     let done = self.engine.perform(&action);
                     events.push(done.map_or_else(|error| Event::Failed(error.failure()), |()| Event::Done));
                 }
+                // Nobody asks these devices for anything.
+                Effect::Errands(_) => events.push(Event::ErrandsEnded(Ok(None))),
                 Effect::Report(report) => {
                     let link = self.link.clone();
                     self.report = Some(Box::pin(async move { link.report(&report).await }));
                 }
                 Effect::Poll { etag, wait_secs } => {
                     let (link, trust) = (self.link.clone(), self.trust.clone());
-                    self.poll = Some(Box::pin(async move { link.poll(&trust, etag.as_deref(), wait_secs).await }));
+                    self.poll =
+                        Some(Box::pin(async move { link.poll(&trust, etag.as_deref(), "none", wait_secs).await }));
                 }
                 Effect::Wake { timer, after_millis } => {
                     let after = Duration::from_millis(u64::try_from(after_millis).unwrap_or(0));

@@ -2,12 +2,14 @@
 
 use super::identity::{Enrollment, Identity};
 use crate::clock;
+use crate::domain::actions::RequestedAction;
 use crate::domain::device::action::Failure;
 use crate::domain::device::machine::Event;
 use crate::domain::enrollment::JoinToken;
 use crate::domain::reported::{Report, ReportId};
 use crate::domain::secret::SecretValues;
 use crate::domain::time::Timestamp;
+use crate::protocol::v1::actions::{self, ACTIONS_HEADER};
 use crate::protocol::v1::envelope::{self, MAX_ENVELOPE_BYTES, Trust};
 use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody, RECORDED_HEADER};
 use crate::trust;
@@ -144,16 +146,23 @@ impl Link {
     }
 
     /// Asks for news.
-    pub async fn poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Polled {
+    pub async fn poll(&self, trust: &Trust, etag: Option<&str>, actions: &str, wait_secs: u64) -> Polled {
         let failed = |error| Polled { recorded: None, answer: Event::from(error), secrets: SecretValues::default() };
-        self.try_poll(trust, etag, wait_secs).await.unwrap_or_else(failed)
+        self.try_poll(trust, etag, actions, wait_secs).await.unwrap_or_else(failed)
     }
 
-    async fn try_poll(&self, trust: &Trust, etag: Option<&str>, wait_secs: u64) -> Result<Polled, LinkError> {
+    async fn try_poll(
+        &self,
+        trust: &Trust,
+        etag: Option<&str>,
+        actions: &str,
+        wait_secs: u64,
+    ) -> Result<Polled, LinkError> {
         let mut request = self
             .client
             .get(format!("{}/v1/assignment?wait={wait_secs}", self.server))
             .header(AUTHORIZATION, &self.bearer)
+            .header(ACTIONS_HEADER, actions)
             .timeout(Duration::from_secs(wait_secs) + ANSWER_TIMEOUT);
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, format!("\"{etag}\""));
@@ -164,11 +173,13 @@ impl Link {
         let answer = match answer.status() {
             StatusCode::NOT_MODIFIED => Event::NotModified,
             StatusCode::NO_CONTENT => Event::NothingAssigned,
+            StatusCode::OK if answer.headers().contains_key(ACTIONS_HEADER) => {
+                Event::ActionsListed(listed(&body(answer, MAX_ENVELOPE_BYTES).await?, trust)?)
+            }
             StatusCode::OK => {
                 let tag = answer.headers().get(ETAG).cloned();
                 let bytes = body(answer, MAX_ENVELOPE_BYTES).await?;
-                let now = clock::now();
-                let clock = (now >= EARLIEST_PLAUSIBLE).then_some(now);
+                let clock = plausible_now();
                 tracing::debug!(etag = ?tag, bytes = bytes.len(), "an assignment was offered");
                 match envelope::offered(&bytes, trust, clock) {
                     Ok((held, values)) => {
@@ -256,6 +267,18 @@ fn config_to_enroll(
             Ok((config, Arc::new(OnceLock::new())))
         }
     }
+}
+
+/// A list of actions that can be believed.
+fn listed(bytes: &[u8], trust: &Trust) -> Result<Vec<RequestedAction>, LinkError> {
+    actions::verify(bytes, trust, plausible_now())
+        .map_err(|error| LinkError::BadAnswer { reason: format!("its list of actions: {error}") })
+}
+
+/// The time, if it can be right.
+fn plausible_now() -> Option<Timestamp> {
+    let now = clock::now();
+    (now >= EARLIEST_PLAUSIBLE).then_some(now)
 }
 
 fn setup(identity: &Identity, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LinkError {

@@ -28,6 +28,7 @@ pub(crate) fn facts(root: &Path) -> BTreeMap<String, String> {
     let kilobytes = memory.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     facts.add("memory_mb", kilobytes.map(|kilobytes| (kilobytes / 1024).to_string()));
     facts.add("kernel", Some(read("proc/sys/kernel/osrelease")));
+    facts.add("boot_id", Some(read("proc/sys/kernel/random/boot_id")));
     facts.add("hostname", Some(read("proc/sys/kernel/hostname")));
     let release = Some(read("etc/os-release")).filter(|text| !text.is_empty());
     let release = release.unwrap_or_else(|| read("usr/lib/os-release"));

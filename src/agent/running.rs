@@ -1,12 +1,15 @@
 //! The loop: performs the machine's effects and brings it the answers. It contains no choices.
 
+use super::api::Api;
 use super::enrolling::chain;
+use super::errands::{self, Hands};
 use super::ledger::LedgerFile;
 use super::link::{Link, Polled};
 use super::locks::LockFiles;
 use super::secrets::SecretsFile;
 use crate::clock;
 use crate::domain::device::action::{Action, Failure};
+use crate::domain::device::errand::Errand;
 use crate::domain::device::ledger::Ledger;
 use crate::domain::device::machine::{Effect, Event, Look, Machine, Moment, Timer};
 use crate::domain::device::progress::Progress;
@@ -45,6 +48,7 @@ pub(super) struct Parts {
     pub(super) secrets: Arc<SecretsFile>,
     pub(super) trust: Arc<Trust>,
     pub(super) locks: Arc<LockFiles>,
+    pub(super) reboot: Arc<[String]>,
 }
 
 type Lane<T = Event> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -53,6 +57,7 @@ type Lane<T = Event> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Default)]
 struct Lanes {
     work: Option<Lane>,
+    errands: Option<Lane>,
     poll: Option<Lane<Polled>>,
     report: Option<Lane>,
     tidy: Option<Lane<()>>,
@@ -69,7 +74,7 @@ enum Going {
 }
 
 /// Runs a started machine until it exits.
-pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: impl Future<Output = ()>) {
+pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: Api, stop: impl Future<Output = ()>) {
     let (mut machine, effects) = started;
     let started_at = Instant::now();
     let mut lanes = Lanes::default();
@@ -115,6 +120,11 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, stop: imp
             event = next_of(&mut lanes.report) => event,
             () = next_of(&mut lanes.tidy) => continue,
             progress = next_progress(&mut lanes.progress) => Event::Brought(progress),
+            event = next_of(&mut lanes.errands) => event,
+            request = api.next() => match request.answer(&machine, clock::now()) {
+                Some(event) => event,
+                None => continue,
+            },
             timer = next_timer(&lanes.timers) => {
                 lanes.timers.remove(&timer);
                 Event::TimerDue(timer)
@@ -149,6 +159,7 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
                 }
                 (None, action) => lanes.work = Some(act(parts, action)),
             },
+            Effect::Errands(all) => lanes.errands = Some(do_errands(parts, all)),
             Effect::Report(report) => {
                 let link = parts.link.clone();
                 tracing::debug!(seq = report.seq, phase = ?report.phase, found = report.found.len(), "reporting");
@@ -158,7 +169,9 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
                 let (link, trust) = (parts.link.clone(), Arc::clone(&parts.trust));
                 // Without the values the assignment must come once more, so the tag is not told.
                 let etag = etag.filter(|_| wanted.as_ref().is_none_or(|spec| parts.secrets.has_all(spec)));
-                lanes.poll = Some(Box::pin(async move { link.poll(&trust, etag.as_deref(), wait_secs).await }));
+                let actions = machine.actions_tag();
+                let poll = async move { link.poll(&trust, etag.as_deref(), &actions, wait_secs).await };
+                lanes.poll = Some(Box::pin(poll));
             }
             Effect::Wake { timer, after_millis } => {
                 let after = Duration::from_millis(u64::try_from(after_millis).unwrap_or(0));
@@ -288,6 +301,19 @@ fn act(parts: &Parts, action: Action) -> Lane {
     })
 }
 
+fn do_errands(parts: &Parts, all: Vec<Errand>) -> Lane {
+    let hands = Hands {
+        engine: Arc::clone(&parts.engine),
+        secrets: Arc::clone(&parts.secrets),
+        reboot: Arc::clone(&parts.reboot),
+    };
+    Box::pin(async move {
+        // As long as the longest of their parts: a service that takes its time to stop.
+        let ended = tokio::time::timeout(REMOVE_LIMIT, errands::run(all, hands)).await;
+        Event::ErrandsEnded(ended.unwrap_or_else(|_| Err(timed_out(REMOVE_LIMIT))))
+    })
+}
+
 /// The action as the engine gets it: with values in place of references.
 fn with_secrets(mut action: Action, values: &SecretValues) -> Result<Action, Failure> {
     if let Action::CreateService { app, service, spec } | Action::CreateSuccessor { app, service, spec } = &mut action {
@@ -368,6 +394,7 @@ fn log_event(event: &Event) {
         }
         Event::LinkFailed { failure, .. } => tracing::warn!(%failure, "the poll came to nothing"),
         Event::ReportFailed { failure, .. } => tracing::warn!(%failure, "the report came to nothing"),
+        Event::ErrandsEnded(Err(failure)) => tracing::warn!(%failure, "what an operator asked for failed"),
         Event::Failed(failure) => tracing::warn!(%failure, "the action failed"),
         Event::PersistFailed(failure) => tracing::error!(%failure, "the ledger could not be written"),
         Event::Looked(look) => {
@@ -386,6 +413,11 @@ fn log_event(event: &Event) {
         | Event::Persisted
         | Event::ReportAnswered
         | Event::TimerDue(_)
+        | Event::ActionsListed(_)
+        | Event::ErrandsEnded(Ok(_))
+        | Event::PurgeRequested(_)
+        | Event::CheckRequested
+        | Event::HealthTold { .. }
         | Event::StopRequested => {}
     }
 }

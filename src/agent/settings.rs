@@ -39,7 +39,11 @@ pub const KEYS: &[(&str, &str)] = &[
     ("disk_reserve_mb", "megabytes that downloads leave free on the engine's disk; 128"),
     ("os", "simulated or none; none"),
     ("lock_dir", "directory of update locks, below a file system in memory; /run/bellwether/locks"),
+    ("reboot_command", "how the machine is restarted, words apart by spaces; systemctl reboot"),
     ("branch", "the stage that the device chooses, where the repo lets it"),
+    ("api_socket", "the local API's socket, or none; agent.sock in the state directory"),
+    ("api_mode", "who may use it, in octal: 600 its owner, 660 its group as well; 600"),
+    ("api_group", "the socket's group, by name or number; the agent's own"),
     ("poll", "long or plain; long"),
     ("poll_interval_secs", "seconds between polls at start, after errors and in plain mode; 60"),
     ("look_interval_secs", "seconds between looks at engine and OS while nothing happens; 30"),
@@ -92,6 +96,10 @@ pub struct Settings {
     pub os: OsKind,
     /// Directory of update locks.
     pub lock_dir: PathBuf,
+    /// The command that restarts the machine; empty does nothing, as on a simulated device.
+    pub reboot: Vec<String>,
+    /// The local API; `None` turns it off.
+    pub api: Option<ApiSettings>,
     /// The stage that the device chooses.
     pub branch: Option<StageName>,
     /// Facts that the device states of itself, beside those that the agent adds.
@@ -100,6 +108,17 @@ pub struct Settings {
     pub pace: Pace,
     /// The least severe log lines that are written.
     pub log: tracing::Level,
+}
+
+/// The local API's socket, and who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Where it is.
+    pub socket: PathBuf,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its group, by name or number; `None` leaves it to the system.
+    pub group: Option<String>,
 }
 
 /// How to get into the fleet.
@@ -275,8 +294,11 @@ impl Inputs {
             other => return Err(self.bad("poll", format!("{other:?} is neither long nor plain"))),
         };
         let defaults = Pace::default();
+        let state_dir: PathBuf = self.text("state_dir").unwrap_or("/var/lib/bellwether-agent").into();
         Ok(Settings {
-            state_dir: self.text("state_dir").unwrap_or("/var/lib/bellwether-agent").into(),
+            reboot: self.reboot(&engine),
+            api: self.api(&state_dir)?,
+            state_dir,
             enrollment: self.enrollment()?,
             engine,
             os,
@@ -345,6 +367,27 @@ impl Inputs {
             (None, None) => Err(SettingsError::Needs { key: "server", needs: "token or ca_file: whom to believe" }),
             (Some(_), _) | (_, Some(_)) => Ok(Some(join)),
         }
+    }
+
+    /// A simulated device is no machine that could restart.
+    fn reboot(&self, engine: &EngineKind) -> Vec<String> {
+        let usual = match engine {
+            EngineKind::Docker { .. } => "systemctl reboot",
+            EngineKind::Simulated => "",
+        };
+        self.text("reboot_command").unwrap_or(usual).split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn api(&self, state_dir: &Path) -> Result<Option<ApiSettings>, SettingsError> {
+        let socket = match self.text("api_socket") {
+            Some("none") => return Ok(None),
+            Some(path) => path.into(),
+            None => state_dir.join("agent.sock"),
+        };
+        let mode = self.text("api_mode").unwrap_or("600");
+        let mode = u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o777);
+        let mode = mode.ok_or_else(|| self.bad("api_mode", "it is not an octal number up to 777".to_owned()))?;
+        Ok(Some(ApiSettings { socket, mode, group: self.text("api_group").map(str::to_owned) }))
     }
 
     fn attributes(&self) -> Result<BTreeMap<String, String>, SettingsError> {

@@ -100,6 +100,8 @@ impl Plane {
             engine: EngineKind::Simulated,
             os: OsKind::None,
             lock_dir: place.join("locks"),
+            reboot: Vec::new(),
+            api: None,
             branch: None,
             attributes: BTreeMap::from([("site".to_owned(), "zurich".to_owned())]),
             pace: Pace { poll: PollMode::Long, poll_interval_secs: 1, look_interval_secs: 1 },

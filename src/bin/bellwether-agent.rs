@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use bellwether::agent::args::{self, Command, Flags};
 use bellwether::agent::settings::{DEFAULT_FILE, Fragment, Inputs, Settings};
+use bellwether::agent::{Containers, Memory, commands};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,6 +18,10 @@ fn main() -> ExitCode {
         Command::Print(text) => std::io::stdout().write_all(text.as_bytes()).map_err(Into::into),
         Command::Run(flags) => settings(flags).and_then(run),
         Command::Join(flags) => settings(flags).and_then(join),
+        Command::Leave(flags, containers, memory) => {
+            settings(flags).and_then(|settings| leave(&settings, containers, memory))
+        }
+        Command::Ask(flags, command) => settings(flags).and_then(|settings| ask(&settings, &command)),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +76,18 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         };
         Ok(bellwether::agent::run(settings, stop).await?)
     })
+}
+
+fn leave(settings: &Settings, containers: Containers, memory: Memory) -> anyhow::Result<()> {
+    log(settings);
+    let text = runtime()?.block_on(bellwether::agent::leave(settings, containers, memory))?;
+    std::io::stdout().write_all(text.as_bytes()).context("could not write the answer")
+}
+
+fn ask(settings: &Settings, command: &commands::Command) -> anyhow::Result<()> {
+    let now = bellwether::clock::now();
+    let text = runtime()?.block_on(commands::run(settings, command, now))?;
+    std::io::stdout().write_all(text.as_bytes()).context("could not write the answer")
 }
 
 fn join(settings: Settings) -> anyhow::Result<()> {

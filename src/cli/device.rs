@@ -1,5 +1,7 @@
 //! `bellwether device`: everything about one device, and what operators say of it.
 
+mod actions;
+
 use super::console::{Console, Outcome};
 use super::{Output, render};
 use crate::clock;
@@ -58,6 +60,22 @@ A stage whose list of devices loses more than its deletion budget is held until 
 Example:
   bellwether device unregister kiosk-1")]
     Unregister(UnregisterArgs),
+    /// Restart a service, or all of them
+    #[command(after_help = ACTIONS_HELP)]
+    Restart(actions::RestartArgs),
+    /// Restart the machine
+    #[command(after_help = ACTIONS_HELP)]
+    Reboot(actions::RebootArgs),
+    /// Remove a volume with its data; services that use it start with an empty one
+    #[command(after_help = ACTIONS_HELP)]
+    Purge(actions::PurgeArgs),
+    /// Bring the newest lines of a service's log
+    #[command(after_help = ACTIONS_HELP)]
+    Logs(actions::LogsArgs),
+    /// Show what the device was asked to do, and what became of it
+    Actions(actions::ActionsArgs),
+    /// Take an action back that has not ended
+    Cancel(actions::CancelArgs),
 }
 
 /// Flags of `device register`.
@@ -78,6 +96,18 @@ pub struct UnregisterArgs {
     #[arg(value_name = "DEVICE")]
     pub device: DeviceId,
 }
+
+const ACTIONS_HELP: &str = "\
+A device that is away does it when it comes back, unless it takes longer than `--within`. Each action is done at most once,
+whatever crashes, and is recorded with who asked and why.
+
+Examples:
+  bellwether device restart kiosk-1 web/nav --reason 'shows a black screen'
+  bellwether device reboot kiosk-1 --reason 'does not see its touch screen' --within 2h
+  bellwether device purge kiosk-1 web/cache --reason 'full'
+  bellwether device logs kiosk-1 web/nav --lines 200 --reason 'ticket 4711'
+  bellwether device actions kiosk-1
+  bellwether device actions kiosk-1 --log 4";
 
 /// Flags of `device set`.
 #[derive(Debug, clap::Args)]
@@ -124,6 +154,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         (Some(Act::Set(SetArgs { device, edits })), _) => set(device, edits, None, console),
         (Some(Act::Register(RegisterArgs { device, edits })), _) => set(device, edits, Some(Listing::Listed), console),
         (Some(Act::Unregister(UnregisterArgs { device })), _) => set(device, &[], Some(Listing::Unlisted), console),
+        (Some(Act::Restart(args)), _) => actions::restart(args, console),
+        (Some(Act::Reboot(args)), _) => actions::reboot(args, console),
+        (Some(Act::Purge(args)), _) => actions::purge(args, console),
+        (Some(Act::Logs(args)), _) => actions::logs(args, console),
+        (Some(Act::Actions(args)), _) => actions::list(args, console),
+        (Some(Act::Cancel(args)), _) => actions::cancel(args, console),
         (None, Some(device)) => show(device, console),
         (None, None) => Err(super::fault::usage("name a device")),
     }

@@ -1,5 +1,6 @@
 //! What each device shall fetch, in memory: where long polls wait.
 
+use crate::domain::actions::Actions;
 use crate::domain::assignment::Assignment;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus, Reported};
@@ -19,6 +20,8 @@ pub struct Slot {
     pub device: DeviceId,
     /// What it shall reach.
     pub assignment: ArcSwapOption<Assignment>,
+    /// What it shall do once.
+    pub actions: ArcSwapOption<Actions>,
     /// Wakes its polls.
     pub news: Notify,
     last_seen_millis: AtomicI64,
@@ -31,6 +34,7 @@ impl Slot {
         Self {
             device,
             assignment: ArcSwapOption::empty(),
+            actions: ArcSwapOption::empty(),
             news: Notify::new(),
             last_seen_millis: AtomicI64::new(i64::MIN),
             recorded: ArcSwapOption::empty(),
@@ -127,6 +131,11 @@ impl Published {
                         slot.assignment.store(Some(assignment.clone()));
                         woken.push(slot);
                     }
+                    Change::Actions(device, actions) => {
+                        let slot = tables.slot(device);
+                        slot.actions.store(Some(actions.clone()));
+                        woken.push(slot);
+                    }
                     Change::Identity(device, identity) => {
                         tables.know(device, identity);
                         woken.push(tables.slot(device));
@@ -172,6 +181,7 @@ impl Tables {
         for (device, record) in &state.devices {
             let slot = self.slot(device);
             slot.assignment.store(record.assignment.clone());
+            slot.actions.store(record.actions.clone());
             if let Some(reported) = &record.reported {
                 slot.seen(reported.received_at);
                 slot.has_recorded(Some(reported));

@@ -102,6 +102,7 @@ impl Controller {
             refused: None,
             failure: None,
             locks: Vec::new(),
+            actions: None,
             branch: None,
             attributes: BTreeMap::new(),
         };

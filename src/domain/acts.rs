@@ -1,8 +1,11 @@
 //! What people and devices ask of the controller: each request a pure function from the state to changes or a refusal.
 
+pub mod actions;
 pub mod enroll;
 pub mod operator;
 pub mod report;
 
+#[cfg(all(test, feature = "repo"))]
+mod actions_tests;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,9 @@
 pub mod action;
 pub mod backoff;
 pub mod canonical;
+pub mod errand;
 pub mod ledger;
+pub mod local;
 pub mod locks;
 pub mod machine;
 pub mod progress;

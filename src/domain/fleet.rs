@@ -3,6 +3,7 @@
 //! The whole state is a value. A pass reads it and returns [`Change`]s; the store writes those in one transaction; then
 //! [`FleetState::apply`] makes them visible. Nothing else changes it.
 
+use super::actions::Actions;
 use super::assignment::{Assignment, Mark};
 use super::digest::Digest;
 use super::generation::{Epoch, Order};
@@ -47,7 +48,7 @@ pub const POISONED: &str = "PoisonedRecord";
 /// A record of the store that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Which kind of record: `identity`, `control`, `assignment`, `reported`, `registry`, `device`, `stage`, `token`, `approval`, `hold`.
+    /// Which kind of record: `identity`, `control`, `assignment`, `reported`, `registry`, `actions`, `device`, `stage`, `token`, `approval`, `hold`.
     pub kind: &'static str,
     /// Of what, as it is written in the store.
     pub subject: String,
@@ -68,6 +69,8 @@ pub struct DeviceRecord {
     pub reported: Option<Arc<Reported>>,
     /// What operators say of it.
     pub registry: Option<Arc<Registry>>,
+    /// What operators asked it to do once.
+    pub actions: Option<Arc<Actions>>,
 }
 
 /// What operators say of a device through the API: `registry.*` in filters and views.
@@ -474,6 +477,8 @@ pub enum Change {
     Unreported(DeviceId),
     /// What operators say of a device.
     Registry(DeviceId, Arc<Registry>),
+    /// What operators asked a device to do once, and what became of it.
+    Actions(DeviceId, Arc<Actions>),
     /// A device is forgotten altogether: only a rejected or pending one that nothing was ever assigned to.
     Forget(DeviceId),
     /// What is remembered of a stage.
@@ -521,6 +526,7 @@ impl FleetState {
                         record.reported = None;
                     }
                 }
+                Change::Actions(device, actions) => self.devices.entry(device).or_default().actions = Some(actions),
                 Change::Registry(device, registry) => self.devices.entry(device).or_default().registry = Some(registry),
                 Change::Forget(device) => {
                     self.devices.remove(&device);

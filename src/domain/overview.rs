@@ -1,5 +1,6 @@
 //! What people read: status, devices, drift, and the reasons behind them, as data. Server and command line show the same.
 
+pub mod actions;
 pub mod baseline;
 pub mod changes;
 pub mod device;

@@ -1,5 +1,6 @@
 //! What a device says of itself, and which of its reports count.
 
+use super::actions::ActionsReport;
 use super::assignment::Mark;
 use super::condition::Condition;
 use super::device::canonical::{CanonicalService, ImageDefaults};
@@ -58,6 +59,9 @@ pub struct Report {
     /// The update locks that are held.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<Lock>,
+    /// What became of actions; `None` from an agent that is older than actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<ActionsReport>,
     /// The stage that the device chooses, for `branch: {from: device}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<StageName>,

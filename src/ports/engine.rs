@@ -96,6 +96,15 @@ impl EngineError {
     }
 }
 
+/// How much of a log is wanted: the newest of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBound {
+    /// So many lines at most.
+    pub lines: u32,
+    /// So many bytes at most.
+    pub bytes: usize,
+}
+
 /// A container engine, seen by one device.
 pub trait Engine: Send + Sync {
     /// A name for reports and logs, such as `docker`.
@@ -145,6 +154,9 @@ pub trait Engine: Send + Sync {
     /// Makes a container run, also one that was paused.
     fn start<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
 
+    /// Stops a container and starts it again.
+    fn restart<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
+
     /// Stops a container and removes it. None there is success. Named volumes stay.
     fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
 
@@ -175,6 +187,14 @@ pub trait Engine: Send + Sync {
 
     /// Removes an image. None there is success, and so is one that something else uses.
     fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError>;
+
+    /// The newest lines that a service wrote, each with its time, oldest first. Whole lines, at most as much as asked for.
+    fn logs<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        bound: LogBound,
+    ) -> Answer<'a, String, EngineError>;
 
     /// Removes one of an app's networks. None there is success.
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError>;

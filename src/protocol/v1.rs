@@ -1,5 +1,6 @@
 //! Version 1 of the device plane: HTTPS and JSON.
 
+pub mod actions;
 pub mod envelope;
 pub mod messages;
 #[cfg(feature = "repo")]

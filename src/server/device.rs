@@ -6,8 +6,10 @@ use super::errors::Refused;
 use super::request::{Asked, Body};
 use crate::clock;
 use crate::controller::published::Slot;
+use crate::domain::actions::tag;
 use crate::domain::digest::hex;
 use crate::domain::reported::Report;
+use crate::protocol::v1::actions::{self, ACTIONS_HEADER, ActionsStatement};
 use crate::protocol::v1::envelope::{Statement, sign};
 use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, MAX_WAIT_SECS, RECORDED_HEADER, ReportAnswer};
 use axum::Json;
@@ -60,11 +62,12 @@ async fn answer_poll(server: &Shared, slot: &Arc<Slot>, wait: u64, headers: &Hea
     slot.seen(clock::now());
     let known =
         headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(|tag| tag.trim_matches('"'));
+    let actions = headers.get(ACTIONS_HEADER).and_then(|value| value.to_str().ok());
     let news = slot.news.notified();
     tokio::pin!(news);
     // Listen before looking, so that nothing published in between is missed.
     news.as_mut().enable();
-    if let Some(response) = fresh(server, slot, known) {
+    if let Some(response) = fresh(server, slot, known).or_else(|| listed(server, slot, actions)) {
         return Ok(response);
     }
     if wait > 0 {
@@ -76,7 +79,7 @@ async fn answer_poll(server: &Shared, slot: &Arc<Slot>, wait: u64, headers: &Hea
             () = tokio::time::sleep(longest) => {}
         }
         slot.seen(clock::now());
-        if let Some(response) = fresh(server, slot, known) {
+        if let Some(response) = fresh(server, slot, known).or_else(|| listed(server, slot, actions)) {
             return Ok(response);
         }
     }
@@ -102,6 +105,20 @@ fn fresh(server: &Shared, slot: &Arc<Slot>, known: Option<&str>) -> Option<Respo
     let statement = Statement { secrets, ..Statement::of(&server.options.fleet, &assignment, clock::now()) };
     let envelope = sign(&statement, &server.key);
     Some(([(header::ETAG, format!("\"{etag}\""))], Json(envelope)).into_response())
+}
+
+/// The open actions, signed now, if they are not those that the device has. An agent that does not say which it has knows none.
+fn listed(server: &Shared, slot: &Arc<Slot>, known: Option<&str>) -> Option<Response> {
+    let known = known?;
+    let now = clock::now();
+    let open = slot.actions.load().as_ref().map(|actions| actions.open(now)).unwrap_or_default();
+    let tag = tag(&open);
+    if known == tag {
+        return None;
+    }
+    let statement = ActionsStatement::of(&server.options.fleet, &slot.device, open, now);
+    let envelope = actions::sign(&statement, &server.key);
+    Some(([(HeaderName::from_static(ACTIONS_HEADER), tag)], Json(envelope)).into_response())
 }
 
 /// Counts a poll as open for as long as it lives.

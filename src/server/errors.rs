@@ -59,6 +59,11 @@ impl From<CommandError> for Refused {
                     Self::new(StatusCode::CONFLICT, "ambiguous", message).hint("give more digits")
                 }
                 ActError::UnknownDevice(_) => Self::new(StatusCode::NOT_FOUND, "unknown-device", message),
+                ActError::NotEnrolled(_) => Self::new(StatusCode::CONFLICT, "not-enrolled", message),
+                ActError::NoOpenAction { .. } => Self::new(StatusCode::NOT_FOUND, "no-open-action", message)
+                    .hint("`bellwether device actions DEVICE` lists them"),
+                ActError::NoSuchService { .. } => Self::new(StatusCode::NOT_FOUND, "no-such-service", message)
+                    .hint("`bellwether device DEVICE` shows what is assigned"),
                 ActError::UnknownStage(_) => Self::new(StatusCode::NOT_FOUND, "unknown-stage", message),
                 ActError::NotPending(_) => Self::new(StatusCode::CONFLICT, "not-pending", message),
                 ActError::NotHeld(_) => Self::new(StatusCode::CONFLICT, "not-held", message),

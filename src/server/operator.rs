@@ -210,7 +210,7 @@ pub async fn events(
     Ok(Json(server.owner.events(subject, limit).await?))
 }
 
-async fn act(server: &Server, actor: Actor, act: Act) -> Result<Json<Done>, Refused> {
+pub(super) async fn act(server: &Server, actor: Actor, act: Act) -> Result<Json<Done>, Refused> {
     let changes = server.owner.act(actor, act).await?;
     let events = changes.into_iter().filter_map(|change| match change {
         Change::Event(event) => Some(event),

@@ -1,8 +1,10 @@
 //! What the documents promise is checked against the code.
 
+use bellwether::domain::actions::ActionsReport;
 use bellwether::domain::overview::query::Folder;
 use bellwether::domain::reported::Report;
 use bellwether::domain::spec::DeviceSpec;
+use bellwether::protocol::v1::actions::ActionsStatement;
 use bellwether::protocol::v1::envelope::{Envelope, Statement};
 use bellwether::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody, ReportAnswer};
 use bellwether::protocol::v1::operator::{AttributesRequest, Done, SelectAnswer};
@@ -32,6 +34,8 @@ fn every_example_of_the_protocol_is_what_the_code_reads() {
         .collect();
     for (name, json) in &examples {
         match *name {
+            "ActionsReport" => check_example::<ActionsReport>(name, json),
+            "ActionsStatement" => check_example::<ActionsStatement>(name, json),
             "AttributesRequest" => check_example::<AttributesRequest>(name, json),
             "DeviceSpec" => check_example::<DeviceSpec>(name, json),
             "Done" => check_example::<Done>(name, json),
@@ -47,7 +51,7 @@ fn every_example_of_the_protocol_is_what_the_code_reads() {
             other => panic!("no type is known for the example {other}"),
         }
     }
-    assert_eq!(examples.len(), 12, "each message has one example");
+    assert_eq!(examples.len(), 14, "each message has one example");
 }
 
 #[test]

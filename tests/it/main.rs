@@ -6,6 +6,7 @@
 mod ansible;
 mod bad_input;
 mod demo;
+mod device_actions;
 mod documents;
 mod engine;
 mod enrollment;
@@ -16,6 +17,7 @@ mod hostile_http;
 mod import;
 mod kill;
 mod lists;
+mod local_api;
 mod main_job;
 mod ownership;
 mod peers;

@@ -2,6 +2,7 @@
 
 use crate::network::{Ask, Call, Say};
 use bellwether::controller::watch::{News, Reader, accepted};
+use bellwether::domain::actions::tag;
 use bellwether::domain::acts::enroll::{enroll, key_hash};
 use bellwether::domain::acts::report::{Recorded, report};
 use bellwether::domain::assignment::Assignment;
@@ -15,6 +16,7 @@ use bellwether::domain::time::Timestamp;
 use bellwether::ports::repo::fake::FakeRepo;
 use bellwether::ports::store::Store as _;
 use bellwether::ports::store::fake::FakeStore;
+use bellwether::protocol::v1::actions::{self, ActionsStatement};
 use bellwether::protocol::v1::envelope::{Statement, sign};
 use bellwether::protocol::v1::messages::{EnrollStatus, MAX_WAIT_SECS};
 use ed25519_dalek::SigningKey;
@@ -49,6 +51,7 @@ pub struct Process {
 pub struct HeldPoll {
     pub call: Call,
     etag: Option<String>,
+    actions: String,
 }
 
 /// One transaction, and what it came from.
@@ -203,15 +206,15 @@ impl Controller {
         match ask {
             Ask::Enroll(_) => None,
             Ask::Report(body) => Some(self.take_report(&call.device, body, now)),
-            Ask::Poll { etag, wait_secs } => {
-                let fresh = self.fresh(&call.device, etag.as_deref(), now);
+            Ask::Poll { etag, actions, wait_secs } => {
+                let fresh = self.news(&call.device, etag.as_deref(), actions, now);
                 if fresh.is_some() {
                     return fresh;
                 }
                 if *wait_secs == 0 {
                     return Some(self.unchanged(&call.device));
                 }
-                let held = HeldPoll { call: call.clone(), etag: etag.clone() };
+                let held = HeldPoll { call: call.clone(), etag: etag.clone(), actions: actions.clone() };
                 self.process.as_mut()?.held.push(held);
                 None
             }
@@ -237,12 +240,28 @@ impl Controller {
         let Some(process) = self.process.as_mut() else { return Vec::new() };
         let mut answers = Vec::new();
         for poll in std::mem::take(&mut process.held) {
-            match self.fresh(&poll.call.device, poll.etag.as_deref(), now) {
+            match self.news(&poll.call.device, poll.etag.as_deref(), &poll.actions, now) {
                 Some(say) => answers.push((poll.call, say)),
                 None => self.process.as_mut().expect("it runs").held.push(poll),
             }
         }
         answers
+    }
+
+    fn news(&self, device: &DeviceId, etag: Option<&str>, actions: &str, now: Timestamp) -> Option<Say> {
+        self.fresh(device, etag, now).or_else(|| self.listed(device, actions, now))
+    }
+
+    /// The open actions, if they are others than the device has.
+    fn listed(&self, device: &DeviceId, known: &str, now: Timestamp) -> Option<Say> {
+        let record = self.process.as_ref()?.state.devices.get(device)?;
+        let open = record.actions.as_ref().map(|actions| actions.open(now)).unwrap_or_default();
+        if known == tag(&open) {
+            return None;
+        }
+        let envelope = actions::sign(&ActionsStatement::of(&self.fleet, device, open, now), &self.key);
+        let bytes = serde_json::to_vec(&envelope).expect("an envelope has only string keys");
+        Some(Say::Actions(bytes.into()))
     }
 
     fn fresh(&self, device: &DeviceId, etag: Option<&str>, now: Timestamp) -> Option<Say> {

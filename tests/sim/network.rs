@@ -32,7 +32,7 @@ pub enum CallKind {
 #[derive(Clone, Debug)]
 pub enum Ask {
     Enroll(Box<EnrollRequest>),
-    Poll { etag: Option<String>, wait_secs: u64 },
+    Poll { etag: Option<String>, actions: String, wait_secs: u64 },
     Report(Box<Report>),
 }
 
@@ -45,6 +45,8 @@ pub enum Say {
     /// An HTTP status of refusal.
     Refused(u16),
     Envelope(Arc<[u8]>),
+    /// A signed list of actions.
+    Actions(Arc<[u8]>),
     NotModified,
     Nothing,
     Recorded,

@@ -66,6 +66,7 @@ pub const DELETION_BUDGET: &str = "no more devices are let go than the budget al
 pub const BLAST_RADIUS: &str = "no more devices are changed at once than the limit allows";
 pub const NO_IDLE_WRITES: &str = "a pass that changes nothing writes nothing";
 pub const STALE_REPORTS: &str = "stale reports change nothing";
+pub const AT_MOST_ONCE: &str = "an action of an operator is begun at most once";
 pub const DRIFT: &str = "drift is never shown as in sync";
 
 /// A commit that somebody pushed.
@@ -95,6 +96,8 @@ pub struct Oracle {
     ledgers: BTreeMap<DeviceId, Mark>,
     /// The newest report of each device's key.
     reports: BTreeMap<DeviceId, (Digest, u64, u64)>,
+    /// Actions that were begun, by device, hardware and number.
+    begun: BTreeSet<(DeviceId, u64, u64)>,
 }
 
 impl Oracle {
@@ -111,6 +114,7 @@ impl Oracle {
             ever: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             reports: BTreeMap::new(),
+            begun: BTreeSet::new(),
         }
     }
 
@@ -523,6 +527,19 @@ impl Oracle {
     }
 
     /// Checks that everything that was ever made to keep data is there.
+    /// Checks an action of an operator that an agent is about to begin.
+    pub fn begins(&mut self, device: &Device) -> Held {
+        let name = &device.name;
+        let Some(begun) = &device.disk.actions.begun else {
+            hold!(false, LEDGER_FIRST, "{name} begins an action that its ledger does not have");
+            return Ok(());
+        };
+        let is_new = self.begun.insert((name.clone(), device.hardware, begun.number));
+        hold!(is_new, AT_MOST_ONCE, "{name} begins action {} again", begun.number);
+        hold!(!device.disk.actions.open.contains(&begun.number), AT_MOST_ONCE, "{name} could begin it again");
+        Ok(())
+    }
+
     pub fn volumes(&self, device: &Device) -> Held {
         for (app, volume) in &device.volumes {
             let there = device.engine.apps.get(app).is_some_and(|found| found.volumes.contains(volume));

@@ -4,6 +4,8 @@ use crate::device::Device;
 use crate::fleet::STAGES;
 use crate::oracle::Pushed;
 use crate::world::{Happening, World, note};
+use bellwether::domain::actions::{DeviceAction, LockRule};
+use bellwether::domain::acts::actions::{NewAction, cancel, request};
 use bellwether::domain::acts::operator::{
     Acting, NewToken, approve_commit, approve_device, held_digests, hold, new_token, raise_epoch, reject_device, resume,
 };
@@ -136,12 +138,37 @@ impl World {
         if !self.calm && self.chance.operator.happens(120) {
             self.hold_something(&state);
         }
+        if !self.calm && self.chance.actions.happens(300) {
+            self.ask_for_an_action(&state);
+        }
         if !self.calm && self.chance.operator.happens(10) {
             self.counts.count("epochs raised");
             note!(self, "people      raise the epoch");
             let raised = raise_epoch(&state, state.epoch(), "something is amiss", &self.acting());
             let changes = raised.expect("nobody else raises it in this moment");
             let now = self.clock();
+            self.controller.act(&changes, now);
+        }
+    }
+
+    /// An operator wants a device to do something once, or not any more.
+    fn ask_for_an_action(&mut self, state: &FleetState) {
+        let devices: Vec<DeviceId> = state.devices.keys().cloned().collect();
+        let Some(device) = self.chance.actions.pick(&devices).cloned() else { return };
+        let (acting, now) = (self.acting(), self.clock());
+        let open = state.devices[&device].actions.as_ref().map(|actions| actions.open(now)).unwrap_or_default();
+        let changes = match (self.chance.actions.below(4), open.first()) {
+            (0, Some(first)) => cancel(state, &device, first.number, &acting),
+            (kind, _) => {
+                let action = if kind == 1 { DeviceAction::Reboot } else { DeviceAction::RestartAll };
+                let locks = if kind == 3 { LockRule::Overridden } else { LockRule::Respected };
+                let new = NewAction { action, locks, reason: "it hangs".to_owned(), valid_secs: 600 };
+                request(state, &device, new, &acting)
+            }
+        };
+        if let Ok(changes) = changes {
+            self.counts.count("actions of operators");
+            note!(self, "people      ask {device} for something");
             self.controller.act(&changes, now);
         }
     }

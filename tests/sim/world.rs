@@ -113,6 +113,7 @@ pub struct Streams {
     pub operator: Stream,
     pub mishaps: Stream,
     pub locks: Stream,
+    pub actions: Stream,
     pub keys: Stream,
 }
 
@@ -143,6 +144,7 @@ pub struct World {
     pub weather: Weather,
     pub storm_until: i64,
     captured: Vec<Arc<[u8]>>,
+    captured_actions: Vec<Arc<[u8]>>,
     pub backups: Vec<FakeStore>,
     /// Whether nothing goes wrong any more.
     pub calm: bool,
@@ -216,6 +218,7 @@ impl World {
                 operator: Stream::named(seed, "operator"),
                 mishaps: Stream::named(seed, "mishaps"),
                 locks: Stream::named(seed, "locks"),
+                actions: Stream::named(seed, "actions"),
                 keys,
             },
             controller,
@@ -229,6 +232,7 @@ impl World {
             weather: Weather::BAD,
             storm_until: 0,
             captured: Vec::new(),
+            captured_actions: Vec::new(),
             backups: Vec::new(),
             calm: false,
             refused,

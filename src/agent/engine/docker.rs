@@ -3,7 +3,9 @@
 //! Everything of a device carries its labels, and only what carries them is ever looked at, changed or removed. Names are
 //! derived from fleet, device, app and part, so that an operation that was cut off finds what it left behind.
 
+mod asked;
 mod images;
+mod logs;
 mod names;
 mod read;
 mod volumes;
@@ -16,7 +18,7 @@ use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, DeviceId, FleetName, NetworkName, ServiceName, VolumeName};
 use crate::domain::reported::{ObservedApp, ObservedService, ServiceState};
 use crate::domain::spec::{NetworkSpec, ServiceSpec};
-use crate::ports::engine::{Answer, Batch, Engine, EngineError};
+use crate::ports::engine::{Answer, Batch, Engine, EngineError, LogBound};
 use bollard::errors::Error;
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkConnectRequest, VolumeCreateRequest,
@@ -617,8 +619,21 @@ impl Engine for DockerEngine {
         Box::pin(self.remove_image_now(image))
     }
 
+    fn restart<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        Box::pin(self.restart_now(app, service))
+    }
+
     fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
         Box::pin(self.remove_service_now(app, service))
+    }
+
+    fn logs<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        bound: LogBound,
+    ) -> Answer<'a, String, EngineError> {
+        Box::pin(self.logs_now(app, service, bound))
     }
 
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError> {

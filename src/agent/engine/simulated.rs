@@ -17,7 +17,7 @@ use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
 use crate::domain::spec::{NetworkSpec, ServiceSpec};
 use crate::ports::engine::fake::{FakeEngine, Tamper};
-use crate::ports::engine::{Answer, Batch, Engine, EngineError};
+use crate::ports::engine::{Answer, Batch, Engine, EngineError, LogBound};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -144,6 +144,20 @@ impl SimulatedEngine {
         self.append(&entry).and_then(|()| self.save(&engine)).map_err(unavailable)
     }
 
+    /// Changes the engine by something that is no step towards an assignment, with its line in the journal.
+    fn change(
+        &self,
+        operation: &str,
+        change: impl FnOnce(&mut FakeEngine) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let _lock = self.lock().map_err(unavailable)?;
+        self.strike(operation)?;
+        let mut engine = self.contents().map_err(unavailable)?;
+        change(&mut engine)?;
+        let entry = JournalEntry { number: engine.operations, operation: operation.to_owned(), created: None };
+        self.append(&entry).and_then(|()| self.save(&engine)).map_err(unavailable)
+    }
+
     fn append(&self, entry: &JournalEntry) -> io::Result<()> {
         // A line of its own after one that was cut short.
         let mut line = b"\n".to_vec();
@@ -207,6 +221,11 @@ impl Engine for SimulatedEngine {
         self.answer(Action::StartService { app: app.clone(), service: service.clone() })
     }
 
+    fn restart<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
+        let operation = format!("restart {app}/{service}");
+        Box::pin(async move { self.change(&operation, |engine| engine.restart(app, service)) })
+    }
+
     fn remove_service<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
         // Why is the caller's; the engine only removes.
         self.answer(Action::RemoveService { app: app.clone(), service: service.clone(), why: Why::NotAssigned })
@@ -246,6 +265,18 @@ impl Engine for SimulatedEngine {
 
     fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {
         self.answer(Action::RemoveImage { image: image.to_owned() })
+    }
+
+    fn logs<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        bound: LogBound,
+    ) -> Answer<'a, String, EngineError> {
+        Box::pin(async move {
+            let _lock = self.lock().map_err(unavailable)?;
+            self.contents().map_err(unavailable)?.logs(app, service, bound)
+        })
     }
 
     fn remove_network<'a>(&'a self, app: &'a AppName, network: &'a NetworkName) -> Answer<'a, (), EngineError> {

@@ -42,6 +42,25 @@ pub enum ActError {
     /// No such device.
     #[error("device {0} is not known")]
     UnknownDevice(DeviceId),
+    /// The device does not belong to the fleet.
+    #[error("device {0} is not enrolled")]
+    NotEnrolled(DeviceId),
+    /// No action with this number is open.
+    #[error("device {device} has no open action {number}")]
+    NoOpenAction {
+        /// The device.
+        device: DeviceId,
+        /// The number.
+        number: u64,
+    },
+    /// Its assignment has no such service.
+    #[error("nothing called {name} is assigned to device {device}")]
+    NoSuchService {
+        /// The device.
+        device: DeviceId,
+        /// The name, `app/service`.
+        name: String,
+    },
     /// The device does not wait for anybody.
     #[error("device {0} does not wait for approval")]
     NotPending(DeviceId),
@@ -79,7 +98,7 @@ pub struct Acting {
 }
 
 impl Acting {
-    fn event(&self, kind: &str, subject: impl std::fmt::Display, message: String) -> Change {
+    pub(super) fn event(&self, kind: &str, subject: impl std::fmt::Display, message: String) -> Change {
         Change::Event(Event {
             at: self.now,
             actor: self.actor.clone(),
@@ -291,7 +310,7 @@ pub fn raise_epoch(state: &FleetState, from: Epoch, reason: &str, acting: &Actin
     Ok(vec![Change::Epoch(epoch), acting.event("EpochRaised", "fleet", message)])
 }
 
-fn check_reason(reason: &str) -> Result<(), ActError> {
+pub(super) fn check_reason(reason: &str) -> Result<(), ActError> {
     let length = reason.chars().count();
     if length == 0 || length > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
         return Err(ActError::OutOfRange { what: "the reason", range: "1 to 500 characters on one line" });

@@ -1,5 +1,7 @@
 //! A device reports.
 
+use crate::domain::actions::{MAX_OPEN_ACTIONS, MAX_REPORTED_RESULTS};
+use crate::domain::acts::actions::results;
 use crate::domain::fleet::{CLONE, Change, Conflict, Control, Event, FleetState, Reported};
 use crate::domain::ids::{Actor, DeviceId};
 use crate::domain::reported::{Admission, MAX_FOUND, Report, admit};
@@ -48,8 +50,11 @@ pub fn report(state: &FleetState, device: &DeviceId, report: Report, now: Timest
     match admit(known, report.start, &report.start_id, report.seq) {
         Admission::Stale => Ok(Recorded::Stale),
         Admission::Newer(freshness) => {
+            let mut ended = results(record, device, &report, now);
             let reported = Reported { received_at: now, freshness, report };
-            Ok(Recorded::Newer(vec![Change::Reported(device.clone(), Arc::new(reported))]))
+            let mut changes = vec![Change::Reported(device.clone(), Arc::new(reported))];
+            changes.append(&mut ended);
+            Ok(Recorded::Newer(changes))
         }
         Admission::Clone => {
             let control = record.map(|record| record.control.clone()).unwrap_or_default();
@@ -83,6 +88,10 @@ fn check_bounds(report: &Report) -> Result<(), ReportError> {
     bound("conditions", report.conditions.len(), MAX_CONDITIONS)?;
     bound("differences", report.found.len(), MAX_FOUND)?;
     bound("attributes", report.attributes.len(), MAX_ATTRIBUTES)?;
+    if let Some(actions) = &report.actions {
+        bound("results of actions", actions.results.len(), MAX_REPORTED_RESULTS)?;
+        bound("waiting actions", actions.waiting.len(), MAX_OPEN_ACTIONS)?;
+    }
     let hexadecimal = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if report.start_id.len() != 32 || !hexadecimal(&report.start_id) {
         return Err(ReportError::BadStart);

@@ -194,6 +194,7 @@ fn said(start: u64, start_id: char, seq: u64) -> Report {
         refused: None,
         failure: None,
         locks: Vec::new(),
+        actions: None,
         branch: None,
         attributes: BTreeMap::new(),
     }

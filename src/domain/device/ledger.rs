@@ -41,6 +41,40 @@ pub struct Ledger {
     /// Digests that failed, oldest first, at most [`MAX_FAILED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedDigest>,
+    /// Which actions of operators were seen, and which was begun.
+    #[serde(default, skip_serializing_if = "ActionLedger::is_default")]
+    pub actions: ActionLedger,
+}
+
+/// What a device must not forget of actions, so that none is begun twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionLedger {
+    /// The largest number that was ever seen.
+    pub last: u64,
+    /// Numbers up to it that may still be begun.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub open: BTreeSet<u64>,
+    /// The one that was begun last, while the controller still lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Begun>,
+}
+
+/// An action that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begun {
+    /// Its number.
+    pub number: u64,
+    /// For a reboot, the run of the operating system that it was to end; empty where that has no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot_from: Option<String>,
+}
+
+impl ActionLedger {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An assignment as the ledger holds it.
@@ -96,7 +130,14 @@ pub enum LedgerError {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { schema: LEDGER_SCHEMA, starts: 0, accepted: None, applied: None, failed: Vec::new() }
+        Self {
+            schema: LEDGER_SCHEMA,
+            starts: 0,
+            accepted: None,
+            applied: None,
+            failed: Vec::new(),
+            actions: ActionLedger::default(),
+        }
     }
 }
 
@@ -104,7 +145,7 @@ impl Ledger {
     /// Every image that something in it needs.
     pub fn images(&self) -> BTreeSet<String> {
         // A field that holds another spec must be thought of here: its images would be removed.
-        let Self { schema: _, starts: _, accepted, applied: _, failed: _ } = self;
+        let Self { schema: _, starts: _, accepted, applied: _, failed: _, actions: _ } = self;
         accepted.iter().flat_map(|held| images(&held.spec.spec)).collect()
     }
 

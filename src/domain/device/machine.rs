@@ -16,11 +16,15 @@
 //! - a report says only what a look returned;
 //! - with no assignment nothing is touched.
 
+mod actions;
 mod conditions;
 mod link;
+mod local;
 mod reporting;
 mod work;
 
+#[cfg(test)]
+mod actions_tests;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
@@ -32,16 +36,21 @@ mod tests;
 
 use super::action::{Action, Failure};
 use super::backoff::Draws;
+use super::errand::Errand;
 use super::ledger::{Held, Ledger};
+use super::local::{HealthTold, VolumePath};
 use super::locks::{Locks, Respect, locked};
 use super::progress::Progress;
 use super::steps::Observed;
+use crate::domain::actions::RequestedAction;
 use crate::domain::drift::Difference;
-use crate::domain::ids::{DeviceId, StageName};
+use crate::domain::ids::{AppName, DeviceId, ServiceName, StageName};
 use crate::domain::reported::{Found, ObservedOs, Phase, Refusal, Report, ReportId};
 use crate::domain::time::Timestamp;
+use actions::Actions;
 use conditions::Conditions;
 use link::Link;
+use local::Local;
 use reporting::Reporting;
 use std::collections::{BTreeMap, BTreeSet};
 use work::Work;
@@ -126,6 +135,23 @@ pub enum Event {
     },
     /// A timer ran out.
     TimerDue(Timer),
+    /// The controller listed the open actions, and its envelope was believed.
+    ActionsListed(Vec<RequestedAction>),
+    /// An action's errands ended: with a log, if that was asked for, or with the first failure.
+    ErrandsEnded(Result<Option<String>, Failure>),
+    /// Somebody on the device asked for a look and a poll.
+    CheckRequested,
+    /// Somebody on the device asked for a volume to be removed with its data.
+    PurgeRequested(VolumePath),
+    /// A service said how it is.
+    HealthTold {
+        /// Its app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+        /// What it said.
+        told: Box<HealthTold>,
+    },
     /// The process was asked to stop.
     StopRequested,
 }
@@ -169,6 +195,8 @@ pub enum Effect {
     },
     /// Change the device.
     Act(Action),
+    /// Do what an operator asked for, in order. Answered by one event, like the effects above.
+    Errands(Vec<Errand>),
     /// Send a report.
     Report(Box<Report>),
     /// Remove images that this agent brought and nobody needs. Nothing answers: it is tried again when the next change is done.
@@ -205,6 +233,8 @@ pub enum Timer {
     Report,
     /// The next try to write the ledger.
     Ledger,
+    /// The end of waiting for the machine to go down.
+    Reboot,
 }
 
 /// The agent.
@@ -239,6 +269,8 @@ pub struct Machine {
     /// When it was last told how far bringing images has come.
     progress_told: Option<Timestamp>,
     draws: Draws,
+    local: Local,
+    actions: Actions,
 }
 
 /// How writing the ledger stands.
@@ -290,7 +322,10 @@ impl Machine {
             refused: None,
             waiting_since: None,
             progress_told: None,
+            local: Local::default(),
+            actions: Actions::default(),
         };
+        machine.recall_action(now);
         if machine.wanted.accepted.is_some() {
             machine.phase = Phase::Applying;
         }
@@ -329,6 +364,12 @@ impl Machine {
             Event::TimerDue(Timer::Link) => self.link.timer_due(),
             Event::TimerDue(Timer::Report) => self.reporting.timer_due(),
             Event::TimerDue(Timer::Ledger) => self.ledger_timer_due(),
+            Event::TimerDue(Timer::Reboot) => self.reboot_timer_due(now),
+            Event::ActionsListed(list) => self.actions_offered(list, now, &mut effects),
+            Event::ErrandsEnded(ended) => self.errands_ended(ended, now, &mut effects),
+            Event::PurgeRequested(path) => self.ask_locally(path, now),
+            Event::CheckRequested => self.check(now),
+            Event::HealthTold { app, service, told } => self.health_told(app, service, *told, now),
             Event::StopRequested => self.life = Life::Stopping,
         }
         self.advance(now, &mut effects);
@@ -370,12 +411,14 @@ impl Machine {
             }
             return;
         }
+        self.pick_action(now);
         if self.write == Write::Idle && self.wanted != self.durable {
             self.write = Write::Writing(Box::new(self.wanted.clone()));
             effects.push(Effect::Persist(Box::new(self.wanted.clone())));
         }
         // Before the work: what was found must go out before the first mending action.
         self.advance_reporting(now, effects);
+        self.begin_action(now, effects);
         self.advance_work(effects);
         self.advance_link(now, effects);
     }

@@ -219,6 +219,7 @@ pub fn touches(change: &Change) -> Option<Option<&DeviceId>> {
         | Change::Reported(device, _)
         | Change::Unreported(device)
         | Change::Registry(device, _)
+        | Change::Actions(device, _)
         | Change::Forget(device) => Some(Some(device)),
         Change::Assignment(assignment) => Some(Some(&assignment.device)),
         Change::Stage(..) => None,

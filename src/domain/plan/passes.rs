@@ -184,6 +184,7 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
         // No decision about a device reads these, or all of them are compared as a whole.
         Change::Epoch(_)
         | Change::Registry(..)
+        | Change::Actions(..)
         | Change::Stage(..)
         | Change::Token(..)
         | Change::TokenGone(_)

@@ -4,7 +4,7 @@
 //! the ports promise holds, and what a real engine refuses is refused (a missing image, a port that is taken, a network in
 //! use).
 
-use super::EngineError;
+use super::{EngineError, LogBound};
 use crate::domain::device::action::Action;
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
 use crate::domain::device::steps::Observed;
@@ -183,6 +183,35 @@ impl FakeEngine {
         place.services.retain(|_, found| found.content.mounts.values().all(|mount| mount.volume != *volume));
         place.volumes.remove(volume);
         self.drop_empty(app);
+    }
+
+    /// Stops a container and starts it again.
+    pub fn restart(&mut self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
+        self.operations += 1;
+        if let Some(found) = self.found(app, service) {
+            found.state = ServiceState::Exited(0);
+        }
+        self.start(app, service)
+    }
+
+    /// What a container wrote: the variables that it was made with, as a service that says how it was started.
+    pub fn logs(&self, app: &AppName, service: &ServiceName, bound: LogBound) -> Result<String, EngineError> {
+        let found = self.apps.get(app).and_then(|found| found.services.get(service));
+        let found = found.ok_or_else(|| EngineError::Failed {
+            attempted: "read the log of",
+            subject: format!("{app}/{service}"),
+            reason: "no such container".to_owned(),
+        })?;
+        let lines = found.content.environment.iter().map(|(name, value)| format!("{name}={value}\n"));
+        let lines: Vec<String> = lines.collect();
+        let most = usize::try_from(bound.lines).unwrap_or(usize::MAX);
+        let mut kept = lines.len();
+        let mut bytes = 0;
+        while kept > lines.len().saturating_sub(most) && bytes + lines[kept - 1].len() <= bound.bytes {
+            kept -= 1;
+            bytes += lines[kept].len();
+        }
+        Ok(lines[kept..].concat())
     }
 
     /// Changes something by hand. `false` if there is nothing to change.

@@ -194,9 +194,14 @@ pub fn sign(statement: &Statement, key: &SigningKey) -> Envelope {
 
 /// Signs a payload, whatever it is: what a controller with a bug might sign is what fuzzing asks about.
 pub fn sign_payload(payload: &[u8], key: &SigningKey) -> Envelope {
-    let signature = key.sign(&pre_authentication_encoding(PAYLOAD_TYPE, payload));
+    sign_as(PAYLOAD_TYPE, payload, key)
+}
+
+/// Signs a payload of a type.
+pub fn sign_as(payload_type: &str, payload: &[u8], key: &SigningKey) -> Envelope {
+    let signature = key.sign(&pre_authentication_encoding(payload_type, payload));
     Envelope {
-        payload_type: PAYLOAD_TYPE.to_owned(),
+        payload_type: payload_type.to_owned(),
         payload: BASE64.encode(payload),
         signatures: vec![EnvelopeSignature {
             keyid: key_id(&key.verifying_key()),
@@ -226,13 +231,21 @@ pub fn verify(
     clock: Option<Timestamp>,
 ) -> Result<(Statement, SealedSpec), EnvelopeError> {
     let malformed = |reason: String| EnvelopeError::Malformed { reason };
+    let payload = opened(envelope, trust, PAYLOAD_TYPE)?;
+    let statement: Statement = serde_json::from_slice(&payload).map_err(|error| malformed(error.to_string()))?;
+    checked(statement, trust, clock)
+}
+
+/// The payload of an envelope of this type that the pinned key signed. Nothing that it says is checked.
+pub fn opened(envelope: &[u8], trust: &Trust, payload_type: &str) -> Result<Vec<u8>, EnvelopeError> {
+    let malformed = |reason: String| EnvelopeError::Malformed { reason };
     if envelope.len() > MAX_ENVELOPE_BYTES {
         return Err(malformed(format!("{} bytes; at most {MAX_ENVELOPE_BYTES} are read", envelope.len())));
     }
     let envelope: Envelope = serde_json::from_slice(envelope).map_err(|error| malformed(error.to_string()))?;
     let payload = BASE64.decode(&envelope.payload).map_err(|error| malformed(error.to_string()))?;
-    if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(malformed("payload type is not that of an assignment".to_owned()));
+    if envelope.payload_type != payload_type {
+        return Err(malformed(format!("its payload type is not {payload_type}")));
     }
     let signed = pre_authentication_encoding(&envelope.payload_type, &payload);
     let wanted = key_id(&trust.key);
@@ -246,7 +259,14 @@ pub fn verify(
     if !fits && !planted(Bug::BelieveAnySignature) {
         return Err(EnvelopeError::BadSignature);
     }
-    let statement: Statement = serde_json::from_slice(&payload).map_err(|error| malformed(error.to_string()))?;
+    Ok(payload)
+}
+
+fn checked(
+    statement: Statement,
+    trust: &Trust,
+    clock: Option<Timestamp>,
+) -> Result<(Statement, SealedSpec), EnvelopeError> {
     if statement.fleet != trust.fleet {
         return Err(EnvelopeError::WrongFleet { found: statement.fleet, wanted: trust.fleet.clone() });
     }

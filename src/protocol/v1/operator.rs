@@ -15,12 +15,15 @@
 //! | `POST /v1/approvals` with [`ApproveRequest`] | [`Done`] |
 //! | `POST /v1/devices/{device}/approve`, `…/reject` | [`Done`] |
 //! | `POST /v1/devices/{device}/attributes` with [`AttributesRequest`] | [`Done`], empty if nothing changed |
+//! | `GET /v1/devices/{device}/actions` | [`DeviceActions`](crate::domain::overview::actions::DeviceActions) |
+//! | `POST /v1/devices/{device}/actions` with [`ActionRequest`], `…/actions/cancel` with [`CancelRequest`] | [`Done`] |
 //! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
 //! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
 //! | `POST /v1/epoch` with [`EpochRequest`]; `POST /v1/refresh` | [`Done`] |
 //!
 //! Errors have a body of [`ErrorBody`](super::messages::ErrorBody).
 
+use crate::domain::actions::{DeviceAction, LockRule};
 use crate::domain::desired::Explanation;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{Event, HoldScope, Listing, TokenBound};
@@ -139,6 +142,29 @@ pub struct AttributesRequest {
     /// Whether the registry lists the device from now on; a device that is not known becomes so by being listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<Listing>,
+}
+
+/// Asks a device to do something once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionRequest {
+    /// What.
+    pub action: DeviceAction,
+    /// Whether update locks count.
+    #[serde(default)]
+    pub locks: LockRule,
+    /// Why, 1 to 500 characters.
+    pub reason: String,
+    /// For how many seconds the device may come for it, 60 to 2592000.
+    pub valid_secs: i64,
+}
+
+/// Takes an action back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Its number.
+    pub number: u64,
 }
 
 /// Pauses a scope.

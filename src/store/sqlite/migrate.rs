@@ -17,6 +17,7 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "first", sql: include_str!("migrations/0001_first.sql") },
     Migration { name: "registry", sql: include_str!("migrations/0002_registry.sql") },
+    Migration { name: "actions", sql: include_str!("migrations/0003_actions.sql") },
 ];
 
 const RECORD: &str = "CREATE TABLE IF NOT EXISTS migrations (

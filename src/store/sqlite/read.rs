@@ -45,7 +45,9 @@ fn devices(
 ) -> Result<BTreeMap<DeviceId, DeviceRecord>, StoreError> {
     let attempted = failed("read the devices");
     let mut statement = connection
-        .prepare("SELECT device, identity, control, assignment, reported, registry FROM devices ORDER BY device")
+        .prepare(
+            "SELECT device, identity, control, assignment, reported, registry, actions FROM devices ORDER BY device",
+        )
         .map_err(&attempted)?;
     let mut rows = statement.query([]).map_err(&attempted)?;
     let mut devices = BTreeMap::new();
@@ -73,7 +75,10 @@ fn device_record(row: &Row<'_>, device: &str, quarantined: &mut Vec<Quarantined>
     let reported = part(row, 4, "reported", device, quarantined)?;
     // What operators say of it decides nothing: the device goes on, and the quarantine shows what was lost.
     let registry = part(row, 5, "registry", device, quarantined)?;
-    let mut record = DeviceRecord { identity, control: control.unwrap_or_default(), assignment, reported, registry };
+    // An action that cannot be read is not done. Its number is not used again: the device reports the largest that it has seen.
+    let actions = part(row, 6, "actions", device, quarantined)?;
+    let control = control.unwrap_or_default();
+    let mut record = DeviceRecord { identity, control, assignment, reported, registry, actions };
     if let Some(poisoned) = poisoned {
         let conflict = conflict(&record, &poisoned);
         Arc::make_mut(&mut record.control).conflict.get_or_insert(conflict);

@@ -58,6 +58,7 @@ fn write(transaction: &Connection, change: &Change) -> Result<Written, StoreErro
         Change::Reported(device, reported) => write.part("reported", device.as_str(), reported)?,
         Change::Unreported(device) => write.no_part("reported", device.as_str())?,
         Change::Registry(device, registry) => write.part("registry", device.as_str(), registry)?,
+        Change::Actions(device, actions) => write.part("actions", device.as_str(), actions)?,
         Change::Forget(device) => write.delete("devices", "device", device.as_str())?,
         Change::Stage(stage, record) => write.put("stages", "stage", stage.as_str(), record)?,
         Change::Token(id, record) => write.put("tokens", "token", id, record)?,
@@ -144,6 +145,7 @@ fn records(change: &Change) -> Vec<RecordName> {
         Change::Assignment(assignment) => vec![("assignment", assignment.device.to_string())],
         Change::Reported(device, _) | Change::Unreported(device) => vec![("reported", device.to_string())],
         Change::Registry(device, _) => vec![("registry", device.to_string())],
+        Change::Actions(device, _) => vec![("actions", device.to_string())],
         Change::Forget(device) => DEVICE_PARTS.iter().map(|part| (*part, device.to_string())).collect(),
         Change::Stage(stage, _) => vec![("stage", stage.to_string())],
         Change::Token(id, _) | Change::TokenGone(id) => vec![("token", id.clone())],
@@ -153,7 +155,7 @@ fn records(change: &Change) -> Vec<RecordName> {
     }
 }
 
-const DEVICE_PARTS: [&str; 5] = ["identity", "control", "assignment", "reported", "registry"];
+const DEVICE_PARTS: [&str; 6] = ["identity", "control", "assignment", "reported", "registry", "actions"];
 
 /// Copies a document that could not be read to the table `quarantine` before something newer takes its place.
 fn keep_aside(transaction: &Connection, (kind, subject): &RecordName) -> Result<(), StoreError> {
@@ -163,6 +165,7 @@ fn keep_aside(transaction: &Connection, (kind, subject): &RecordName) -> Result<
         "assignment" => "SELECT ?1, ?2, assignment FROM devices WHERE device = ?2",
         "reported" => "SELECT ?1, ?2, reported FROM devices WHERE device = ?2",
         "registry" => "SELECT ?1, ?2, registry FROM devices WHERE device = ?2",
+        "actions" => "SELECT ?1, ?2, actions FROM devices WHERE device = ?2",
         "stage" => "SELECT ?1, ?2, document FROM stages WHERE stage = ?2",
         "token" => "SELECT ?1, ?2, document FROM tokens WHERE token = ?2",
         "approval" => "SELECT ?1, ?2, document FROM approvals WHERE digest = ?2",

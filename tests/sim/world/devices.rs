@@ -4,7 +4,8 @@ use super::{Happening, World, note};
 use crate::device::{Device, Running, spend};
 use crate::fleet::STAGES;
 use crate::network::{Ask, CallKind, Say};
-use bellwether::domain::device::action::{Action, Failure};
+use bellwether::domain::device::action::{Action, Failure, Why};
+use bellwether::domain::device::errand::Errand;
 use bellwether::domain::device::machine::{About, Effect, Event, Machine, Moment, Pace, Timer};
 use bellwether::domain::ids::{DeviceId, StageName};
 use bellwether::domain::time::Timestamp;
@@ -144,6 +145,7 @@ impl World {
                 let delay = self.chance.devices.between(50, 3_000);
                 self.at(delay, Happening::ActEnds { device: name.clone(), life, work, action: Box::new(action) });
             }
+            Effect::Errands(errands) => return self.do_errands(name, &errands),
             Effect::Report(report) => {
                 note!(
                     self,
@@ -157,7 +159,11 @@ impl World {
                 running.expect("it runs").told = Some(Box::as_ref(&report).clone());
                 self.call(name, CallKind::Report, Ask::Report(report));
             }
-            Effect::Poll { etag, wait_secs } => self.call(name, CallKind::Poll, Ask::Poll { etag, wait_secs }),
+            Effect::Poll { etag, wait_secs } => {
+                let machine = self.devices[name].running.as_ref().and_then(|running| running.machine.as_ref());
+                let actions = machine.expect("it asks").actions_tag();
+                self.call(name, CallKind::Poll, Ask::Poll { etag, actions, wait_secs });
+            }
             Effect::Wake { timer, after_millis } => {
                 self.sequence += 1;
                 let setting = self.sequence;
@@ -168,6 +174,42 @@ impl World {
             Effect::Exit => self.kill_device(name),
         }
         None
+    }
+
+    /// Does what an operator asked for, at once; the agent may die before it knows.
+    fn do_errands(&mut self, name: &DeviceId, errands: &[Errand]) -> Option<Event> {
+        self.counts.count("actions of operators begun");
+        note!(self, "{name}  asked for {errands:?}");
+        let held = self.oracle.begins(&self.devices[name]);
+        self.check(held);
+        let device = self.devices.get_mut(name).expect("it is there");
+        device.touched = true;
+        let mut ended = Ok(None);
+        for errand in errands {
+            let done = match errand {
+                Errand::Restart { app, service } => device.engine.restart(app, service),
+                Errand::Remove { app, service } => device.engine.perform(&Action::RemoveService {
+                    app: app.clone(),
+                    service: service.clone(),
+                    why: Why::NotAssigned,
+                }),
+                Errand::Purge { app, volume } => {
+                    device.engine.purge_volume(app, volume);
+                    Ok(())
+                }
+                Errand::Reboot | Errand::Logs { .. } => Ok(()),
+            };
+            if let Err(error) = done {
+                ended = Err(error.failure());
+                break;
+            }
+        }
+        if !self.calm && self.chance.actions.happens(150) {
+            note!(self, "{name}  agent dies with it");
+            self.kill_device(name);
+            return None;
+        }
+        Some(Event::ErrandsEnded(ended))
     }
 
     pub(super) fn begin_work(&mut self, name: &DeviceId) -> u64 {

@@ -8,6 +8,7 @@ use bellwether::domain::device::machine::Event;
 use bellwether::domain::ids::DeviceId;
 use bellwether::domain::reported::ReportId;
 use bellwether::domain::time::Timestamp;
+use bellwether::protocol::v1::actions::verify;
 use bellwether::protocol::v1::envelope::{Trust, offer};
 use std::sync::Arc;
 
@@ -84,6 +85,11 @@ impl World {
             }
             other => other,
         };
+        if let Say::Actions(bytes) = &say
+            && self.captured_actions.len() < MAX_CAPTURED
+        {
+            self.captured_actions.push(bytes.clone());
+        }
         let replay = call.kind == CallKind::Poll && self.chance.network.happens(weather.replayed);
         let replayed = replay.then(|| self.chance.network.pick(&self.captured).cloned()).flatten();
         let say = replayed.map_or(say, |bytes| {
@@ -91,7 +97,13 @@ impl World {
             Say::Envelope(bytes)
         });
         let delay = self.delay();
-        let told = matches!(say, Say::Envelope(_) | Say::NotModified | Say::Nothing);
+        let old = call.kind == CallKind::Poll && self.chance.actions.happens(weather.replayed);
+        let old = old.then(|| self.chance.actions.pick(&self.captured_actions).cloned()).flatten();
+        let say = old.map_or(say, |bytes| {
+            self.counts.count("lists of actions replayed");
+            Say::Actions(bytes)
+        });
+        let told = matches!(say, Say::Envelope(_) | Say::Actions(_) | Say::NotModified | Say::Nothing);
         let recorded = told.then(|| self.controller.recorded(&call.device));
         self.at(delay, Happening::Answered { call, say, recorded });
     }
@@ -137,6 +149,18 @@ impl World {
                 match offer(&bytes, &trust, Some(clock)) {
                     Ok(held) => Event::Offered(Box::new(held)),
                     Err(refusal) => Event::Refused(refusal),
+                }
+            }
+            (CallKind::Poll, Say::Actions(bytes)) => {
+                let trust = Trust {
+                    fleet: self.controller.fleet.clone(),
+                    device: call.device.clone(),
+                    key: self.controller.key.verifying_key(),
+                };
+                let clock = Timestamp::from_millis(self.now + device.skew);
+                match verify(&bytes, &trust, Some(clock)) {
+                    Ok(list) => Event::ActionsListed(list),
+                    Err(error) => Event::LinkFailed { failure: failure(error.reason()), retry_after_secs: None },
                 }
             }
             (CallKind::Poll, other) => {

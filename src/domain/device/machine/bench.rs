@@ -130,6 +130,7 @@ impl Bench {
                 Effect::Tidy { .. }
                 | Effect::Look { .. }
                 | Effect::Act(_)
+                | Effect::Errands(_)
                 | Effect::Report(_)
                 | Effect::Poll { .. }
                 | Effect::Exit => {
@@ -228,6 +229,7 @@ fn show(effect: &Effect) -> String {
         Effect::Tidy { keep } => format!("tidy ({} images stay)", keep.len()),
         Effect::Look { images } => format!("look ({} images)", images.len()),
         Effect::Act(action) => action.to_string(),
+        Effect::Errands(errands) => format!("errands {errands:?}"),
         Effect::Report(report) => show_report(report),
         Effect::Poll { etag, wait_secs } => {
             format!("poll {} for {wait_secs}s", etag.as_ref().map_or("without tag", |tag| &tag[..8]))

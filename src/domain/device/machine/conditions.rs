@@ -17,6 +17,10 @@ pub(super) const ASSIGNMENT_ACCEPTED: &str = "AssignmentAccepted";
 pub(super) const LEDGER_WRITABLE: &str = "LedgerWritable";
 /// How far bringing images has come; only there while they are on their way.
 pub(super) const DOWNLOADING: &str = "Downloading";
+/// What services say of their own health; only there if any said something.
+pub(super) const SERVICES_HEALTHY: &str = "ServicesHealthy";
+/// What became of the last action that somebody on the device asked for; only there if anybody did.
+pub(super) const LAST_ACTION: &str = "LastAction";
 /// What the agent last did, and why.
 pub(super) const LAST_CHANGE: &str = "LastChange";
 

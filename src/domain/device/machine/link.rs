@@ -2,6 +2,7 @@
 
 use super::conditions::ASSIGNMENT_ACCEPTED;
 use super::{Effect, Machine, PollMode, Timer};
+use crate::domain::actions::RequestedAction;
 use crate::domain::assignment::{AcceptError, Accepted, Mark, accept};
 use crate::domain::condition::ConditionStatus;
 use crate::domain::device::backoff::{Backoff, Draws, first_poll_millis, next_poll_millis};
@@ -117,6 +118,18 @@ impl Machine {
     pub(super) fn nothing_assigned(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.answered_well(now);
         self.after_held_answer(now, effects);
+    }
+
+    /// Open actions. A list that was known already came because the controller cannot hold polls.
+    pub(super) fn actions_offered(&mut self, list: Vec<RequestedAction>, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.answered_well(now);
+        let before = self.actions_tag();
+        self.list_actions(list, now);
+        if self.actions_tag() == before {
+            return self.after_held_answer(now, effects);
+        }
+        self.link.hasty = 0;
+        self.after_answer(State::Due, effects);
     }
 
     /// Keeps what runs, says why, and asks again later.

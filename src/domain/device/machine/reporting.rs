@@ -156,6 +156,7 @@ impl Machine {
             refused: self.refused.clone(),
             failure: None,
             locks: look.map(|look| look.locks.held.clone()).unwrap_or_default(),
+            actions: Some(self.actions_report()),
             branch: self.about.branch.clone(),
             attributes: self.about.attributes.clone(),
         }

@@ -111,6 +111,10 @@ impl Work {
 
 impl Machine {
     pub(super) fn advance_work(&mut self, effects: &mut Vec<Effect>) {
+        if self.actions.is_running() {
+            // Both change the same containers, and what a look saw would not hold.
+            return;
+        }
         match std::mem::replace(&mut self.work, Work::Resting) {
             Work::Due(before) => {
                 let held = self.durable.accepted.clone().map(Box::new);
@@ -145,6 +149,7 @@ impl Machine {
     pub(super) fn looked(&mut self, look: Look, now: Timestamp, effects: &mut Vec<Effect>) {
         let Work::Looking(held, before) = std::mem::replace(&mut self.work, Work::Resting) else { return };
         self.note_availability(&look, held.as_deref(), now);
+        self.judge_told_health(now);
         let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look, self.respect()));
         self.seen = Some(look);
         if held.as_ref().map(|held| held.mark) != self.durable.mark() {

@@ -286,6 +286,7 @@ pub(super) fn blank_report() -> Report {
         refused: None,
         failure: None,
         locks: Vec::new(),
+        actions: None,
         branch: None,
         attributes: BTreeMap::new(),
     }

@@ -1,5 +1,8 @@
 //! A state with something of everything in it.
 
+use crate::domain::actions::{
+    ActionRecord, ActionResult, ActionState, Actions, DeviceAction, LockRule, Outcome, RequestedAction,
+};
 use crate::domain::assignment::Assignment;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::*;
@@ -102,8 +105,28 @@ pub fn device_parts(device: &str, version: u64) -> Vec<Change> {
         Change::Control(id.clone(), Arc::new(control)),
         Change::Assignment(Arc::new(assignment)),
         Change::Reported(id.clone(), Arc::new(reported)),
-        Change::Registry(id, Arc::new(registry)),
+        Change::Registry(id.clone(), Arc::new(registry)),
+        Change::Actions(id, Arc::new(actions(version, at))),
     ]
+}
+
+fn actions(version: u64, at: Timestamp) -> Actions {
+    let request = |number, action| RequestedAction {
+        number,
+        action,
+        locks: LockRule::Overridden,
+        actor: actor(),
+        reason: "it hangs".to_owned(),
+        requested_at: at,
+        expires: at.plus_secs(60),
+    };
+    let (number, outcome, reason) = (version, Outcome::Done, "Done".to_owned());
+    let ended = ActionResult { number, outcome, reason, message: String::new(), at, log: Some("a line\n".to_owned()) };
+    let list = vec![
+        ActionRecord { request: request(version, DeviceAction::RestartAll), state: ActionState::Ended(ended) },
+        ActionRecord { request: request(version + 1, DeviceAction::Reboot), state: ActionState::Open },
+    ];
+    Actions { last: version + 1, list }
 }
 
 fn reported(version: u64, mark: crate::domain::assignment::Mark, at: Timestamp) -> Reported {
@@ -124,6 +147,7 @@ fn reported(version: u64, mark: crate::domain::assignment::Mark, at: Timestamp) 
             refused: None,
             failure: None,
             locks: Vec::new(),
+            actions: None,
             branch: Some(stage_name()),
             attributes: BTreeMap::from([("agent_version".to_owned(), "0.1.0".to_owned())]),
         },
