@@ -50,6 +50,8 @@ fn a_device_whose_disk_is_full_runs_on_says_so_and_goes_on_when_there_is_room() 
     let filler = state.join("filler");
     let mut file = std::fs::File::create(&filler).expect("make a file");
     while file.write_all(&[0; 4096]).is_ok() {}
+    // Held open it would keep its room after it is removed.
+    drop(file);
     fleet.push("main", "two", &[("group_vars/all.yml", &step("two"))]);
     let told = condition(&fleet, "full-1", "LedgerWritable", ConditionStatus::False);
     assert!(told.starts_with("LedgerNotWritten: ") && told.contains("No space left on device"), "{told}");
