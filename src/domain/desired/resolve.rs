@@ -3,7 +3,7 @@
 //! Three kinds of values are kept: files by path and content, stacks of group layers, and per device what came out of which
 //! inputs. Inputs are compared by identity, which is cheap and exact because everything kept is immutable. Beyond that the
 //! whole [`Picture`] of the last resolve is kept: where only files of devices or groups differ, only the devices that they
-//! touch are looked at. Devices about which nothing is said beyond their groups share one outcome.
+//! touch are looked at. Devices about which nothing is said beyond their groups, or the same as of others, share one outcome.
 
 mod outcomes;
 mod reading;
@@ -28,7 +28,7 @@ use crate::domain::manifest::inventory::{Host, Inventory};
 use crate::domain::manifest::os::OsImage;
 use crate::domain::manifest::problems::Draft;
 use crate::domain::manifest::release::Release;
-use crate::domain::manifest::vars::{KeyRules, Vars};
+use crate::domain::manifest::vars::{KeyRules, Vars, Wording};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::shared_map::SharedMap;
 use crate::domain::snapshot::Snapshot;
@@ -222,25 +222,29 @@ impl Resolver {
     ) -> Vec<Arc<Outcome>> {
         let Picture { ground: Ground { world, inventory: _, stacks }, remarks, .. } = picture;
         let mut jobs: Vec<Job> = Vec::new();
-        let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut shared: BTreeMap<Whose, usize> = BTreeMap::new();
         let same_to_all: Vec<bool> = stacks.iter().map(|stack| stack.says_the_same_to_all()).collect();
         let job_of: Vec<(usize, Layer)> = hosts
             .iter()
             .map(|(device, host)| {
                 let own = self.files(device.as_str(), files, &world.fleet.rules);
                 let stack = &stacks[host.membership];
-                let alone = own.is_empty() && host.vars.is_empty() && host.problem.is_none();
-                let says_nothing = alone && same_to_all[host.membership];
-                let address = Arc::as_ptr(stack).addr();
-                if says_nothing && let Some(slots) = self.outcomes.get_mut(&Whose::Device((*device).clone())) {
+                let alone = own.is_empty() && host.problem.is_none();
+                let plain = host.vars.iter().all(|vars| vars.wording == Wording::Plain);
+                let alike = alone && plain && same_to_all[host.membership];
+                if alike && let Some(slots) = self.outcomes.get_mut(&Whose::Device((*device).clone())) {
                     slots.iter_mut().for_each(|slot| slot.age = Age::Past);
                 }
-                if says_nothing && let Some(&job) = shared.get(&address) {
+                let address = |vars: &Arc<Vars>| Arc::as_ptr(vars).addr();
+                let whose = match alike {
+                    true => Whose::Alike(Arc::as_ptr(stack).addr(), host.vars.iter().map(address).collect()),
+                    false => Whose::Device((*device).clone()),
+                };
+                if alike && let Some(&job) = shared.get(&whose) {
                     return (job, own);
                 }
-                let whose = if says_nothing { Whose::Stack(address) } else { Whose::Device((*device).clone()) };
-                if says_nothing {
-                    shared.insert(address, jobs.len());
+                if alike {
+                    shared.insert(whose.clone(), jobs.len());
                 }
                 let inputs = Inputs {
                     stack: stack.clone(),
@@ -357,10 +361,14 @@ impl Resolver {
         let whole_turn = self.whole_turn;
         let stacks = self.last.iter().flat_map(|picture| &picture.ground.stacks);
         let stacks: BTreeSet<usize> = stacks.map(|stack| Arc::as_ptr(stack).addr()).collect();
+        let hosts = self.last.iter().flat_map(|picture| picture.ground.inventory.hosts.values());
+        let inlines: BTreeSet<usize> = hosts.flat_map(|host| &host.vars).map(|vars| Arc::as_ptr(vars).addr()).collect();
         self.outcomes.retain(|whose, slots| {
             let listed = match whose {
                 Whose::Device(_) => true,
-                Whose::Stack(address) => stacks.contains(address),
+                Whose::Alike(stack, inline) => {
+                    stacks.contains(stack) && inline.iter().all(|address| inlines.contains(address))
+                }
             };
             // A device that was not looked at since all were is as it was then.
             let current = |slot: &Slot| listed && slot.age == Age::Current && slot.used >= whole_turn;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 pub(super) enum Whose {
     /// One device's, which says something of its own.
     Device(DeviceId),
-    /// That of all devices that say nothing beyond what their groups say: the address of their stack, which the slot keeps.
-    Stack(usize),
+    /// That of all devices with these groups and these inline variables, which say the same to every device: the addresses of the
+    /// stack and of the variables, which the slot keeps.
+    Alike(usize, Vec<usize>),
 }
 
 /// One outcome, and what it came from.

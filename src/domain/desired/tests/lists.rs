@@ -84,6 +84,35 @@ fn without_the_list_no_device_is_known_and_that_is_an_error() {
 }
 
 #[test]
+fn devices_of_which_a_list_says_the_same_share_what_they_come_to() {
+    let list = |c: &str| {
+        format!(
+            r#"{{"_meta": {{"hostvars": {{"a": {{"branch": "canary"}}, "b": {{"branch": "canary"}}, "c": {{"tags": {{"x": "{c}"}}}}}}}}, "g": ["a", "b", "c"]}}"#
+        )
+    };
+    let mut files = snapshot(&[ELSEWHERE]);
+    files.entries.remove("inventory.yml");
+    let (mut resolver, mut kept) = (Resolver::default(), Kept::default());
+    let mut resolve = |list: String, resolver: &mut Resolver| {
+        let inventory = read_list(&"list".into(), list.as_bytes(), &KeyRules::default(), &mut kept);
+        kept.sweep();
+        resolver.resolve_with(&files, &InventorySource::Given(Arc::new(inventory)))
+    };
+    let one = resolve(list("one"), &mut resolver);
+    assert!(Arc::ptr_eq(&one.devices["a"], &one.devices["b"]), "worked out once");
+    assert_eq!(one.devices["c"].tags["x"], "one");
+    // What a list no longer says is not kept for ever.
+    let mut most = 0;
+    for number in 0..40 {
+        let next = resolve(list(&number.to_string()), &mut resolver);
+        assert_eq!(next.devices["c"].tags["x"], number.to_string());
+        assert!(Arc::ptr_eq(&one.devices["a"], &next.devices["a"]), "nothing is said anew of it");
+        most = most.max(resolver.kept());
+    }
+    assert!(most < 40, "{most} values are kept");
+}
+
+#[test]
 fn a_list_that_changes_in_one_place_gives_the_same_values_for_the_others() {
     let mut kept = Kept::default();
     let mut read = |b: &str| {
