@@ -43,7 +43,7 @@ pub use leaving::{Containers, Memory, leave};
 use ledger::{LedgerFile, LedgerFileError};
 use link::{Link, LinkError};
 use locks::LockFiles;
-use settings::{EngineKind, OsKind, Settings};
+use settings::{EngineKind, OsKind, OsSettings, Settings};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -206,8 +206,15 @@ fn open_api(
 }
 
 fn open_os(settings: &Settings, directory: &StateDirectory) -> Result<Arc<dyn Os>, AgentError> {
-    Ok(match settings.os {
+    let images = |about: &OsSettings| {
+        os::images::Images::new(directory.file("os-image"), about.reserve_bytes, about.ca_file.clone())
+    };
+    Ok(match &settings.os {
         OsKind::None => Arc::new(os::NoUpdater),
+        OsKind::Rauc(about) => Arc::new(os::rauc::Rauc::new(images(about), about.rebooter.clone())),
+        OsKind::Command { program, about } => {
+            Arc::new(os::command::CommandOs::new(program.clone(), images(about), about.rebooter.clone()))
+        }
         OsKind::Simulated => Arc::new(
             os::simulated::SimulatedOs::open(&directory.file("os"))
                 .map_err(|source| AgentError::Part { part: "OS updater", source: source.into() })?,

@@ -69,6 +69,9 @@ pub fn with_certificate(
 pub fn by_bundle(text: &[u8]) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(text).filter_map(Result::ok));
+    if roots.is_empty() {
+        return Err(TrustError::NoCertificate);
+    }
     let config = builder()?.with_root_certificates(roots).with_no_client_auth();
     Ok(with_protocols(config))
 }

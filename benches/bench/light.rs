@@ -8,12 +8,12 @@ use bellwether::agent::identity::Identity;
 use bellwether::agent::link::{Link, Polled, enroll};
 use bellwether::agent::settings::Settings;
 use bellwether::clock;
-use bellwether::domain::device::action::Action;
 use bellwether::domain::device::ledger::Ledger;
 use bellwether::domain::device::locks::Locks;
 use bellwether::domain::device::machine::{About, Effect, Event, Look, Machine, Moment, Timer};
 use bellwether::domain::digest::Digest;
-use bellwether::ports::engine::fake::{FakeEngine, FakeOs};
+use bellwether::ports::engine::fake::FakeEngine;
+use bellwether::ports::os::fake::FakeOs;
 use bellwether::protocol::v1::envelope::Trust;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -92,14 +92,14 @@ impl Device {
                 Effect::Persist(_) => events.push(Event::Persisted),
                 Effect::Tidy { keep: _ } => {}
                 Effect::Look { images } => {
-                    let (apps, os) = (Ok(self.engine.look(&images)), Ok(Some(self.os.running.clone())));
+                    let (apps, os) = (Ok(self.engine.look(&images)), Ok(Some(self.os.look())));
                     let look = Look { apps, os, locks: Locks::default() };
                     events.push(Event::Looked(Box::new(look)));
                 }
                 Effect::Act(action) => {
-                    if let Action::InstallOs { os } = &action {
+                    if action.is_for_os() {
                         // The fake never refuses an image.
-                        let _ = self.os.install(os);
+                        let _ = self.os.perform(&action);
                     }
                     let done = self.engine.perform(&action);
                     events.push(done.map_or_else(|error| Event::Failed(error.failure()), |()| Event::Done));

@@ -17,7 +17,7 @@ use crate::domain::reported::Phase;
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
 use crate::ports::engine::{Batch, Engine, perform};
-use crate::ports::os::Os;
+use crate::ports::os::{self, Os};
 use crate::protocol::v1::envelope::Trust;
 use sd_notify::NotifyState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,10 +262,10 @@ fn tidy(parts: &Parts, keep: BTreeSet<String>) -> Lane<()> {
 }
 
 fn act(parts: &Parts, action: Action) -> Lane {
-    let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
+    let (engine, updater) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
     tracing::info!(%action, "acting");
     let limit = match action {
-        Action::Pull { .. } | Action::InstallOs { .. } => PULL_LIMIT,
+        Action::Pull { .. } | Action::FetchOs { .. } | Action::InstallOs { .. } => PULL_LIMIT,
         Action::RemoveService { .. } | Action::Promote { .. } | Action::RemoveSuccessor { .. } => REMOVE_LIMIT,
         Action::CreateNetwork { .. }
         | Action::CreateVolume { .. }
@@ -275,7 +275,12 @@ fn act(parts: &Parts, action: Action) -> Lane {
         | Action::CreateSuccessor { .. }
         | Action::StartSuccessor { .. }
         | Action::RemoveImage { .. }
-        | Action::RemoveNetwork { .. } => ACTION_LIMIT,
+        | Action::RemoveNetwork { .. }
+        | Action::Reboot { .. }
+        | Action::ConfirmOs { .. }
+        | Action::FallBackOs { .. }
+        | Action::KeepOs
+        | Action::DiscardOs => ACTION_LIMIT,
     };
     let secrets = Arc::clone(&parts.secrets);
     Box::pin(async move {
@@ -285,10 +290,10 @@ fn act(parts: &Parts, action: Action) -> Lane {
             Err(failure) => return Event::Failed(failure),
         };
         let performed = async {
-            match (&action, perform(engine.as_ref(), &action)) {
-                (_, Some(answer)) => answer.await.map_err(|error| error.failure()),
-                (Action::InstallOs { os: wanted }, None) => os.install(wanted).await.map_err(|error| error.failure()),
-                (_, None) => Ok(()),
+            match (perform(engine.as_ref(), &action), os::perform(updater.as_ref(), &action)) {
+                (Some(answer), _) => answer.await.map_err(|error| error.failure()),
+                (None, Some(answer)) => answer.await.map_err(|error| error.failure()),
+                (None, None) => Ok(()),
             }
         };
         match tokio::time::timeout(limit, performed).await {

@@ -3,6 +3,8 @@
 
 use super::engine::docker::ImageSettings;
 use super::locks::DEFAULT_DIRECTORY;
+use super::os::program::Program;
+use super::os::reboot::{BOOT_ID_FILE, Rebooter};
 use crate::domain::device::machine::{Pace, PollMode};
 use crate::domain::enrollment::JoinToken;
 use crate::domain::ids::{DeviceId, StageName};
@@ -36,10 +38,16 @@ pub const KEYS: &[(&str, &str)] = &[
     ("registry_mirrors", "REGISTRY=HOST[:PORT][/PREFIX], … in the order in which they are asked; none"),
     ("parallel_pulls", "images brought at the same time; 2"),
     ("image_archives", "directory of .tar archives with images in the layout of the OCI; none"),
-    ("disk_reserve_mb", "megabytes that downloads leave free on the engine's disk; 128"),
-    ("os", "simulated or none; none"),
+    ("disk_reserve_mb", "megabytes that downloads leave free; 128"),
+    ("os", "rauc, command, simulated or none; none"),
+    ("os_command", "the updater for os=command: an absolute path with arguments, or a JSON list of them"),
+    ("os_ca_file", "PEM file of the authorities that OS images are fetched from; the distribution's"),
+    (
+        "reboot_command",
+        "what restarts the machine, written as os_command is; systemctl reboot, and for a new OS systemd over D-Bus",
+    ),
+    ("boot_id_file", "file whose text changes with each boot; /proc/sys/kernel/random/boot_id"),
     ("lock_dir", "directory of update locks, below a file system in memory; /run/bellwether/locks"),
-    ("reboot_command", "how the machine is restarted, words apart by spaces; systemctl reboot"),
     ("branch", "the stage that the device chooses, where the repo lets it"),
     ("api_socket", "the local API's socket, or none; agent.sock in the state directory"),
     ("api_mode", "who may use it, in octal: 600 its owner, 660 its group as well; 600"),
@@ -47,6 +55,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("poll", "long or plain; long"),
     ("poll_interval_secs", "seconds between polls at start, after errors and in plain mode; 60"),
     ("look_interval_secs", "seconds between looks at engine and OS while nothing happens; 30"),
+    ("os_soak_secs", "seconds for which all services must be well before a new OS is kept; 60"),
+    ("os_trial_secs", "seconds after which a new OS is left again if the services are not well; 900"),
     ("log", "error, warn, info, debug or trace; info"),
 ];
 
@@ -149,12 +159,32 @@ pub enum EngineKind {
 }
 
 /// Which OS updater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OsKind {
+    /// RAUC, over D-Bus.
+    Rauc(OsSettings),
+    /// A program that speaks the contract of `docs/os-command.md`.
+    Command {
+        /// The program.
+        program: Program,
+        /// What else it needs.
+        about: OsSettings,
+    },
     /// One that lives in the state directory.
     Simulated,
     /// None.
     None,
+}
+
+/// What a real OS updater needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OsSettings {
+    /// How the device is rebooted.
+    pub rebooter: Rebooter,
+    /// PEM file of the authorities that are believed where images are fetched; `None` takes the distribution's.
+    pub ca_file: Option<PathBuf>,
+    /// So many bytes stay free whatever is downloaded, so that the ledger can always be written.
+    pub reserve_bytes: u64,
 }
 
 /// Why settings cannot be used.
@@ -241,6 +271,7 @@ impl Fragment {
             let value = match value {
                 serde_json::Value::String(text) => text,
                 serde_json::Value::Number(number) => number.to_string(),
+                list @ serde_json::Value::Array(_) if key.ends_with("_command") => list.to_string(),
                 _ => return Err(bad(format!("{name} is neither a text nor a number"))),
             };
             fragment.values.insert(key, Given { value, origin: origin.clone() });
@@ -283,11 +314,7 @@ impl Inputs {
             "simulated" => EngineKind::Simulated,
             other => return Err(self.bad("engine", format!("{other:?} is neither docker nor simulated"))),
         };
-        let os = match self.text("os").unwrap_or("none") {
-            "none" => OsKind::None,
-            "simulated" => OsKind::Simulated,
-            other => return Err(self.bad("os", format!("{other:?} is neither simulated nor none"))),
-        };
+        let os = self.os()?;
         let poll = match self.text("poll").unwrap_or("long") {
             "long" => PollMode::Long,
             "plain" => PollMode::Plain,
@@ -309,6 +336,8 @@ impl Inputs {
                 poll,
                 poll_interval_secs: self.secs("poll_interval_secs", defaults.poll_interval_secs)?,
                 look_interval_secs: self.secs("look_interval_secs", defaults.look_interval_secs)?,
+                os_soak_secs: self.secs("os_soak_secs", defaults.os_soak_secs)?,
+                os_trial_secs: self.secs("os_trial_secs", defaults.os_trial_secs)?,
             },
             log: self.parsed("log")?.unwrap_or(tracing::Level::INFO),
         })
@@ -320,13 +349,12 @@ impl Inputs {
             pulls @ 1..=MAX_PARALLEL_PULLS => pulls,
             other => return Err(self.bad("parallel_pulls", format!("{other} is not from 1 to {MAX_PARALLEL_PULLS}"))),
         };
-        let reserve = self.parsed("disk_reserve_mb")?.map(|megabytes: u32| u64::from(megabytes) * 1_000_000);
         Ok(ImageSettings {
             credentials: self.text("registry_credentials").map(PathBuf::from),
             mirrors: self.mirrors()?,
             parallel_pulls,
             archives: self.text("image_archives").map(PathBuf::from),
-            reserve_bytes: reserve.unwrap_or(defaults.reserve_bytes),
+            reserve_bytes: self.reserve_bytes()?,
             stall_limit: defaults.stall_limit,
         })
     }
@@ -345,6 +373,32 @@ impl Inputs {
             mirrors.entry(registry.to_owned()).or_default().push(mirror.to_owned());
         }
         Ok(mirrors)
+    }
+
+    /// What downloads leave free, whatever they are of.
+    fn reserve_bytes(&self) -> Result<u64, SettingsError> {
+        let reserve = self.parsed("disk_reserve_mb")?.map(|megabytes: u32| u64::from(megabytes) * 1_000_000);
+        Ok(reserve.unwrap_or(ImageSettings::default().reserve_bytes))
+    }
+
+    fn os(&self) -> Result<OsKind, SettingsError> {
+        let about = OsSettings {
+            rebooter: Rebooter {
+                command: self.parsed("reboot_command")?,
+                boot_id_file: self.text("boot_id_file").unwrap_or(BOOT_ID_FILE).into(),
+            },
+            ca_file: self.text("os_ca_file").map(PathBuf::from),
+            reserve_bytes: self.reserve_bytes()?,
+        };
+        match (self.text("os").unwrap_or("none"), self.parsed("os_command")?) {
+            ("command", Some(program)) => Ok(OsKind::Command { program, about }),
+            ("command", None) => Err(SettingsError::Needs { key: "os", needs: "os_command" }),
+            (_, Some(_)) => Err(SettingsError::Needs { key: "os_command", needs: "os: command" }),
+            ("rauc", None) => Ok(OsKind::Rauc(about)),
+            ("none", None) => Ok(OsKind::None),
+            ("simulated", None) => Ok(OsKind::Simulated),
+            (other, None) => Err(self.bad("os", format!("{other:?} is none of rauc, command, simulated, none"))),
+        }
     }
 
     fn enrollment(&self) -> Result<Option<JoinSettings>, SettingsError> {
@@ -375,7 +429,10 @@ impl Inputs {
             EngineKind::Docker { .. } => "systemctl reboot",
             EngineKind::Simulated => "",
         };
-        self.text("reboot_command").unwrap_or(usual).split_whitespace().map(str::to_owned).collect()
+        match self.text("reboot_command").and_then(|text| text.parse::<Program>().ok()) {
+            Some(program) => program.words().to_vec(),
+            None => usual.split_whitespace().map(str::to_owned).collect(),
+        }
     }
 
     fn api(&self, state_dir: &Path) -> Result<Option<ApiSettings>, SettingsError> {

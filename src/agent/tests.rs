@@ -104,7 +104,7 @@ impl Plane {
             api: None,
             branch: None,
             attributes: BTreeMap::from([("site".to_owned(), "zurich".to_owned())]),
-            pace: Pace { poll: PollMode::Long, poll_interval_secs: 1, look_interval_secs: 1 },
+            pace: Pace { poll: PollMode::Long, poll_interval_secs: 1, look_interval_secs: 1, ..Pace::default() },
             log: tracing::Level::INFO,
         }
     }

@@ -98,6 +98,7 @@ impl Controller {
             conditions: Vec::new(),
             apps: None,
             os: None,
+            os_update: None,
             found: Vec::new(),
             refused: None,
             failure: None,

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod local;
 pub mod locks;
 pub mod machine;
+pub mod os;
 pub mod progress;
 pub mod steps;
 pub mod terminal;

@@ -7,12 +7,16 @@ use super::device::canonical::{CanonicalService, ImageDefaults};
 use super::device::locks::Lock;
 use super::device::terminal::TerminalFailure;
 use super::digest::Digest;
-use super::ids::{AppName, NetworkName, ServiceName, StageName, Version, VolumeName};
+use super::ids::{AppName, NetworkName, ServiceName, StageName, VolumeName};
 use super::planted::{Bug, planted};
 use super::spec::NetworkSpec;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod os;
+
+pub use os::{BootState, MAX_SLOTS, ObservedOs, ObservedSlot, OsCause, OsStage, OsUpdate};
 
 /// The longest report that the controller reads, in bytes.
 pub const MAX_REPORT_BYTES: usize = 512 << 10;
@@ -47,6 +51,9 @@ pub struct Report {
     /// What the OS updater has; `None` when it could not be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<ObservedOs>,
+    /// How far an update of the OS is; `None` if none is assigned or under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os_update: Option<OsUpdate>,
     /// Differences that were found before they were mended, newest last, at most [`MAX_FOUND`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<Found>,
@@ -204,16 +211,6 @@ pub enum ServiceState {
     Exited(i64),
     /// The engine could not remove it.
     Dead,
-}
-
-/// What the OS updater says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObservedOs {
-    /// Name of the running image, where the updater knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Version of the running image.
-    pub version: Version,
 }
 
 /// A difference that the agent found between its assignment and the device, before it mended it.

@@ -126,6 +126,43 @@ pub struct OsSpec {
     /// The image's digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// Its size in bytes, where the catalog states it; room is made sure of before the first byte is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Who brings the image to the device.
+    #[serde(default, skip_serializing_if = "Transfer::is_download")]
+    pub transfer: Transfer,
+}
+
+impl OsSpec {
+    /// What tells images apart: the digest of its bytes, or without one, of everything that is said of it.
+    pub fn key(&self) -> Digest {
+        let said = || serde_json::to_string(self).expect("an image is a JSON object with text keys");
+        self.digest.unwrap_or_else(|| Digest::of(said().as_bytes()))
+    }
+
+    /// An image of which nothing is known but name and version.
+    pub fn named(name: &str, version: Version) -> Self {
+        let transfer = Transfer::default();
+        Self { name: name.to_owned(), version, url: None, digest: None, size_bytes: None, transfer }
+    }
+}
+
+/// Who brings an OS image to the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transfer {
+    /// The agent downloads it whole, and the updater installs the file.
+    #[default]
+    Download,
+    /// The updater is given the address and reads what it needs, without room for the whole image.
+    Stream,
+}
+
+impl Transfer {
+    fn is_download(&self) -> bool {
+        *self == Self::Download
+    }
 }
 
 /// Settings of the host and the agent: a closed list, and `x-…` keys that Bellwether hands on without reading them.

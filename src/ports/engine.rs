@@ -222,6 +222,12 @@ pub fn perform<'a>(engine: &'a dyn Engine, action: &'a Action) -> Option<Answer<
         Action::Promote { app, service, why: _ } => engine.promote(app, service),
         Action::RemoveSuccessor { app, service } => engine.remove_successor(app, service),
         Action::RemoveImage { image } => engine.remove_image(image),
-        Action::InstallOs { os: _ } => return None,
+        Action::FetchOs { .. }
+        | Action::InstallOs { .. }
+        | Action::Reboot { .. }
+        | Action::ConfirmOs { .. }
+        | Action::FallBackOs { .. }
+        | Action::KeepOs
+        | Action::DiscardOs => return None,
     })
 }

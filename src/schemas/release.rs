@@ -1,6 +1,6 @@
 //! `release.yml` and OS images.
 
-use super::text::{FromRelease, Mapping, Range, Semver, Sha256, Text, Truth, WebAddress, Word};
+use super::text::{FromRelease, Mapping, Range, Semver, Sha256, Size, Text, Truth, WebAddress, Word};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -73,4 +73,10 @@ struct Image {
     /// The image's digest.
     #[schemars(default)]
     digest: Sha256,
+    /// Its size in bytes, or a number with k, m or g: room is made sure of before anything is fetched.
+    #[schemars(default)]
+    size: Size,
+    /// Whether the updater is given the address and reads only what it needs, in place of a file that the agent downloaded.
+    #[schemars(default)]
+    streaming: Truth,
 }

@@ -63,6 +63,7 @@ text! {
     Attribute "The name of an attribute." { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 64 }
     Sha256 "`sha256:` and 64 hexadecimal digits." { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }
     Prefix "What variables begin with." { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 32 }
+    Size "Bytes, or a number with a unit such as `512m`." { "type": ["integer", "string"], "minimum": 1 }
     Truth "true or false." { "type": "boolean" }
 }
 

@@ -10,6 +10,7 @@ pub mod git_servers;
 pub mod lists;
 pub mod process;
 pub mod proxy;
+pub mod rauc;
 pub mod registry;
 pub mod run;
 pub mod text;

@@ -19,6 +19,7 @@ mod kill;
 mod lists;
 mod local_api;
 mod main_job;
+mod os_updates;
 mod ownership;
 mod peers;
 mod people;

@@ -2,7 +2,7 @@
 
 use crate::network::CallKind;
 use crate::stream::Stream;
-use bellwether::domain::device::action::{Action, Failure};
+use bellwether::domain::device::action::{Action, Failure, RebootWhy};
 use bellwether::domain::device::canonical::canonical;
 use bellwether::domain::device::ledger::Ledger;
 use bellwether::domain::device::locks::Locks;
@@ -12,8 +12,9 @@ use bellwether::domain::ids::{AppName, DeviceId, ServiceName, StageName, VolumeN
 use bellwether::domain::reported::{ObservedOs, Presence, Report, ServiceState};
 use bellwether::domain::spec::{AppSpec, DeviceSpec, Network, Restart};
 use bellwether::ports::engine::EngineError;
-use bellwether::ports::engine::fake::{FakeEngine, FakeOs};
+use bellwether::ports::engine::fake::FakeEngine;
 use bellwether::ports::os::OsError;
+use bellwether::ports::os::fake::FakeOs;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A device.
@@ -105,21 +106,19 @@ impl Device {
             Ok(()) => Ok(self.engine.look(images)),
             Err(error) => Err(error.failure()),
         };
-        bellwether::domain::device::machine::Look {
-            apps,
-            os: Ok(Some(self.os.running.clone())),
-            locks: self.locks.clone(),
-        }
+        bellwether::domain::device::machine::Look { apps, os: Ok(Some(self.os.look())), locks: self.locks.clone() }
     }
 
     /// Performs an action.
     pub fn perform(&mut self, action: &Action, now: i64) -> Result<(), Failure> {
-        if let Action::InstallOs { os } = action {
-            if spend(&mut self.faults.installs) {
-                let (name, version) = (os.name.clone(), os.version.to_string());
-                return Err(OsError::Install { name, version, reason: "planned fault".to_owned() }.failure());
-            }
-            return self.os.install(os).map_err(|error| error.failure());
+        if let Action::InstallOs { os } = action
+            && spend(&mut self.faults.installs)
+        {
+            let (name, version) = (os.name.clone(), os.version.clone());
+            return Err(OsError::Install { name, version, reason: "planned fault".to_owned() }.failure());
+        }
+        if action.is_for_os() {
+            return self.os.perform(action).map_err(|error| error.failure());
         }
         self.engine_answers(now).map_err(|error| error.failure())?;
         if let Action::Pull { image } = action
@@ -239,7 +238,13 @@ pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
             let used = spec.apps.get(app).map(AppSpec::used_networks).unwrap_or_default();
             !used.contains_key(network)
         }
-        Action::InstallOs { os } => spec.os.as_ref() == Some(os),
+        Action::FetchOs { os, from_bytes: _ } | Action::InstallOs { os } => spec.os.as_ref() == Some(os),
+        // What was begun is ended, whatever is assigned meanwhile.
+        Action::Reboot { .. }
+        | Action::ConfirmOs { .. }
+        | Action::FallBackOs { .. }
+        | Action::KeepOs
+        | Action::DiscardOs => true,
     }
 }
 
@@ -253,10 +258,18 @@ pub fn subject(action: &Action) -> Option<String> {
         | Action::StartService { app, service } => Some(format!("{app}/{service}")),
         Action::CreateNetwork { app, .. } | Action::RemoveNetwork { app, .. } => Some(format!("{app} network")),
         Action::CreateVolume { app, volume } => Some(format!("{app} volume {volume}")),
-        Action::InstallOs { .. } => Some("os version".to_owned()),
         Action::CreateSuccessor { app, service, .. }
         | Action::StartSuccessor { app, service }
         | Action::RemoveSuccessor { app, service } => Some(format!("{app}/{service}")),
-        Action::Pull { .. } | Action::RemoveImage { .. } => None,
+        Action::FetchOs { .. } | Action::InstallOs { .. } | Action::Reboot { why: RebootWhy::Try(_) } => {
+            Some("os version".to_owned())
+        }
+        Action::Pull { .. }
+        | Action::RemoveImage { .. }
+        | Action::Reboot { why: RebootWhy::Leave(_) }
+        | Action::ConfirmOs { .. }
+        | Action::FallBackOs { .. }
+        | Action::KeepOs
+        | Action::DiscardOs => None,
     }
 }

@@ -514,7 +514,9 @@ impl Oracle {
             hold!(lock.is_none() || device.touched, LOCKS, "{name} would {action}, and {lock:?} is held");
         }
         let lacks = lacking(spec, &device.engine, Some(&device.os.running));
-        hold!(device.touched || lacks.is_some(), LEFT_ALONE, "{name} lacks nothing and would {action}");
+        // What was begun for an OS is ended, also once it runs.
+        let ends = action.is_for_os() && device.disk.os.underway.is_some();
+        hold!(device.touched || lacks.is_some() || ends, LEFT_ALONE, "{name} lacks nothing and would {action}");
         if device.disk.applied == Some(held.mark.digest)
             && let Some(subject) = subject(action)
         {

@@ -400,7 +400,9 @@ impl World {
         let away = self.chance.mishaps.between(1_000, 180_000);
         let count = 1 + self.chance.mishaps.below(4) as u32;
         let device = self.devices.get_mut(name).expect("it is there");
-        match self.chance.mishaps.below(5) {
+        let image = 1 + self.chance.mishaps.below(2);
+        match self.chance.mishaps.below(6) {
+            5 => device.os.duds.extend(format!("20.{image}").parse()),
             0 | 1 => device.faults.pulls = count,
             2 => device.faults.engine_away_until = self.now + away,
             3 => device.faults.refusals = count,

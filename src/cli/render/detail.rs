@@ -7,6 +7,7 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::fleet::IdentityStatus;
 use crate::domain::overview::device::DeviceDetail;
 use crate::domain::plan::waits::Wait;
+use crate::domain::reported::OsStage;
 use crate::domain::time::{Timestamp, show_secs};
 use std::fmt::Write as _;
 
@@ -141,6 +142,16 @@ fn facts(detail: &DeviceDetail, now: Timestamp) -> Table {
     }
     if let Some(os) = &row.os {
         fact("os", Cell::from(os));
+    }
+    if let Some(runs) = &detail.runs {
+        fact("runs", Cell::from(runs.to_string()));
+        for (name, slot) in &runs.slots {
+            fact("slot", Cell::from(format!("{name}: {slot}")));
+        }
+    }
+    if let Some(update) = &detail.os_update {
+        let tone = if update.stage == OsStage::Failed { Tone::Bad } else { Tone::Unsure };
+        fact("os update", Cell::new(update.to_string(), tone));
     }
     if let Some(conflict) = &detail.conflict {
         let message = format!("{} ({}): {}", conflict.reason, age(now, conflict.since), conflict.message);

@@ -190,6 +190,7 @@ fn said(start: u64, start_id: char, seq: u64) -> Report {
         conditions: Vec::new(),
         apps: None,
         os: None,
+        os_update: None,
         found: Vec::new(),
         refused: None,
         failure: None,

@@ -1,6 +1,6 @@
 //! What the agent can do to a device, and why it does it.
 
-use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
+use crate::domain::ids::{AppName, NetworkName, ServiceName, Version, VolumeName};
 use crate::domain::spec::{NetworkSpec, OsSpec, ServiceSpec};
 use std::fmt;
 
@@ -111,11 +111,46 @@ pub enum Action {
         /// Its reference.
         image: String,
     },
-    /// Install an OS image.
+    /// Bring more of an OS image to the device.
+    FetchOs {
+        /// The image.
+        os: OsSpec,
+        /// How many bytes of it are there already.
+        from_bytes: u64,
+    },
+    /// Install an OS image; what runs goes on running.
     InstallOs {
         /// The image.
         os: OsSpec,
     },
+    /// Reboot the device.
+    Reboot {
+        /// Why.
+        why: RebootWhy,
+    },
+    /// Keep the OS that runs for good.
+    ConfirmOs {
+        /// Its version.
+        version: Version,
+    },
+    /// Have the slot from before booted next, and the running one no more.
+    FallBackOs {
+        /// The version that did not prove itself.
+        version: Version,
+    },
+    /// Have the running slot booted next: what was installed beside it is no longer wanted.
+    KeepOs,
+    /// Remove what was downloaded of an OS image and is of no more use.
+    DiscardOs,
+}
+
+/// Why a device is rebooted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RebootWhy {
+    /// Into an OS that was installed.
+    Try(Version),
+    /// Out of an OS that did not prove itself.
+    Leave(Version),
 }
 
 /// Why a container has to go.
@@ -156,7 +191,45 @@ impl fmt::Display for Action {
             Self::Promote { app, service, why } => write!(f, "hand over {app}/{service} ({why})"),
             Self::RemoveSuccessor { app, service } => write!(f, "remove the next {app}/{service}"),
             Self::RemoveImage { image } => write!(f, "remove image {image}"),
+            Self::FetchOs { os, from_bytes: 0 } => write!(f, "download OS {} {}", os.name, os.version),
+            Self::FetchOs { os, from_bytes } => {
+                write!(f, "go on to download OS {} {} after {} MiB", os.name, os.version, from_bytes >> 20)
+            }
             Self::InstallOs { os } => write!(f, "install OS {} {}", os.name, os.version),
+            Self::Reboot { why: RebootWhy::Try(version) } => write!(f, "reboot into OS {version}"),
+            Self::Reboot { why: RebootWhy::Leave(version) } => write!(f, "reboot out of OS {version}"),
+            Self::ConfirmOs { version } => write!(f, "keep OS {version}"),
+            Self::FallBackOs { version } => write!(f, "fall back from OS {version}"),
+            Self::KeepOs => f.write_str("stay with the running OS"),
+            Self::DiscardOs => f.write_str("remove the downloaded OS image"),
+        }
+    }
+}
+
+impl Action {
+    /// Whether it is for the OS updater, not for the container engine.
+    pub fn is_for_os(&self) -> bool {
+        match self {
+            Self::FetchOs { .. }
+            | Self::InstallOs { .. }
+            | Self::Reboot { .. }
+            | Self::ConfirmOs { .. }
+            | Self::FallBackOs { .. }
+            | Self::KeepOs
+            | Self::DiscardOs => true,
+            Self::CreateNetwork { .. }
+            | Self::CreateVolume { .. }
+            | Self::Pull { .. }
+            | Self::RemoveService { .. }
+            | Self::CreateService { .. }
+            | Self::StartService { .. }
+            | Self::AdjustService { .. }
+            | Self::CreateSuccessor { .. }
+            | Self::StartSuccessor { .. }
+            | Self::Promote { .. }
+            | Self::RemoveSuccessor { .. }
+            | Self::RemoveImage { .. }
+            | Self::RemoveNetwork { .. } => false,
         }
     }
 }

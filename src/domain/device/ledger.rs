@@ -3,6 +3,7 @@
 //! Its text is one line with the digest of the rest, then JSON. A file that was cut short or changed by hand is told apart
 //! from a sound one with certainty, and is never taken for an empty one.
 
+use super::os::OsMemory;
 use super::steps::images;
 use crate::domain::assignment::{Assignment, Mark};
 use crate::domain::digest::Digest;
@@ -41,6 +42,9 @@ pub struct Ledger {
     /// Digests that failed, oldest first, at most [`MAX_FAILED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedDigest>,
+    /// Updates of the OS.
+    #[serde(default, skip_serializing_if = "OsMemory::is_empty")]
+    pub os: OsMemory,
     /// Which actions of operators were seen, and which was begun.
     #[serde(default, skip_serializing_if = "ActionLedger::is_default")]
     pub actions: ActionLedger,
@@ -137,6 +141,7 @@ impl Default for Ledger {
             applied: None,
             failed: Vec::new(),
             actions: ActionLedger::default(),
+            os: OsMemory::default(),
         }
     }
 }
@@ -145,7 +150,7 @@ impl Ledger {
     /// Every image that something in it needs.
     pub fn images(&self) -> BTreeSet<String> {
         // A field that holds another spec must be thought of here: its images would be removed.
-        let Self { schema: _, starts: _, accepted, applied: _, failed: _, actions: _ } = self;
+        let Self { schema: _, starts: _, accepted, applied: _, failed: _, actions: _, os: _ } = self;
         accepted.iter().flat_map(|held| images(&held.spec.spec)).collect()
     }
 

@@ -10,6 +10,7 @@ use super::steps::Observed;
 use crate::domain::ids::{AppName, ServiceName};
 use crate::domain::planted::{Bug, planted};
 use crate::domain::reported::ServiceState;
+use crate::domain::spec::Transfer;
 use crate::domain::time::{Timestamp, show_secs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -270,7 +271,12 @@ pub fn deeds<'a>(action: &'a Action, observed: Option<&Observed>) -> Vec<Deed<'a
         {
             vec![Deed::Stop(app, service)]
         }
-        Action::InstallOs { os: _ } => vec![Deed::Download, Deed::Reboot],
+        Action::FetchOs { os: _, from_bytes: _ } => vec![Deed::Download],
+        Action::InstallOs { os } => match os.transfer {
+            Transfer::Stream => vec![Deed::Download],
+            Transfer::Download => Vec::new(),
+        },
+        Action::Reboot { why: _ } => vec![Deed::Reboot],
         Action::RemoveService { .. }
         | Action::Promote { .. }
         | Action::AdjustService { .. }
@@ -282,7 +288,11 @@ pub fn deeds<'a>(action: &'a Action, observed: Option<&Observed>) -> Vec<Deed<'a
         | Action::CreateVolume { .. }
         | Action::CreateService { .. }
         | Action::StartService { .. }
-        | Action::RemoveNetwork { .. } => Vec::new(),
+        | Action::RemoveNetwork { .. }
+        | Action::ConfirmOs { .. }
+        | Action::FallBackOs { .. }
+        | Action::KeepOs
+        | Action::DiscardOs => Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@ mod actions;
 mod conditions;
 mod link;
 mod local;
+mod os;
 mod reporting;
 mod work;
 
@@ -32,6 +33,8 @@ mod images;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod os_tests;
+#[cfg(test)]
 mod tests;
 
 use super::action::{Action, Failure};
@@ -40,17 +43,19 @@ use super::errand::Errand;
 use super::ledger::{Held, Ledger};
 use super::local::{HealthTold, VolumePath};
 use super::locks::{Locks, Respect, locked};
+use super::os::FoundOs;
 use super::progress::Progress;
 use super::steps::Observed;
 use crate::domain::actions::RequestedAction;
 use crate::domain::drift::Difference;
 use crate::domain::ids::{AppName, DeviceId, ServiceName, StageName};
-use crate::domain::reported::{Found, ObservedOs, Phase, Refusal, Report, ReportId};
+use crate::domain::reported::{Found, Phase, Refusal, Report, ReportId};
 use crate::domain::time::Timestamp;
 use actions::Actions;
 use conditions::Conditions;
 use link::Link;
 use local::Local;
+use os::OsLane;
 use reporting::Reporting;
 use std::collections::{BTreeMap, BTreeSet};
 use work::Work;
@@ -75,6 +80,10 @@ pub struct Pace {
     pub poll_interval_secs: u32,
     /// Seconds between looks while everything is as it should be.
     pub look_interval_secs: u32,
+    /// Seconds for which everything has to be well before an OS on trial is kept.
+    pub os_soak_secs: u32,
+    /// Seconds after which an OS on trial that has not proved itself is left again.
+    pub os_trial_secs: u32,
 }
 
 /// Whether polls are held open.
@@ -88,7 +97,13 @@ pub enum PollMode {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { poll: PollMode::Long, poll_interval_secs: 60, look_interval_secs: 30 }
+        Self {
+            poll: PollMode::Long,
+            poll_interval_secs: 60,
+            look_interval_secs: 30,
+            os_soak_secs: 60,
+            os_trial_secs: 900,
+        }
     }
 }
 
@@ -162,7 +177,7 @@ pub struct Look {
     /// What the container engine has.
     pub apps: Result<Observed, Failure>,
     /// What the OS updater has; `None` without an updater.
-    pub os: Result<Option<ObservedOs>, Failure>,
+    pub os: Result<Option<FoundOs>, Failure>,
     /// The update locks that are held.
     pub locks: Locks,
 }
@@ -235,6 +250,10 @@ pub enum Timer {
     Ledger,
     /// The end of waiting for the machine to go down.
     Reboot,
+    /// An OS on trial has soaked.
+    OsSoak,
+    /// An OS on trial had its time.
+    OsTrial,
 }
 
 /// The agent.
@@ -268,6 +287,7 @@ pub struct Machine {
     waiting_since: Option<Timestamp>,
     /// When it was last told how far bringing images has come.
     progress_told: Option<Timestamp>,
+    os: OsLane,
     draws: Draws,
     local: Local,
     actions: Actions,
@@ -324,6 +344,7 @@ impl Machine {
             progress_told: None,
             local: Local::default(),
             actions: Actions::default(),
+            os: OsLane::default(),
         };
         machine.recall_action(now);
         if machine.wanted.accepted.is_some() {
@@ -370,6 +391,8 @@ impl Machine {
             Event::PurgeRequested(path) => self.ask_locally(path, now),
             Event::CheckRequested => self.check(now),
             Event::HealthTold { app, service, told } => self.health_told(app, service, *told, now),
+            Event::TimerDue(Timer::OsSoak) => self.os_has_soaked(),
+            Event::TimerDue(Timer::OsTrial) => self.os_had_its_time(),
             Event::StopRequested => self.life = Life::Stopping,
         }
         self.advance(now, &mut effects);

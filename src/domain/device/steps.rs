@@ -2,7 +2,8 @@
 //!
 //! Order: networks and volumes; what has to go before its image can come; all images, before the first service stops; then what
 //! must go; then what must be made and started, in the order of `depends_on`, as far as what they wait for is true; then
-//! networks of apps that are gone; the OS last, because it may restart the device. Volumes are never removed.
+//! networks of apps that are gone. Volumes are never removed. The OS comes after all of them, in turns of its own
+//! (`device::os`), because it restarts the device.
 //!
 //! What a lock is in the way of is left out, with all that cannot be done without it, and is among what is waited for.
 
@@ -333,14 +334,6 @@ impl<'a> Steps<'a> {
 /// Whether a container is there that stays.
 fn has(observed: &Observed, app: &AppName, service: &ServiceName) -> bool {
     observed.apps.get(app).is_some_and(|app| app.services.contains_key(service))
-}
-
-/// The steps that bring the OS to what is wanted.
-pub fn os_steps(spec: &DeviceSpec, found: &ObservedOs) -> Vec<Action> {
-    match &spec.os {
-        Some(wanted) if wanted.version != found.version => vec![Action::InstallOs { os: wanted.clone() }],
-        Some(_) | None => Vec::new(),
-    }
 }
 
 /// Everything in which the device differs from its spec, in the same words as a drift report.

@@ -1,12 +1,13 @@
 //! `os/<name>.yml`: one OS image for every device type that it was built for.
 
+use super::compose::units;
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
 use super::yaml::{Span, parse};
 use crate::domain::digest::Digest;
 use crate::domain::finding::codes;
 use crate::domain::ids::DeviceType;
-use crate::domain::spec::OsSpec;
+use crate::domain::spec::{OsSpec, Transfer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -75,17 +76,21 @@ fn entries(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> BTr
 fn entry(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> Option<OsSpec> {
     const KEYS: Keys = Keys {
         what: "an image",
-        known: &["version", "url", "digest"],
-        later: &["size", "delta", "min_version"],
+        known: &["version", "url", "digest", "size", "streaming"],
+        later: &["delta", "min_version"],
         extensions: Extensions::Ignored,
     };
     let errors = problems.errors();
-    let (mut version, mut url, mut digest) = (None, None, None);
+    let (mut version, mut url, mut digest, mut size_bytes) = (None, None, None, None);
+    let mut transfer = Transfer::Download;
     for field in read::fields(node, &KEYS, problems)? {
         let value = &field.value;
         match &*field.key.text {
             "version" => version = read::name(value, "`version`", problems),
             "url" => url = web_address(value, problems),
+            "size" => size_bytes = size(value, problems),
+            "streaming" if read::boolean(value, "`streaming`", problems) == Some(true) => transfer = Transfer::Stream,
+            "streaming" => {}
             _ => {
                 digest = read::text(value, "`digest`", problems).and_then(|text| match text.parse::<Digest>() {
                     Ok(digest) => Some(digest),
@@ -101,7 +106,18 @@ fn entry(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> Optio
         read::missing(node.span, "an image", "version", problems);
     }
     let version = version?;
-    (problems.errors() == errors).then(|| OsSpec { name: name.to_owned(), version, url, digest })
+    (problems.errors() == errors).then(|| OsSpec { name: name.to_owned(), version, url, digest, size_bytes, transfer })
+}
+
+/// From one byte to a tebibyte, as a number or as Compose writes sizes (`512m`).
+fn size(node: &super::yaml::Node, problems: &mut Problems) -> Option<u64> {
+    let text = read::text(node, "`size`", problems)?;
+    let bytes = units::bytes(text).filter(|bytes| (1..=1 << 40).contains(bytes));
+    if bytes.is_none() {
+        let message = format!("`{}` is not a size", show(text));
+        problems.error_hint(node.span, codes::BAD_VALUE, message, "bytes, or a number with k, m or g, at most 1024g");
+    }
+    bytes
 }
 
 fn web_address(node: &super::yaml::Node, problems: &mut Problems) -> Option<String> {

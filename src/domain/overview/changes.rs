@@ -189,7 +189,7 @@ mod tests {
     fn fields_are_named_from_the_outside_in() {
         let from = spec("1.0.0", &[("app", service("a:1", &[("A", "1"), ("B", "2")])), ("old", service("o:1", &[]))]);
         let mut to = spec("1.1.0", &[("app", service("a:2", &[("A", "3")])), ("new", service("n:1", &[]))]);
-        to.os = Some(OsSpec { name: "basic".to_owned(), version: version("7"), url: None, digest: None });
+        to.os = Some(OsSpec::named("basic", version("7")));
         to.config.poll_interval_secs = Some(30);
         if let Some(service) = to.apps.values_mut().next().and_then(|app| app.services.get_mut("app")) {
             service.restart = Restart::OnFailure(3);

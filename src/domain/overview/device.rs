@@ -10,7 +10,7 @@ use crate::domain::generation::{Attempt, Order};
 use crate::domain::ids::{Actor, AppName, AttributeName, CommitId, DeviceId, DeviceType, StageName, Version};
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::waits::{Wait, standing, waits};
-use crate::domain::reported::{Found, Phase};
+use crate::domain::reported::{Found, ObservedOs, OsUpdate, Phase};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,12 @@ pub struct DeviceDetail {
     pub conditions: Vec<Condition>,
     /// Differences that its agent found before it mended them.
     pub found: Vec<Found>,
+    /// The OS that runs, and its slots; `None` where the updater could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<ObservedOs>,
+    /// How far an update of the OS is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os_update: Option<OsUpdate>,
     /// Facts that it states of itself: `reported.*` in filters.
     pub attributes: BTreeMap<String, String>,
     /// What operators say of it: `registry.*` in filters.
@@ -192,6 +198,8 @@ pub fn detail(input: &OverviewInput<'_>, device: &DeviceId) -> Option<DeviceDeta
         conflict: record.and_then(|record| record.control.conflict.clone()),
         conditions: report.map(|report| report.conditions.clone()).unwrap_or_default(),
         found: report.map(|report| report.found.clone()).unwrap_or_default(),
+        runs: report.and_then(|report| report.os.clone()),
+        os_update: report.and_then(|report| report.os_update.clone()),
         attributes: report.map(|report| report.attributes.clone()).unwrap_or_default(),
         registry: record
             .and_then(|record| record.registry.as_deref())

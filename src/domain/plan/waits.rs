@@ -7,7 +7,7 @@ use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::plan::ownership::{Standing, claims, owner};
 use crate::domain::plan::pass::{HoldOn, PassInput, hold_on, show_waiting};
 use crate::domain::plan::requires::{Unmet, unmet};
-use crate::domain::reported::Phase;
+use crate::domain::reported::{OsStage, Phase};
 use crate::domain::spec::{Maintenance, Purpose};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -205,6 +205,19 @@ fn report_waits(record: &DeviceRecord, now: Timestamp, all: &mut Vec<Wait>) {
     }
     if report.phase != Phase::Settled {
         all.extend(window_waits(&assignment.spec.spec.maintenance, now));
+    }
+    if let Some(update) = &report.os_update {
+        let since = report.conditions.iter().find(|one| one.kind == "OsUpdated").map(|one| one.since);
+        let (code, hint) = match update.stage {
+            OsStage::Failed => ("os-failed", Some("assign another image, or offer this one again".to_owned())),
+            OsStage::Downloading
+            | OsStage::Installing
+            | OsStage::Installed
+            | OsStage::Rebooting
+            | OsStage::Trial
+            | OsStage::Returning => ("os-update", None),
+        };
+        all.push(wait(code, format!("OS {update}"), hint).since(since));
     }
     match report.phase {
         Phase::Settled => {}

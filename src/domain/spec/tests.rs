@@ -72,6 +72,8 @@ fn every_field() -> DeviceSpec {
             version: "2026.10.2".parse().expect("a version"),
             url: Some("https://images.example.com/pi4.raucb".to_owned()),
             digest: Some(Digest::of(b"image")),
+            size_bytes: None,
+            transfer: Transfer::Download,
         }),
         config: DeviceConfig {
             poll_interval_secs: Some(30),

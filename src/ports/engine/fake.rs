@@ -1,4 +1,4 @@
-//! A container engine and an OS updater as values: the semantics of the ports without any IO.
+//! A container engine as a value: the semantics of the port without any IO.
 //!
 //! Tests and the simulation use them as they are; the agent's simulated engine keeps one in a file. They are honest: what
 //! the ports promise holds, and what a real engine refuses is refused (a missing image, a port that is taken, a network in
@@ -9,10 +9,9 @@ use crate::domain::device::action::Action;
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
 use crate::domain::device::steps::Observed;
 use crate::domain::digest::Digest;
-use crate::domain::ids::{AppName, NetworkName, ServiceName, VariableName, Version, VolumeName};
-use crate::domain::reported::{Health, ObservedApp, ObservedOs, ObservedService, ServiceState};
-use crate::domain::spec::{Network, OsSpec, Port, ServiceSpec};
-use crate::ports::os::OsError;
+use crate::domain::ids::{AppName, NetworkName, ServiceName, VariableName, VolumeName};
+use crate::domain::reported::{Health, ObservedApp, ObservedService, ServiceState};
+use crate::domain::spec::{Network, Port, ServiceSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,35 +30,6 @@ pub struct FakeEngine {
     /// Counts the operations that changed something or tried to.
     #[serde(default)]
     pub operations: u64,
-}
-
-/// The version that a fake updater reports before anything was installed.
-pub const FACTORY_VERSION: &str = "factory";
-
-/// An OS updater as a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeOs {
-    /// What runs.
-    pub running: ObservedOs,
-    /// How often something was installed.
-    #[serde(default)]
-    pub installs: u64,
-}
-
-impl Default for FakeOs {
-    fn default() -> Self {
-        let version = Version::new(FACTORY_VERSION).expect("the constant is a version");
-        Self { running: ObservedOs { name: None, version }, installs: 0 }
-    }
-}
-
-impl FakeOs {
-    /// Installs an image: it runs at once.
-    pub fn install(&mut self, os: &OsSpec) -> Result<(), OsError> {
-        self.running = ObservedOs { name: Some(os.name.clone()), version: os.version.clone() };
-        self.installs += 1;
-        Ok(())
-    }
 }
 
 /// A change that somebody makes by hand, behind the agent's back.
@@ -172,7 +142,13 @@ impl FakeEngine {
                 self.images.remove(image);
                 Ok(())
             }
-            Action::InstallOs { os: _ } => Ok(()),
+            Action::FetchOs { .. }
+            | Action::InstallOs { .. }
+            | Action::Reboot { .. }
+            | Action::ConfirmOs { .. }
+            | Action::FallBackOs { .. }
+            | Action::KeepOs
+            | Action::DiscardOs => Ok(()),
         }
     }
 

@@ -6,7 +6,8 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::generation::{Attempt, Epoch, Generation, Order};
 use crate::domain::ids::{AppName, CommitId, ServiceName, VariableName, Version};
 use crate::domain::spec::{AppSpec, DeviceSpec, SealedSpec, ServiceSpec};
-use crate::ports::engine::fake::{FakeEngine, FakeOs};
+use crate::ports::engine::fake::FakeEngine;
+use crate::ports::os::fake::FakeOs;
 use std::fmt::Write as _;
 
 pub(super) fn app(name: &str) -> AppName {
@@ -147,7 +148,7 @@ impl Bench {
         let event = match self.waiting.remove(place) {
             Effect::Look { images } => Event::Looked(Box::new(Look {
                 apps: self.engine_answers.clone().map(|()| self.engine.look(&images)),
-                os: Ok(Some(self.os.running.clone())),
+                os: Ok(Some(self.os.look())),
                 locks: self.locks.clone(),
             })),
             Effect::Act(action) => self.act(&action),
@@ -162,7 +163,7 @@ impl Bench {
             return Event::Failed(self.faults.remove(0));
         }
         let answer = match action {
-            Action::InstallOs { os } => self.os.install(os).map_err(|error| error.failure()),
+            other if other.is_for_os() => self.os.perform(other).map_err(|error| error.failure()),
             other => self.engine.perform(other).map_err(|error| error.failure()),
         };
         answer.map_or_else(Event::Failed, |()| Event::Done)

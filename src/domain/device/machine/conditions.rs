@@ -13,6 +13,8 @@ pub(super) const ENGINE_AVAILABLE: &str = "EngineAvailable";
 pub(super) const OS_UPDATER_AVAILABLE: &str = "OsUpdaterAvailable";
 /// Whether the newest offer was accepted; only there after a refusal.
 pub(super) const ASSIGNMENT_ACCEPTED: &str = "AssignmentAccepted";
+/// How an update of the OS stands; only there while it is not as assigned.
+pub(super) const OS_UPDATED: &str = "OsUpdated";
 /// Whether the ledger can be written; only there when it cannot.
 pub(super) const LEDGER_WRITABLE: &str = "LedgerWritable";
 /// How far bringing images has come; only there while they are on their way.

@@ -7,7 +7,8 @@ use crate::domain::drift::app_differences;
 use crate::domain::ids::{AppName, ServiceName, VolumeName};
 use crate::domain::reported::{ObservedApp, Presence, ServiceState};
 use crate::domain::spec::{AppSpec, DeviceSpec, Mount, Network, Port, Restart, ServiceSpec, Transport};
-use crate::ports::engine::fake::{FakeEngine, FakeOs, Tamper};
+use crate::ports::engine::fake::{FakeEngine, Tamper};
+use crate::ports::os::fake::FakeOs;
 use proptest::prelude::*;
 
 /// A service out of few parts, so that two drawn specs often share some.
@@ -243,12 +244,9 @@ proptest! {
 fn a_fake_os_is_reached_once() {
     let mut os = FakeOs::default();
     assert_eq!(os.running.version.as_str(), "factory");
-    let wanted = crate::domain::spec::OsSpec {
-        name: "kiosk-os".to_owned(),
-        version: "2".parse().expect("a version"),
-        url: None,
-        digest: None,
-    };
+    let wanted = crate::domain::spec::OsSpec::named("kiosk-os", "2".parse().expect("a version"));
     assert_eq!(os.install(&wanted), Ok(()));
+    assert_eq!((os.running.version.as_str(), os.installs), ("factory", 1));
+    os.reboot();
     assert_eq!((os.running.version.as_str(), os.installs), ("2", 1));
 }

@@ -3,12 +3,13 @@
 use super::bench::{Bench, app, held, service, web};
 use super::*;
 use crate::domain::ids::{VariableName, Version};
-use crate::domain::spec::{DeviceSpec, OsSpec};
-use crate::ports::engine::fake::{FakeOs, Tamper};
+use crate::domain::spec::DeviceSpec;
+use crate::ports::engine::fake::Tamper;
+use crate::ports::os::fake::FakeOs;
 use insta::assert_snapshot;
 
 /// A device that has reached its first assignment.
-fn settled() -> Bench {
+pub(super) fn settled() -> Bench {
     let mut bench = Bench::new();
     bench.run();
     bench.offer(held(1, web("hello")));
@@ -444,28 +445,6 @@ fn a_newer_assignment_replaces_the_steps_of_an_older_one() {
       wake Work later
       persist start 1, 1.2, reached
       report 1.5 Settled
-    ");
-}
-
-#[test]
-fn the_os_comes_last_and_touches_no_service() {
-    let mut bench = settled();
-    let mut spec = web("hello");
-    let version = Version::new("2026.11").expect("a version");
-    spec.os = Some(OsSpec { name: "kiosk-os".to_owned(), version, url: None, digest: None });
-    bench.offer(held(2, spec));
-    bench.run();
-    assert_snapshot!(bench.take_transcript(), @"
-    persist start 1, 1.2
-    look (2 images)
-    poll 1.2.2b16 for 60s
-    report 1.4 Applying
-        Ready False Applying: install OS kiosk-os 2026.11
-    install OS kiosk-os 2026.11
-    look (2 images)
-    wake Work later
-    persist start 1, 1.2, reached
-    report 1.5 Settled
     ");
 }
 

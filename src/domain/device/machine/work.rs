@@ -6,12 +6,11 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::backoff::{Backoff, next_poll_millis};
 use crate::domain::device::ledger::Held;
-use crate::domain::device::locks::{Locks, Respect, locked};
+use crate::domain::device::locks::{Locks, Respect};
+use crate::domain::device::os;
 use crate::domain::device::progress::Progress;
-use crate::domain::device::steps::{
-    Observed, Outlook, Situation, Turn, Wait, all_differences, app_turn, images, os_steps,
-};
-use crate::domain::drift::Difference;
+use crate::domain::device::steps::{Observed, Outlook, Situation, Turn, Wait, all_differences, app_turn, images};
+use crate::domain::drift::{Difference, Layer};
 use crate::domain::reported::{Found, ObservedOs, Phase};
 use crate::domain::spec::DeviceSpec;
 use crate::domain::time::{Timestamp, show_secs};
@@ -27,6 +26,8 @@ const MAX_WAIT_SECS: i64 = 900;
 /// How often it is told how far bringing images has come, in seconds. Reports are for people to look at now and then, and a fleet
 /// that updates sends them all at once.
 const PROGRESS_SECS: i64 = 20;
+/// How long a device may take to go down, in milliseconds: services are given time to end. After this it is told once more.
+const REBOOT_MILLIS: i64 = 300_000;
 
 /// How many actions the condition that tells of the last change names.
 const MAX_TOLD_ACTIONS: usize = 12;
@@ -76,10 +77,12 @@ struct Judgement {
     standing: Standing,
 }
 
-/// How a device stands for which there are no steps.
-enum Standing {
+/// How the services of a device stand.
+pub(super) enum Standing {
     /// Everything is there.
     Settled,
+    /// There are steps.
+    Busy,
     /// Something has to become true first, and nothing says that it will not.
     Waiting(Failure),
     /// Somebody holds a lock, for as long as he likes.
@@ -151,6 +154,7 @@ impl Machine {
         self.note_availability(&look, held.as_deref(), now);
         self.judge_told_health(now);
         let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look, self.respect()));
+        let (os, locks) = (look.os.clone(), look.locks.clone());
         self.seen = Some(look);
         if held.as_ref().map(|held| held.mark) != self.durable.mark() {
             self.work = Work::due();
@@ -160,17 +164,33 @@ impl Machine {
             self.phase = Phase::Waiting;
             return self.rest(effects);
         };
+        let os = match os {
+            Ok(Some(found)) => self.os_turn(&held, &found, &locks, &standing, now, effects),
+            Ok(None) if held.spec.spec.os.is_some() => os::Turn::GaveUp(no_updater()),
+            Ok(None) => os::Turn::Settled,
+            Err(failure) => os::Turn::GaveUp(failure),
+        };
+        let steps = match &os {
+            os::Turn::Act(action) => vec![action.clone()],
+            os::Turn::Settled | os::Turn::Wait(_) | os::Turn::Retry(_) | os::Turn::GaveUp(_) => steps,
+        };
         if !steps.is_empty() && before == Before::Did(steps.clone()) {
             let message = format!("{} was done and has to be done again", steps[0]);
             return self.give_up(&held, &Failure { reason: "NoEffect", message }, now, effects);
         }
         self.note_found(&held, differences, &steps, now);
-        match (steps.is_empty(), standing) {
-            (true, Standing::Settled) => self.settle(&held, now, effects),
-            (true, Standing::Waiting(failure)) => self.wait_for_others(&failure, now, effects),
-            (true, Standing::Locked(failure)) => self.wait_for_lock(&failure, now, effects),
-            (true, Standing::Lacking(failure)) => self.wait_and_see(&failure, now, effects),
-            (false, _) => {
+        match (steps.is_empty(), standing, os) {
+            (true, Standing::Waiting(failure), _) => self.wait_for_others(&failure, now, effects),
+            (true, Standing::Locked(failure), _) => self.wait_for_lock(&failure, now, effects),
+            (true, Standing::Lacking(failure), _) => self.wait_and_see(&failure, now, effects),
+            (true, Standing::Settled | Standing::Busy, os) => match os {
+                os::Turn::Settled | os::Turn::Act(_) => self.settle(&held, now, effects),
+                // For a window, a lock, the updater, or the end of a trial: however long it takes.
+                os::Turn::Wait(failure) => self.wait_for_lock(&failure, now, effects),
+                os::Turn::Retry(failure) => self.give_up(&held, &failure, now, effects),
+                os::Turn::GaveUp(failure) => self.wait_and_see(&failure, now, effects),
+            },
+            (false, _, _) => {
                 if self.phase != Phase::Failing {
                     self.phase = Phase::Applying;
                     self.conditions.set(READY, ConditionStatus::False, "Applying", &show_steps(&steps), now);
@@ -184,7 +204,15 @@ impl Machine {
         let Work::Acting { of, step, mut rest, mut done } = std::mem::replace(&mut self.work, Work::Resting) else {
             return;
         };
+        self.os_done(&step);
         done.push(step);
+        if let Some(Action::Reboot { why: _ }) = done.last() {
+            // The next boot is another look; should it not come, this one tries again.
+            self.note_done(&done, now);
+            self.work = Work::Resting;
+            effects.push(Effect::Wake { timer: Timer::Work, after_millis: REBOOT_MILLIS });
+            return;
+        }
         if rest.front().and_then(image_of).is_none() {
             self.end_progress();
         }
@@ -216,6 +244,7 @@ impl Machine {
             self.work = Work::due();
             return;
         }
+        self.os_failed(&step, failure, &of);
         let failure = Failure { reason: failure.reason, message: format!("{step}: {}", failure.message) };
         if self.wanted.mark() != Some(of.mark) {
             // It was for an assignment that a newer one replaced.
@@ -361,29 +390,24 @@ impl Machine {
 pub(super) const LOCKED: &str = "Locked";
 
 /// Compares what is wanted with what was found. An engine that does not answer does not keep the OS from being mended, nor
-/// the other way round.
+/// the other way round; what is to be done about the OS is decided apart from this.
 fn judge(spec: &DeviceSpec, look: &Look, respect: Respect) -> Judgement {
     let observed: Option<&Observed> = look.apps.as_ref().ok();
-    let os: Option<&ObservedOs> = look.os.as_ref().ok().and_then(Option::as_ref);
+    let os: Option<&ObservedOs> = look.os.as_ref().ok().and_then(Option::as_ref).map(|found| &found.running);
     let situation = |observed| {
         let Locks { held: _, handed_over } = &look.locks;
         Situation { spec, observed, locks: &look.locks, respect, ripe: handed_over }
     };
-    let Turn { mut steps, waits } = observed.map(|observed| app_turn(&situation(observed))).unwrap_or_default();
-    let os_steps = os.map(|os| os_steps(spec, os)).unwrap_or_default();
-    let os_lock = os_steps.iter().find_map(|step| look.locks.against(step, observed, respect));
-    if os_lock.is_none() {
-        steps.extend(os_steps);
-    }
+    let Turn { steps, waits } = observed.map(|observed| app_turn(&situation(observed))).unwrap_or_default();
     let differences = all_differences(spec, observed, os);
-    let standing = match (&look.apps, &look.os) {
-        (Err(failure), _) | (_, Err(failure)) => Standing::Lacking(failure.clone()),
-        (Ok(_), Ok(None)) if spec.os.is_some() => Standing::Lacking(no_updater()),
-        (Ok(_), Ok(_)) => match (waiting(&waits), os_lock, differences.first()) {
-            (Some(standing), _, _) => standing,
-            (None, Some(lock), _) => Standing::Locked(locked(lock)),
-            (None, None, None) => Standing::Settled,
-            (None, None, Some(first)) => Standing::Lacking(not_running(first, differences.len())),
+    let of_apps: Vec<&Difference> = differences.iter().filter(|one| one.layer != Layer::Os).collect();
+    let standing = match &look.apps {
+        Err(failure) => Standing::Lacking(failure.clone()),
+        Ok(_) if !steps.is_empty() => Standing::Busy,
+        Ok(_) => match (waiting(&waits), of_apps.first()) {
+            (Some(standing), _) => standing,
+            (None, None) => Standing::Settled,
+            (None, Some(first)) => Standing::Lacking(not_running(first, of_apps.len())),
         },
     };
     Judgement { steps, differences, standing }

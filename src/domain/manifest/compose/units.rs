@@ -34,7 +34,7 @@ pub(in crate::domain::manifest) fn nanos(text: &str) -> Option<u64> {
 }
 
 /// A size in bytes: `64m`, `1.5 GiB`, `1024`. Units are powers of 1024 whatever they are called, as Docker has it.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+pub(in crate::domain::manifest) fn bytes(text: &str) -> Option<u64> {
     let end = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();

@@ -35,7 +35,7 @@ fn a_device_that_contradicts_what_a_release_requires_waits_and_says_why() {
     world.push_desired("main", 1, asking("1.0.0", Requirements::default()), Lineage::Extends);
     world.report_with("kiosk", |report| {
         report.attributes.insert("agent_version".to_owned(), "0.1.0".to_owned());
-        report.os = Some(ObservedOs { name: None, version: Version::new("2025.10").unwrap() });
+        report.os = Some(ObservedOs::running(None, Version::new("2025.10").unwrap()));
     });
     let range = |text: &str| VersionRange { text: text.to_owned(), range: text.parse().unwrap() };
     let requires = Requirements {
@@ -54,7 +54,7 @@ fn a_device_that_contradicts_what_a_release_requires_waits_and_says_why() {
     world.push_desired("main", 3, asking("1.4.0", Requirements::default()), Lineage::Extends);
     world.report_with("kiosk", |report| {
         report.attributes.insert("agent_version".to_owned(), "0.2.0".to_owned());
-        report.os = Some(ObservedOs { name: None, version: Version::new("2026.2").unwrap() });
+        report.os = Some(ObservedOs::running(None, Version::new("2026.2").unwrap()));
     });
     insta::assert_snapshot!(world.push_desired("main", 4, asking("2.0.0", requires), Lineage::Extends), @r"
     accept main 0004

@@ -51,7 +51,7 @@ pub(super) fn commit_id(number: u32) -> CommitId {
 
 /// Content that differs by a version.
 pub(super) fn content(version: &str) -> SealedSpec {
-    let os = OsSpec { name: "os".to_owned(), version: Version::new(version).unwrap(), url: None, digest: None };
+    let os = OsSpec::named("os", Version::new(version).unwrap());
     SealedSpec::seal(DeviceSpec { os: Some(os), ..DeviceSpec::default() })
 }
 
@@ -282,6 +282,7 @@ pub(super) fn blank_report() -> Report {
         conditions: Vec::new(),
         apps: None,
         os: None,
+        os_update: None,
         found: Vec::new(),
         refused: None,
         failure: None,

@@ -143,6 +143,7 @@ fn reported(version: u64, mark: crate::domain::assignment::Mark, at: Timestamp) 
             conditions: Vec::new(),
             apps: None,
             os: None,
+            os_update: None,
             found: Vec::new(),
             refused: None,
             failure: None,
