@@ -142,7 +142,7 @@ fn an_image_that_does_not_come_up_is_reported_and_not_tried_again() {
     let bundle = scene.rauc.bundle("2026.11.1", COMPATIBLE, "fleet");
     scene.assign("2026.11.1", &bundle);
     scene.reboot_into("A");
-    insta::assert_snapshot!(scene.until_failed(), @"");
+    insta::assert_snapshot!(scene.until_failed(), @"lindenhof 2026.11.1 failed while rebooting: the device rebooted and slot rootfs.0 came up again: the image did not start (FellBack)");
     // Another commit that asks for the same image does not make it better.
     let vars = "branch: main\ndevice_type: box\npins: {kiosk: 1.0.0}\nos: lindenhof\nvariables: {A: b}\n";
     scene.fleet.push("main", "Change a variable", &[("host_vars/box-1.yml", vars)]);
@@ -156,13 +156,15 @@ fn foreign_bundles_and_full_disks_are_refused_with_a_reason() {
     let Some(mut scene) = Scene::start("os-refused") else { return };
     let foreign = scene.rauc.bundle("2026.11.1", COMPATIBLE, "mallory");
     scene.assign("2026.11.1", &foreign);
-    insta::assert_snapshot!(scene.until_failed(), @"");
+    // What follows are the words of whoever checks signatures.
+    let told = scene.until_failed();
+    assert!(told.contains("was refused: ") && told.contains("signature verification failed"), "{told}");
     let other = scene.rauc.bundle("2026.11.2", "somebody-elses-box", "fleet");
     scene.assign("2026.11.2", &other);
     let told = scene.until("the other type is refused", |update| {
         update.stage == OsStage::Failed && update.version.as_str() == "2026.11.2"
     });
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"lindenhof 2026.11.2 failed while installing: OS lindenhof 2026.11.2 was refused: it is made for "somebody-elses-box", this device is "lindenhof-box" (ImageRefused)"#);
     // No device has so much: everything is kept for emergencies.
     scene.kill_agent();
     scene.start_agent(&["--disk-reserve-mb", "4000000000"]);

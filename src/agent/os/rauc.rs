@@ -162,11 +162,13 @@ impl Rauc {
             let (name, version) = (os.name.clone(), os.version.clone());
             OsError::Refused { name, version, reason }
         };
-        let answer = self.bus.call(RAUC, "Info", &(bundle,), INFO_LIMIT).await.map_err(|error| match error {
-            BusError::Unavailable(reason) => OsError::Unavailable { reason },
-            BusError::Refused(reason) if is_busy(&reason) => OsError::Busy { reason },
-            BusError::Refused(reason) => refused(reason),
-        })?;
+        let answer = match self.bus.call(RAUC, "Info", &(bundle,), INFO_LIMIT).await {
+            Ok(answer) => answer,
+            Err(BusError::Unavailable(reason)) => return Err(OsError::Unavailable { reason }),
+            Err(BusError::Refused(reason)) if is_busy(&reason) => return Err(OsError::Busy { reason }),
+            // It says no more than that. The installation says why, before it touches a slot.
+            Err(BusError::Refused(_)) => return Ok(()),
+        };
         let (compatible, version): (String, String) = answer.body().deserialize().map_err(|error| malformed(&error))?;
         let own =
             self.bus.call(PROPERTIES, "Get", &(RAUC.interface, "Compatible"), LIMIT).await.map_err(unavailable)?;
@@ -188,7 +190,11 @@ impl Rauc {
         let until = Instant::now() + WATCH;
         let failed = |reason: String| {
             let (name, version) = (os.name.clone(), os.version.clone());
-            OsError::Install { name, version, reason }
+            if is_final(&reason) {
+                OsError::Refused { name, version, reason }
+            } else {
+                OsError::Install { name, version, reason }
+            }
         };
         let mut was_idle = false;
         loop {
@@ -243,6 +249,11 @@ impl Rauc {
 /// RAUC does one thing at a time.
 fn is_busy(reason: &str) -> bool {
     reason.contains("already processing")
+}
+
+/// Whether RAUC would say the same of this bundle again: it is signed by nobody whom the device knows, or made for another.
+fn is_final(reason: &str) -> bool {
+    ["signature verification failed", "ompatible mismatch"].iter().any(|words| reason.contains(words))
 }
 
 fn unavailable(error: BusError) -> OsError {
