@@ -47,7 +47,7 @@ impl Machine {
             }),
             applied: self.durable.applied,
             services: found.map(|found| self.services(spec, found)),
-            os: look.and_then(|look| look.os.as_ref().ok()).cloned().flatten(),
+            os: look.and_then(|look| look.os.as_ref().ok()?.as_ref()).map(|found| found.running.clone()),
             conditions: self.conditions.all(),
             locks: look.map(|look| look.locks.held.clone()).unwrap_or_default(),
             refused: self.refused.clone(),
