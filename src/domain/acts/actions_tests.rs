@@ -74,6 +74,7 @@ fn hear(state: &mut FleetState, seq: u64, actions: Option<ActionsReport>) -> Str
         conditions: Vec::new(),
         apps: None,
         os: None,
+        os_update: None,
         found: Vec::new(),
         refused: None,
         failure: None,
