@@ -3,7 +3,7 @@
 use super::Output;
 use super::console::{Console, Outcome};
 use super::render::devices::{Columns, table, view};
-use super::selecting::{FilterArgs, note_undetermined, select};
+use super::selecting::{FilterArgs, limited, note_undetermined, select};
 use crate::clock;
 use crate::domain::ids::StageName;
 use crate::domain::overview::device::DeviceRow;
@@ -29,9 +29,9 @@ pub struct Args {
     /// Which devices.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// The devices, columns and order of a view that fleet.yml names
-    #[arg(long, value_name = "NAME")]
-    pub view: Option<String>,
+    /// Only devices that this host pattern selects by name and group, such as `web:&zurich:!web-7`
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
 }
 
 /// Runs `devices`.
@@ -40,15 +40,19 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let controller = console.global.controller()?;
     let owned =
         |row: &DeviceRow| args.stage.as_ref().is_none_or(|stage| row.standing == Standing::Owned(stage.clone()));
-    let (mut rows, columns): (Vec<ViewRow>, Vec<String>) = if args.filter.filter.is_none() && args.view.is_none() {
+    let (mut rows, columns): (Vec<ViewRow>, Vec<String>) = if args.filter.is_empty() {
         let rows: Vec<DeviceRow> = controller.get("/v1/devices", "list the devices")?;
         (rows.into_iter().map(|row| ViewRow { row, values: Default::default() }).collect(), Vec::new())
     } else {
-        let answer = select(&controller, args.filter.filter.as_deref(), args.view.as_deref())?;
+        let answer = select(&controller, args.filter.filter.as_deref(), args.filter.view.as_deref())?;
         note_undetermined(console, &answer.undetermined);
         (answer.devices, answer.columns)
     };
     rows.retain(|one| owned(&one.row));
+    if let Some(limit) = &args.limit {
+        let limited = limited(&controller, limit)?;
+        rows.retain(|one| limited.contains(&one.row.device));
+    }
     if rows.is_empty() && !matches!(output, Output::Json | Output::Yaml) {
         console.note("no devices");
         return Ok(Outcome::Fine);

@@ -4,7 +4,7 @@ mod suggest;
 
 use super::console::{Console, ExitArgs, Outcome};
 use super::fault::with_hint;
-use super::selecting::{FilterArgs, note_undetermined, select};
+use super::selecting::{FilterArgs, limited, note_undetermined, select};
 use super::{Output, render};
 use crate::clock;
 use crate::domain::drift::Verdict;
@@ -44,6 +44,9 @@ pub struct Args {
     /// Which devices.
     #[command(flatten)]
     pub filter: FilterArgs,
+    /// Only devices that this host pattern selects by name and group, such as `web:&zurich:!web-7`
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
     /// What the exit code tells.
     #[command(flatten)]
     pub exit: ExitArgs,
@@ -57,11 +60,15 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     if let Some(stranger) = args.devices.iter().find(|device| !report.devices.contains_key(*device)) {
         return Err(with_hint(anyhow!("device {stranger} is not known"), "`bellwether devices` lists all"));
     }
-    if let Some(filter) = &args.filter.filter {
-        let answer = select(&controller, Some(filter), None)?;
+    if !args.filter.is_empty() {
+        let answer = select(&controller, args.filter.filter.as_deref(), args.filter.view.as_deref())?;
         note_undetermined(console, &answer.undetermined);
         let meant: BTreeSet<DeviceId> = answer.devices.into_iter().map(|one| one.row.device).collect();
         report.devices.retain(|device, _| meant.contains(device));
+    }
+    if let Some(limit) = &args.limit {
+        let limited = limited(&controller, limit)?;
+        report.devices.retain(|device, _| limited.contains(device));
     }
     let report = narrowed(report, args);
     if args.suggest {

@@ -7,8 +7,8 @@ mod limit;
 mod print;
 mod sources;
 
-pub use limit::devices;
 use limit::selected;
+pub use limit::{devices, devices_in_groups};
 
 use super::Output;
 use super::console::{Console, Outcome};

@@ -1,14 +1,17 @@
 //! `bellwether plan`: what a commit would change, before it is merged.
 
 use super::console::{Console, ExitArgs, Outcome};
+use super::local::{self, RepoArgs};
 use super::planning::{self, Against, PlanArgs, Planned};
+use super::selecting::FilterArgs;
 use super::{Output, render};
 use crate::domain::drift::Verdict;
 use crate::domain::finding::Finding;
-use crate::domain::ids::CommitId;
+use crate::domain::ids::{CommitId, DeviceId};
 use crate::domain::overview::changes::{ChangeGroup, field_changes, group_changes};
 use crate::domain::plan::gate::StagePlan;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Flags of `plan`.
 #[derive(Debug, clap::Args)]
@@ -20,11 +23,18 @@ Examples:
   bellwether plan                                    the checked-out branch
   bellwether plan --stage production --rev origin/canary
   bellwether plan --base origin/main -o md           for a merge request
+  bellwether plan --filter 'vars.kiosk.model == \"A3\"'    only what changes on these
   bellwether plan --exit-code                        3 if there are changes, 4 if that is unknown")]
 pub struct Args {
     /// What is planned.
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// Of which devices changes are shown, as far as the commit alone can tell.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Show changes of devices that this pattern selects in the commit's inventory, such as `web:&zurich:!web-7`
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
     /// What the exit code tells.
     #[command(flatten)]
     pub exit: ExitArgs,
@@ -72,7 +82,11 @@ impl PlanView {
 /// Runs `plan`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
-    let planned = planning::plan(&args.plan, console)?;
+    let mut planned = planning::plan(&args.plan, console)?;
+    if args.limit.is_some() || !args.filter.is_empty() {
+        let limit = args.limit.as_deref().map(|limit| limited(&args.plan.repo, limit)).transpose()?;
+        planning::narrow(&mut planned, &args.filter, limit.as_ref())?;
+    }
     let rejected = planned.desired.rejection().is_some();
     let view = PlanView::new(planned);
     match output {
@@ -88,4 +102,10 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         (true, _, _) | (false, true, false) => Verdict::Unknown,
     };
     Ok(args.exit.outcome(verdict))
+}
+
+/// The devices of the commit that a pattern selects.
+fn limited(repo: &RepoArgs, limit: &str) -> anyhow::Result<BTreeSet<DeviceId>> {
+    let commit = local::commit(&mut local::open(&repo.repo)?, &repo.rev)?;
+    super::inventory::devices(&commit.files, limit)
 }

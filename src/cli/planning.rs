@@ -2,6 +2,10 @@
 //!
 //! Nothing is decided here; the plan is the controller's own function.
 
+mod narrowing;
+
+pub use narrowing::narrow;
+
 use super::console::Console;
 use super::fault::{Hint as _, usage, with_hint};
 use super::lists::{self, FoundList, ListArgs};

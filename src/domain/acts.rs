@@ -4,6 +4,7 @@ pub mod actions;
 pub mod enroll;
 pub mod operator;
 pub mod report;
+pub mod several;
 
 #[cfg(all(test, feature = "repo"))]
 mod actions_tests;

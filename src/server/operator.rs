@@ -17,12 +17,11 @@ use crate::domain::overview::OverviewInput;
 use crate::domain::overview::baseline::Baseline;
 use crate::domain::overview::device::{self, DeviceDetail, DeviceRow};
 use crate::domain::overview::drift::{DriftReport, drift_report};
-use crate::domain::overview::status;
 use crate::domain::plan::ownership::Standing;
 use crate::domain::registered;
 use crate::protocol::v1::operator::{
-    ApproveRequest, AttributesRequest, Done, EpochRequest, HoldRequest, ListAnswer, MAX_EVENTS_ANSWER, RepoAnswer,
-    ResumeRequest, StatusAnswer, TokenAnswer, TokenRequest, WhyAnswer,
+    ApproveRequest, AttributesRequest, Done, EpochRequest, HoldRequest, ListAnswer, MAX_EVENTS_ANSWER, ResumeRequest,
+    TokenAnswer, TokenRequest, WhyAnswer,
 };
 use axum::Json;
 use axum::extract::State;
@@ -50,25 +49,6 @@ pub(super) async fn overview_of_all<T: Send + 'static>(
     tokio::task::spawn_blocking(move || overview(&server, look)).await.map_err(|_| {
         Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the controller failed at this request")
     })
-}
-
-/// `GET /v1/status`
-pub async fn status(State(server): State<Shared>, _: Operator) -> Result<Json<StatusAnswer>, Refused> {
-    let status = overview_of_all(server.clone(), status::status).await?;
-    let repo = server.world.read().repo.clone();
-    Ok(Json(StatusAnswer {
-        fleet: server.options.fleet.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        address: server.address,
-        status,
-        repo: RepoAnswer {
-            last_contact: repo.last_contact,
-            unavailable: repo.unavailable,
-            missing: repo.missing,
-            unreadable: repo.unreadable,
-            lists: server.lists.status().into_iter().map(list_answer).collect(),
-        },
-    }))
 }
 
 /// `GET /v1/devices`
@@ -123,7 +103,7 @@ fn explaining(input: &OverviewInput<'_>, detail: &DeviceDetail) -> Option<(Stage
     Some((stage, revision))
 }
 
-fn list_answer((url, status): (String, ListStatus)) -> (String, ListAnswer) {
+pub(super) fn list_answer((url, status): (String, ListStatus)) -> (String, ListAnswer) {
     let ListStatus { newest, since, last_contact, trouble } = status;
     (url, ListAnswer { newest, since, last_contact, trouble })
 }

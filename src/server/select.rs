@@ -2,20 +2,27 @@
 
 use super::auth::Operator;
 use super::errors::Refused;
-use super::request::Asked;
+use super::operator::{act, list_answer};
+use super::request::{Asked, Body};
 use super::{Server, Shared};
 use crate::clock;
 use crate::controller::World;
+use crate::domain::acts::several;
 use crate::domain::filter::views::{Saved, View};
 use crate::domain::filter::{Answer, DynamicGroups, Filter, FilterError, Test};
+use crate::domain::ids::DeviceId;
 use crate::domain::manifest::near::nearest;
 use crate::domain::overview::OverviewInput;
 use crate::domain::overview::query::{Folder, Undetermined, folder, saved, sorted, view_row};
-use crate::protocol::v1::operator::{MAX_PAGE, SelectAnswer};
+use crate::domain::overview::status;
+use crate::protocol::v1::operator::{
+    Done, HoldDevicesRequest, MAX_PAGE, RepoAnswer, ResumeDevicesRequest, SelectAnswer, Selected, StatusAnswer,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// How many devices a page has unless more or fewer are asked for.
 const USUAL_PAGE: usize = 1000;
@@ -37,6 +44,73 @@ pub async fn select(
     Asked(query): Asked<SelectQuery>,
 ) -> Result<Json<SelectAnswer>, Refused> {
     asked(server, move |world, input| page(world, input, &query)).await
+}
+
+/// Of which devices a status is wanted.
+#[derive(Debug, Deserialize)]
+pub struct StatusQuery {
+    filter: Option<String>,
+    view: Option<String>,
+}
+
+/// `GET /v1/status`
+pub async fn status(
+    State(server): State<Shared>,
+    _: Operator,
+    Asked(StatusQuery { filter, view }): Asked<StatusQuery>,
+) -> Result<Json<StatusAnswer>, Refused> {
+    let (fleet, address) = (server.options.fleet.clone(), server.address);
+    let lists = server.lists.status().into_iter().map(list_answer).collect();
+    asked(server, move |world, input| {
+        let mut selected = None;
+        let status = if filter.is_none() && view.is_none() {
+            status::status(input)
+        } else {
+            let saved = saved(&input.pass);
+            let view = view.as_deref().map(|name| self::view(&saved, name)).transpose()?;
+            let found = world.matches(input, &wanted(filter.as_deref(), view, &saved.groups)?, &saved.groups);
+            selected = Some(Selected { total: found.yes.len(), undetermined: Undetermined::of(&found.unknown) });
+            let meant: BTreeSet<DeviceId> = found.yes.into_iter().collect();
+            status::status_among(input, |device| meant.contains(device))
+        };
+        let repo = world.repo.clone();
+        Ok(StatusAnswer {
+            fleet,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address,
+            status,
+            repo: RepoAnswer {
+                last_contact: repo.last_contact,
+                unavailable: repo.unavailable,
+                missing: repo.missing,
+                unreadable: repo.unreadable,
+                lists,
+            },
+            selected,
+        })
+    })
+    .await
+}
+
+/// `POST /v1/holds/devices`
+pub async fn hold_devices(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Body(HoldDevicesRequest { devices, reason, until }): Body<HoldDevicesRequest>,
+) -> Result<Json<Done>, Refused> {
+    let held = Box::new(move |state: &_, stages: &[_], acting: &_| {
+        several::hold_devices(state, stages, &devices, &reason, until, acting)
+    });
+    act(&server, actor, held).await
+}
+
+/// `POST /v1/resume/devices`
+pub async fn resume_devices(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Body(ResumeDevicesRequest { devices }): Body<ResumeDevicesRequest>,
+) -> Result<Json<Done>, Refused> {
+    act(&server, actor, Box::new(move |state, _, acting| several::resume_devices(state, &devices, acting))).await
 }
 
 /// Which folder is wanted.
@@ -87,7 +161,7 @@ async fn asked<T: Send + 'static>(
 fn page(world: &World, input: &OverviewInput<'_>, query: &SelectQuery) -> Result<SelectAnswer, Refused> {
     let saved = saved(&input.pass);
     let view = query.view.as_deref().map(|name| view(&saved, name)).transpose()?;
-    let test = wanted(query, view, &saved.groups)?;
+    let test = wanted(query.filter.as_deref(), view, &saved.groups)?;
     let found = world.matches(input, &test, &saved.groups);
     let total = found.yes.len();
     let sort = view.map(|view| view.sort.as_slice()).unwrap_or_default();
@@ -120,10 +194,10 @@ fn view<'a>(saved: &'a Saved, name: &str) -> Result<&'a View, Refused> {
 }
 
 /// What the view and the filter ask for together.
-fn wanted(query: &SelectQuery, view: Option<&View>, groups: &DynamicGroups) -> Result<Test, Refused> {
+fn wanted(filter: Option<&str>, view: Option<&View>, groups: &DynamicGroups) -> Result<Test, Refused> {
     let mut tests: Vec<Test> =
         view.and_then(|view| view.filter.as_ref()).map(|one| one.test.clone()).into_iter().collect();
-    if let Some(text) = &query.filter {
+    if let Some(text) = filter {
         tests.push(Filter::new(text, groups).map_err(|error| bad_filter(text, &error))?.test);
     }
     Ok(if tests.is_empty() { Test::Is(Answer::Yes) } else { Test::All(tests) })

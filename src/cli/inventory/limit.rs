@@ -3,10 +3,11 @@
 use crate::cli::fault::Hint as _;
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::inventory::pattern::{select, terms};
-use crate::domain::manifest::inventory::{Builder, Graph, INVENTORY_FILE, Kept, Slips, list_builder, read};
+use crate::domain::manifest::inventory::{ALL, Builder, Graph, INVENTORY_FILE, Kept, Slips, list_builder, read};
 use crate::domain::manifest::vars::{KeyRules, Vars};
+use crate::domain::manifest::yaml::Span;
 use crate::domain::snapshot::{Entry, Snapshot};
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -46,6 +47,24 @@ pub fn devices(
         read(&file, bytes, Slips::Warnings, &mut builder, &mut |node| Arc::new(Vars::free(&file, node)));
     }
     let graph = builder.finish().context("cannot put the groups of inventory.yml in order")?;
+    let named = |host: usize| DeviceId::new(&graph.hosts[host].name).ok();
+    Ok(selected(&graph, limit)?.into_iter().filter_map(named).collect())
+}
+
+/// The devices that a pattern selects where only their groups are known. They count in the order that they come in.
+pub fn devices_in_groups<'a>(
+    known: impl Iterator<Item = (&'a DeviceId, &'a BTreeSet<String>)>,
+    limit: &str,
+) -> anyhow::Result<BTreeSet<DeviceId>> {
+    let mut builder = Builder::default();
+    let everywhere = Span::default();
+    for (device, groups) in known {
+        for group in groups.iter().map(String::as_str).chain([ALL]) {
+            let group = builder.group(group, everywhere).map_err(|_| anyhow!("there are too many groups"))?;
+            builder.host(group, device.as_str(), everywhere);
+        }
+    }
+    let graph = builder.finish().context("cannot put the groups in order")?;
     let named = |host: usize| DeviceId::new(&graph.hosts[host].name).ok();
     Ok(selected(&graph, limit)?.into_iter().filter_map(named).collect())
 }

@@ -6,7 +6,7 @@ use super::text::{Tone, age, age_or_never, count, names, plain};
 use crate::domain::finding::Severity;
 use crate::domain::fleet::{Waiting, WaitingFor};
 use crate::domain::overview::status::{HoldRow, StageStatus, Status};
-use crate::protocol::v1::operator::{ListAnswer, RepoAnswer, StatusAnswer};
+use crate::protocol::v1::operator::{ListAnswer, RepoAnswer, Selected, StatusAnswer};
 use std::fmt::Write as _;
 
 /// How many devices a line of a status names before it counts the rest.
@@ -14,7 +14,7 @@ const NAMED_DEVICES: usize = 10;
 
 /// The status as a screen of text.
 pub fn text(answer: &StatusAnswer, width: Option<u16>) -> String {
-    let StatusAnswer { fleet, version, status, repo, address } = answer;
+    let StatusAnswer { fleet, version, status, repo, address, selected } = answer;
     let listens = address.map(|address| format!(", listens on {address}")).unwrap_or_default();
     let head = Tone::Strong.paint(format!("fleet {fleet}"));
     let mut text = format!(
@@ -24,6 +24,7 @@ pub fn text(answer: &StatusAnswer, width: Option<u16>) -> String {
         plain(version)
     );
     text.push_str(&repo_lines(repo, status));
+    text.push_str(&only(selected.as_ref()));
     let _ = write!(text, "\n{}", stages(status).text(width));
     for stage in &status.stages {
         if let Some(waiting) = &stage.waiting {
@@ -36,12 +37,13 @@ pub fn text(answer: &StatusAnswer, width: Option<u16>) -> String {
 
 /// The same as Markdown.
 pub fn markdown(answer: &StatusAnswer) -> String {
-    let StatusAnswer { fleet, version, status, repo, address } = answer;
+    let StatusAnswer { fleet, version, status, repo, address, selected } = answer;
     let listens = address.map(|address| format!(", listens on {address}")).unwrap_or_default();
     let version = escaped(version);
     let mut text =
         format!("## Fleet {}\n\nepoch {}, controller {version}{listens}\n\n", escaped(fleet.as_str()), status.epoch);
-    let _ = write!(text, "{}\n{}", listed(&repo_lines(repo, status)), stages(status).markdown());
+    let lines = repo_lines(repo, status) + &only(selected.as_ref());
+    let _ = write!(text, "{}\n{}", listed(&lines), stages(status).markdown());
     let waiting = status.stages.iter().filter_map(|stage| Some((stage, stage.waiting.as_ref()?)));
     let waiting: String = waiting.map(|(stage, waiting)| waiting_lines(stage, waiting, status)).collect();
     let list = listed(&(waiting + &notices(status)));
@@ -49,6 +51,11 @@ pub fn markdown(answer: &StatusAnswer) -> String {
         let _ = write!(text, "\n{list}");
     }
     text
+}
+
+/// Of which devices it speaks, if not of all.
+fn only(selected: Option<&Selected>) -> String {
+    selected.map(|selected| format!("only of {}\n", count(selected.total, "device"))).unwrap_or_default()
 }
 
 fn repo_lines(repo: &RepoAnswer, status: &Status) -> String {
@@ -235,6 +242,7 @@ mod tests {
             until: Some(now.plus_secs(7200)),
         };
         StatusAnswer {
+            selected: None,
             fleet: "lindenhof".parse().expect("a fleet"),
             version: "0.1.0".to_owned(),
             address: None,

@@ -81,6 +81,11 @@ pub struct StageStatus {
 
 /// Makes the status of a fleet.
 pub fn status(input: &OverviewInput<'_>) -> Status {
+    status_among(input, |_| true)
+}
+
+/// The same, counting and naming only some devices. What is said of stages as a whole stays.
+pub fn status_among(input: &OverviewInput<'_>, is_meant: impl Fn(&DeviceId) -> bool) -> Status {
     let state = input.pass.state;
     let mut stages: Vec<StageStatus> =
         input.pass.stages.iter().map(|policy| empty_stage(input, &policy.name)).collect();
@@ -96,11 +101,11 @@ pub fn status(input: &OverviewInput<'_>) -> Status {
         holds: state
             .holds
             .iter()
-            .filter(|(_, hold)| hold.holds(input.pass.now))
+            .filter(|(scope, hold)| hold.holds(input.pass.now) && concerns(scope, &is_meant))
             .map(|(scope, hold)| HoldRow { on: scope.clone(), hold: hold.clone() })
             .collect(),
     };
-    for device in devices(input) {
+    for device in devices(input).into_iter().filter(|device| is_meant(device)) {
         let (standing, claims) = standing(&input.pass, device);
         if claims.len() > 1 {
             result.claim_conflicts.insert(device.clone(), claims.into_iter().collect());
@@ -129,6 +134,13 @@ pub fn status(input: &OverviewInput<'_>) -> Status {
     }
     result.stages = stages;
     result
+}
+
+fn concerns(scope: &HoldScope, is_meant: impl Fn(&DeviceId) -> bool) -> bool {
+    match scope {
+        HoldScope::Device(device) => is_meant(device),
+        HoldScope::Fleet | HoldScope::Stage(_) => true,
+    }
 }
 
 fn empty_stage(input: &OverviewInput<'_>, stage: &StageName) -> StageStatus {

@@ -2,7 +2,7 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `GET /v1/status` | [`Status`] and how the repo was found: [`StatusAnswer`] |
+//! | `GET /v1/status?filter=&view=` | [`Status`] and how the repo was found: [`StatusAnswer`] |
 //! | `GET /v1/devices` | list of [`DeviceRow`](crate::domain::overview::device::DeviceRow) |
 //! | `GET /v1/select?filter=&view=&from=&limit=` | [`SelectAnswer`]; 422 `bad-filter` with where in it |
 //! | `GET /v1/groups?path=` | [`Folder`](crate::domain::overview::query::Folder) of the tree of dynamic groups |
@@ -18,6 +18,7 @@
 //! | `GET /v1/devices/{device}/actions` | [`DeviceActions`](crate::domain::overview::actions::DeviceActions) |
 //! | `POST /v1/devices/{device}/actions` with [`ActionRequest`], `…/actions/cancel` with [`CancelRequest`] | [`Done`] |
 //! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
+//! | `POST /v1/holds/devices` with [`HoldDevicesRequest`]; `POST /v1/resume/devices` with [`ResumeDevicesRequest`] | [`Done`] |
 //! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
 //! | `POST /v1/epoch` with [`EpochRequest`]; `POST /v1/refresh` | [`Done`] |
 //!
@@ -28,7 +29,7 @@ use crate::domain::desired::Explanation;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{Event, HoldScope, Listing, TokenBound};
 use crate::domain::generation::Epoch;
-use crate::domain::ids::{AttributeName, CommitId, FleetName, StageName};
+use crate::domain::ids::{AttributeName, CommitId, DeviceId, FleetName, StageName};
 use crate::domain::overview::device::DeviceDetail;
 use crate::domain::overview::query::{Undetermined, ViewRow};
 use crate::domain::overview::status::Status;
@@ -56,6 +57,18 @@ pub struct StatusAnswer {
     pub status: Status,
     /// How the fleet repo was found at the last look.
     pub repo: RepoAnswer,
+    /// Of which devices it speaks, if not of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selected: Option<Selected>,
+}
+
+/// Of which devices an answer speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selected {
+    /// How many are meant.
+    pub total: usize,
+    /// Devices of which it cannot be told.
+    pub undetermined: Undetermined,
 }
 
 /// Devices that a filter or view means, a page at a time.
@@ -186,6 +199,27 @@ pub struct HoldRequest {
 pub struct ResumeRequest {
     /// What to resume.
     pub on: HoldScope,
+}
+
+/// Pauses several devices, or none if one of them cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldDevicesRequest {
+    /// 1 to 5000 devices.
+    pub devices: BTreeSet<DeviceId>,
+    /// Why, 1 to 500 characters.
+    pub reason: String,
+    /// Until when; `None` until they are resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Ends the pauses and conflicts of several devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeDevicesRequest {
+    /// 1 to 5000 devices; those that are not held do not matter.
+    pub devices: BTreeSet<DeviceId>,
 }
 
 /// Raises the epoch.
