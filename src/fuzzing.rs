@@ -3,18 +3,25 @@
 
 use crate::domain::acts::enroll::{EnrollRequest, enroll};
 use crate::domain::acts::report::{Recorded, report};
-use crate::domain::desired::{Desired, Resolver};
+use crate::domain::desired::{Desired, FreeVariables, Resolver};
 use crate::domain::device::ledger::Ledger;
 use crate::domain::digest::Digest;
+use crate::domain::filter::index::Builder;
+use crate::domain::filter::{Answer, DynamicGroups, Facts, Filter, evaluate};
 use crate::domain::finding::render_findings;
 use crate::domain::fleet::FleetState;
 use crate::domain::ids::DeviceId;
+use crate::domain::manifest::inventory::Builder as InventoryBuilder;
+use crate::domain::manifest::inventory::pattern::{select, terms};
+use crate::domain::manifest::vars::Vars;
+use crate::domain::manifest::yaml::Span;
 use crate::domain::manifest::{scalar, yaml};
 use crate::domain::reported::Report;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::protocol::v1::envelope::{Trust, offer, sign_payload};
 use ed25519_dalek::SigningKey;
+use std::sync::Arc;
 
 /// A way in for bytes from outside.
 pub type Target = fn(&[u8]);
@@ -24,12 +31,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("compose", compose),
     ("enroll", enrollment),
     ("envelope", envelope),
+    ("filter", filter),
     ("fleet", fleet),
     ("inventory", inventory),
     ("ledger", ledger),
     ("os", os),
+    ("pattern", host_pattern),
     ("release", release),
     ("report", reported),
+    ("template", template),
     ("vars", vars),
     ("yaml", yaml_document),
 ];
@@ -98,6 +108,56 @@ fn compose(bytes: &[u8]) {
 
 fn os(bytes: &[u8]) {
     resolved("os/image.yml", bytes);
+}
+
+/// The text of a value, as a file of a device has it.
+fn template(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let text = serde_json::to_string(text).expect("text can be said in JSON");
+    resolved("host_vars/a.yml", format!("greeting: hi\nvariables: {{ A: {text} }}\n").as_bytes());
+}
+
+/// What somebody asks of devices. Looking at one and asking the index of it come to the same.
+fn filter(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let groups = DynamicGroups::default();
+    let filter = match Filter::new(text, &groups) {
+        Ok(filter) => filter,
+        Err(error) => {
+            assert!(!error.underlined(text).is_empty(), "what is wrong is shown in the expression");
+            return;
+        }
+    };
+    let tags = [("site", "hk-1"), ("floor", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let vars = Vars::read_free(&"vars.yml".into(), b"a: 1\nb: NO\nc: { d: text }\ne: '{{ x }}'\n");
+    let vars = Arc::new(FreeVariables::of_files(vec![Arc::new(vars)]));
+    let facts =
+        Facts { device: "a", stage: Some(None), tags: Some(&tags), vars: Some(Some(&vars)), ..Facts::default() };
+    let mut builder = Builder::default();
+    builder.add(&device(), &facts);
+    let selection = builder.finish().select(&filter.test, &groups);
+    let answer = match (selection.yes.is_empty(), selection.unknown.is_empty()) {
+        (false, _) => Answer::Yes,
+        (true, false) => Answer::Unknown,
+        (true, true) => Answer::No,
+    };
+    assert_eq!(answer, evaluate(&filter.test, &facts, &groups), "the index answers as looking at the device does");
+}
+
+/// What somebody limits a list of hosts to.
+fn host_pattern(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut builder = InventoryBuilder::default();
+    for (group, host) in [("web", "web-1"), ("web", "web-2.example"), ("db", "db-1"), ("all", "web-1")] {
+        let Ok(group) = builder.group(group, Span::default()) else { return };
+        builder.host(group, host, Span::default());
+    }
+    let Ok(graph) = builder.finish() else { return };
+    if let Ok(hosts) = select(&graph, &terms(text)) {
+        let different: std::collections::BTreeSet<usize> = hosts.iter().copied().collect();
+        assert_eq!(different.len(), hosts.len(), "each host is selected once");
+        assert!(hosts.iter().all(|host| *host < graph.hosts.len()), "only hosts that there are");
+    }
 }
 
 fn yaml_document(bytes: &[u8]) {
