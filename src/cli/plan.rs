@@ -84,7 +84,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
     let mut planned = planning::plan(&args.plan, console)?;
     if args.limit.is_some() || !args.filter.is_empty() {
-        let limit = args.limit.as_deref().map(|limit| limited(&args.plan.repo, limit)).transpose()?;
+        let limit = args.limit.as_deref().map(|limit| limited(&planned, &args.plan.repo, limit)).transpose()?;
         planning::narrow(&mut planned, &args.filter, limit.as_ref())?;
     }
     let rejected = planned.desired.rejection().is_some();
@@ -105,7 +105,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 }
 
 /// The devices of the commit that a pattern selects.
-fn limited(repo: &RepoArgs, limit: &str) -> anyhow::Result<BTreeSet<DeviceId>> {
+fn limited(planned: &Planned, repo: &RepoArgs, limit: &str) -> anyhow::Result<BTreeSet<DeviceId>> {
+    if planned.plan.inventory.is_some() {
+        // They are listed elsewhere, and it is that list that was planned with.
+        let listed = planned.desired.devices.iter().map(|(device, listed)| (device, &listed.groups));
+        return super::inventory::devices_in_groups(listed, limit);
+    }
     let commit = local::commit(&mut local::open(&repo.repo)?, &repo.rev)?;
-    super::inventory::devices(&commit.files, limit)
+    super::inventory::devices(&commit.files, None, limit)
 }

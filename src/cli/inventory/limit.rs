@@ -3,7 +3,7 @@
 use crate::cli::fault::Hint as _;
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::inventory::pattern::{select, terms};
-use crate::domain::manifest::inventory::{ALL, Builder, Graph, INVENTORY_FILE, Kept, Slips, list_builder, read};
+use crate::domain::manifest::inventory::{Builder, Graph, INVENTORY_FILE, Kept, Slips, list_builder, read};
 use crate::domain::manifest::vars::{KeyRules, Vars};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::snapshot::{Entry, Snapshot};
@@ -29,6 +29,9 @@ pub fn selected(graph: &Graph, limit: &str) -> anyhow::Result<BTreeSet<usize>> {
         .hint("a term that matches nothing is refused, so that a slip cannot select everything")?;
     Ok(hosts.into_iter().collect())
 }
+
+/// The group that every device is in.
+const EVERYONE: &str = "all";
 
 /// The devices of a fleet repo that a pattern selects.
 pub fn devices(
@@ -59,7 +62,7 @@ pub fn devices_in_groups<'a>(
     let mut builder = Builder::default();
     let everywhere = Span::default();
     for (device, groups) in known {
-        for group in groups.iter().map(String::as_str).chain([ALL]) {
+        for group in groups.iter().map(String::as_str).chain([EVERYONE]) {
             let group = builder.group(group, everywhere).map_err(|_| anyhow!("there are too many groups"))?;
             builder.host(group, device.as_str(), everywhere);
         }
