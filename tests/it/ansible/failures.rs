@@ -25,7 +25,14 @@ fn asked(root: &std::path::Path, arguments: &str) -> (i32, String, String) {
 fn a_malformed_inventory_never_exits_green() {
     let root = repo(
         "inventory-malformed",
-        &[("inventory.yml", "all:\n  hosts: [\n"), ("empty.yml", ""), ("hosts", "web1\nweb2\n")],
+        &[
+            ("inventory.yml", "all:\n  hosts: [\n"),
+            ("empty.yml", ""),
+            ("scalar.yml", "all: 5\n"),
+            ("words.yml", "all: hosts\nweb: [a, b]\nshop: 5\n"),
+            ("partly.yml", "all: {hosts: {a: }}\nweb: 5\n"),
+            ("hosts", "web1\nweb2\n"),
+        ],
     );
     let (status, stdout, stderr) = asked(&root, "-i ../inventory.yml --list");
     assert_eq!(
@@ -36,6 +43,16 @@ fn a_malformed_inventory_never_exits_green() {
     assert!(stderr.contains("../inventory.yml:3:1") || stderr.contains("../inventory.yml:2:"), "{stderr}");
     // Ansible takes nothing at all for an inventory in its INI format.
     assert_eq!(asked(&root, "-i ../empty.yml --list").0, 1);
+    // Where no group is one, Ansible goes on without hosts, and with its 0.
+    for file in ["scalar.yml", "words.yml"] {
+        let (status, stdout, stderr) = asked(&root, &format!("-i ../{file} --list"));
+        assert_eq!((status, stdout.as_str()), (1, ""), "{file}: {stderr}");
+        assert!(stderr.contains("nothing in this inventory is a group"), "{file}: {stderr}");
+        assert!(stderr.contains("must be a mapping, not a single value"), "{file}: {stderr}");
+    }
+    let (status, stdout, stderr) = asked(&root, "-i ../partly.yml --list");
+    assert!(status == 0 && stdout.contains("\"a\""), "as Ansible does: {stdout}");
+    assert!(stderr.contains("the group `web` must be a mapping"), "{stderr}");
     let (status, _, stderr) = asked(&root, "-i ../hosts --list");
     assert!(status == 1 && stderr.contains("INI") && stderr.contains("--export --yaml"), "{stderr}");
 }

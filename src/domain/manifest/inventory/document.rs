@@ -65,8 +65,15 @@ impl Reader<'_> {
             return self.found.structure.error_hint(field.key.span, codes::NOT_AN_INVENTORY, message, hint);
         }
         self.duplicates(map);
+        let mut groups = 0;
         for field in &map.entries {
-            self.group(field);
+            groups += usize::from(self.group(field).is_some());
+        }
+        // Ansible would go on with a fleet that has no devices.
+        if groups == 0 && !map.entries.is_empty() && self.found.structure.errors() == 0 {
+            let message = "nothing in this inventory is a group";
+            let hint = "a group is a mapping with `hosts`, `children` or `vars`";
+            self.found.structure.error_hint(node.span, codes::EMPTY_INVENTORY, message, hint);
         }
     }
 
