@@ -15,6 +15,7 @@ mod agents;
 mod client;
 mod controller;
 mod converging;
+mod filtering;
 mod fleet;
 mod idle;
 mod light;
@@ -52,8 +53,9 @@ fn main() -> anyhow::Result<()> {
     }
     let options = options(arguments)?;
     let mut rows = Vec::new();
-    let parts: [(&str, Part); 4] = [
+    let parts: [(&str, Part); 5] = [
         ("planning", planning::rows),
+        ("filters", filtering::rows),
         ("serving", serving::rows),
         ("converging", converging::rows),
         ("agent", idle::rows),
@@ -119,6 +121,7 @@ fn child(arguments: &[String]) -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["plan", case, devices] => planning::child(case, devices.parse()?),
+        ["filters", devices] => filtering::child(devices.parse()?),
         ["plan-git", case, folder, devices] => planning::child_through_git(case, folder.as_ref(), devices.parse()?),
         ["controller", folder, repo] => controller::child(folder.as_ref(), repo.as_ref()),
         ["transactions", folder, report, secs] => controller::child_of_transactions(folder, report, secs.parse()?),
