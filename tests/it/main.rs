@@ -11,6 +11,7 @@ mod documents;
 mod engine;
 mod enrollment;
 mod faults;
+mod filters;
 mod git_remotes;
 mod harness;
 mod hostile_http;
