@@ -46,8 +46,7 @@ schemas:
 
 # Builds the agent for a device and prints its size in bytes.
 size:
-    cargo build --quiet --locked --profile agent --no-default-features --features agent --bin bellwether-agent
-    stat --format '%s' "${CARGO_TARGET_DIR:-target}/agent/bellwether-agent"
+    scripts/agent-size
 
 # Writes the list of crates in the agent.
 agent-deps:
