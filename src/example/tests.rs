@@ -3,6 +3,7 @@
 use super::{FILES, snapshot};
 use crate::domain::desired::{Branch, Desired, Resolver};
 use crate::domain::finding::render_findings;
+use crate::domain::snapshot::Snapshot;
 use std::fmt::Write as _;
 
 #[test]
@@ -48,8 +49,9 @@ fn show(desired: &Desired) -> String {
         for (app, app_spec) in &spec.apps {
             let _ = writeln!(text, "  {app} {}", app_spec.release);
             for (name, service) in &app_spec.services {
-                let variables: Vec<String> =
-                    service.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let secret = service.secret_environment.iter().map(|(name, value)| format!("{name}={value}"));
+                let plain = service.environment.iter().map(|(name, value)| format!("{name}={value}"));
+                let variables: Vec<String> = plain.chain(secret).collect();
                 let _ = writeln!(text, "    {name}: {}", variables.join(" "));
             }
         }
@@ -67,7 +69,7 @@ fn the_example_means_what_it_says() {
     gateway-harbour follows production, in boards gateways iot_gate
       compulab-iot-gate, lindenhof-os 2026.10.1
       telemetry 1.0.0
-        collector: INTAKE_URL=https://intake.lindenhof.example INTERVAL_SECS=30 LOG_LEVEL=info TZ=Europe/Zurich
+        collector: INTAKE_URL=https://intake.lindenhof.example INTERVAL_SECS=30 LABEL=gateway-harbour in Zurich LOG_LEVEL=info TZ=Europe/Zurich
     kiosk-campus follows canary, in boards kiosks pi4
       raspberrypi4, lindenhof-os 2026.10.2
       signage 1.5.0
@@ -144,5 +146,34 @@ fn every_value_of_the_example_can_be_explained() {
     telemetry/collector.environment.INTERVAL_SECS = 60  [releases/telemetry/1.0.0/compose.yml:6:7]
     telemetry/collector.environment.LOG_LEVEL = info  [group_vars/all.yml:9:3]
     telemetry/collector.environment.TZ = Europe/Zurich  [fleet.yml:12:5]
+    ");
+}
+
+/// The example with the lines that are left out, which begin with `#:`.
+fn with_lines_left_out() -> Snapshot {
+    let whole: Vec<(&str, String)> = FILES.iter().map(|(path, text)| (*path, text.replace("\n#:", "\n"))).collect();
+    Snapshot::of_files(whole.iter().map(|(path, text)| (*path, text.as_bytes())))
+}
+
+#[test]
+fn what_the_example_leaves_out_is_right_too() {
+    let desired = Resolver::default().resolve(&with_lines_left_out());
+    assert_eq!(render_findings(&desired.findings), "no findings\n");
+    let mut text = String::new();
+    for line in show(&desired).lines().filter(|line| line.contains("INTAKE_TOKEN=")) {
+        let _ = writeln!(text, "{}", line.trim());
+    }
+    for (device, desired) in &desired.devices {
+        let Some(spec) = desired.spec.as_ref().map(|sealed| &sealed.spec) else { continue };
+        if !spec.maintenance.apply.is_empty() {
+            let maintenance = &spec.maintenance;
+            let _ = writeln!(text, "{device} fetches {}, changes {}", maintenance.download, maintenance.apply);
+        }
+    }
+    insta::assert_snapshot!(text, @"
+    collector: INTAKE_URL=https://intake.lindenhof.example INTERVAL_SECS=30 LABEL=gateway-harbour in Zurich LOG_LEVEL=info TZ=Europe/Zurich INTAKE_TOKEN=secret:INTAKE_TOKEN
+    kiosk-campus fetches 0 20 * * * for 10h (STD-1DST,M3.5.0,M10.5.0/3), changes 0 1 * * 0 for 4h (STD-1DST,M3.5.0,M10.5.0/3); 0 2 * * 1-6 for 2h (STD-1DST,M3.5.0,M10.5.0/3)
+    kiosk-harbour fetches 0 20 * * * for 10h (STD-1DST,M3.5.0,M10.5.0/3), changes 0 1 * * 0 for 4h (STD-1DST,M3.5.0,M10.5.0/3); 0 2 * * 1-6 for 2h (STD-1DST,M3.5.0,M10.5.0/3)
+    kiosk-station fetches 0 20 * * * for 10h (STD-1DST,M3.5.0,M10.5.0/3), changes 0 1 * * 0 for 4h (STD-1DST,M3.5.0,M10.5.0/3); 0 2 * * 1-6 for 2h (STD-1DST,M3.5.0,M10.5.0/3)
     ");
 }

@@ -123,6 +123,20 @@ const GOOD: &[(&str, &str)] = &[
         "hold: {reason: tour, until: 2026-12-01T00:00:00Z}\ntags: {a: 1.10}\nlabels: {site: null}\npins: {app: ^1.0}\n",
     ),
     (
+        "vars",
+        "v: 1.0.0\nsite: bern\nimage: image\ndevice_type: pi\npins: {app: '{{ v }}'}\nos: '{{ image }}'\n\
+         variables: {A: '{{ site | upper }}', B: \"{{ secret('T') }}\", C: '{% if v %}x{% endif %}'}\n\
+         services: {web: {variables: {D: '{{ inventory_hostname }}:{{ v }}'}}}\n\
+         config: {x-note: '{{ site }}'}\ntags: {site: '{{ site }}'}\nlabels: {site: '{{ site }}-hb'}\n\
+         maintenance: {zone: \"Europe/{{ 'Zurich' }}\"}\n",
+    ),
+    (
+        "vars",
+        "maintenance:\n  zone: Europe/Zurich\n  download: null\n  apply:\n  - {time: 02:00, duration: 90m}\n\
+         \x20 - {days: mon-fri, time: '3:05', duration: 1h30m, zone: UTC}\n  - {days: [sat, sun], time: 00:00, duration: 1d}\n\
+         \x20 - {cron: '*/30 1-3 1,15 jan-jun mon', duration: 10m}\n",
+    ),
+    (
         "release",
         "version: 1.0.0\ndraft: true\nnotes: x\ntags: {a: b}\nrequires: {device_types: [pi]}\nirreversible: true\n",
     ),
@@ -174,6 +188,17 @@ const BAD: &[(&str, &str)] = &[
     ("vars", "hold: {until: 2026-12-01T00:00:00Z}\n"),
     ("vars", "hold: {reason: x, until: tomorrow}\n"),
     ("vars", "tags: {a: {b: c}}\n"),
+    ("vars", "maintenance: [02:00]\n"),
+    ("vars", "maintenance: {aply: [{time: 02:00, duration: 1h, zone: UTC}]}\n"),
+    ("vars", "maintenance: {apply: []}\n"),
+    ("vars", "maintenance: {apply: [{time: 25:00, duration: 1h, zone: UTC}]}\n"),
+    ("vars", "maintenance: {apply: [{time: 02:00, days: someday, duration: 1h, zone: UTC}]}\n"),
+    ("vars", "maintenance: {apply: [{cron: 0 2 * *, duration: 1h, zone: UTC}]}\n"),
+    ("vars", "maintenance: {apply: [{time: 02:00, zone: UTC}]}\n"),
+    ("vars", "maintenance: {apply: [{time: 02:00, duration: long, zone: UTC}]}\n"),
+    ("vars", "maintenance: {apply: [{time: 02:00, cron: 0 2 * * *, duration: 1h, zone: UTC}]}\n"),
+    ("vars", "maintenance: {apply: [{duration: 1h, zone: UTC}]}\n"),
+    ("vars", "maintenance: {zone: Not A Zone}\n"),
     ("release", "draft: true\n"),
     ("release", "version: banana\n"),
     ("release", "version: 1.0.0\ninvalidated: {}\n"),

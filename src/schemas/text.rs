@@ -44,9 +44,26 @@ text! {
         "type": "string",
         "pattern": "^[0-9]+\\.[0-9]+\\.[0-9]+(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?$"
     }
-    Pin "`latest`, a version, or a range." {
+    Pin "`latest`, a version, a range, or a template of one." {
         "type": "string",
-        "pattern": "^(latest|[0-9]+\\.[0-9]+\\.[0-9]+([-+][0-9A-Za-z.+-]+)?|[\\^~><=*].*|.*\\.[*x])$"
+        "pattern": "^(latest|[0-9]+\\.[0-9]+\\.[0-9]+([-+][0-9A-Za-z.+-]+)?|[\\^~><=*].*|.*\\.[*x])$|\\{[{%#]"
+    }
+    ZoneName "A time zone of the IANA database, such as `Europe/Zurich`." {
+        "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
+    }
+    TimeZone "A time zone of the IANA database, such as `Europe/Zurich`, or a template of one." {
+        "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$|\\{[{%#]"
+    }
+    TimeOfDay "Hours and minutes, such as `02:00`." {
+        "type": ["string", "number"], "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
+    }
+    Weekdays "`mon`, `mon-fri`, or several with commas." {
+        "type": "string",
+        "pattern": "^(?:(?:^|,)(?:[Ss]un|[Mm]on|[Tt]ue|[Ww]ed|[Tt]hu|[Ff]ri|[Ss]at)(?:-(?:[Ss]un|[Mm]on|[Tt]ue|[Ww]ed|[Tt]hu|[Ff]ri|[Ss]at))?)+$"
+    }
+    Cron "The five fields of cron." { "type": "string", "pattern": "^\\S+ +\\S+ +\\S+ +\\S+ +\\S+$" }
+    Length "A number of minutes, hours or days: `90m`, `2h`, `1h30m`." {
+        "type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(s|m|h|d|w))+$"
     }
     Range "A range of versions, such as `>=2.3, <4`." {
         "type": "string", "pattern": "^([\\^~><=*].*|.*\\.[*x])$"

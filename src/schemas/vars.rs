@@ -1,6 +1,9 @@
 //! `fleet.yml`, `inventory.yml` and files of variables.
 
-use super::text::{Attribute, ListAddress, Mapping, Moment, Pin, Prefix, Service, Stage, Text, Truth, Variable, Word};
+use super::text::{
+    Attribute, Cron, Length, ListAddress, Mapping, Moment, Pin, Prefix, Service, Stage, Text, TimeOfDay, TimeZone,
+    Truth, Variable, Weekdays, Word, ZoneName,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -34,6 +37,8 @@ pub(super) struct Vars {
     hold: Option<Hold>,
     /// Services with one of these `profiles` run, besides those without any.
     profiles: Option<Vec<Word>>,
+    /// When the device may fetch and change.
+    maintenance: Option<Maintenance>,
 }
 
 /// Which branch a device follows.
@@ -75,6 +80,59 @@ struct Config {
     poll_interval_secs: Option<u32>,
     /// Whether the host keeps its logs over a reboot.
     persistent_logging: Option<Truth>,
+}
+
+/// When the device may fetch and change. Each key is inherited by itself.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Maintenance {
+    /// The time zone of windows that name none, such as `Europe/Zurich`.
+    zone: Option<TimeZone>,
+    /// When things may be fetched. Without this, at any time.
+    #[schemars(length(min = 1, max = 32))]
+    download: Option<Vec<Window>>,
+    /// When containers and the OS may be changed. Without this, at any time.
+    #[schemars(length(min = 1, max = 32))]
+    apply: Option<Vec<Window>>,
+}
+
+/// A window: by `time` and `days`, or by `cron`.
+#[derive(JsonSchema)]
+#[schemars(
+    deny_unknown_fields,
+    extend("oneOf" = [{"required": ["time"], "not": {"required": ["cron"]}}, {"required": ["cron"], "not": {"anyOf": [{"required": ["days"]}, {"required": ["time"]}]}}])
+)]
+struct Window {
+    /// The time of the day at which it opens, such as `02:00`. Without `days` every day.
+    #[schemars(default)]
+    time: TimeOfDay,
+    /// The weekdays: `mon`, `mon-fri`, or a list.
+    #[schemars(default)]
+    days: Days,
+    /// Minute, hour, day of the month, month and weekday, such as `30 2 * * mon-fri`.
+    #[schemars(default)]
+    cron: Cron,
+    /// How long it is open, such as `90m`, `2h` or `1d`.
+    duration: Length,
+    /// Its own time zone.
+    #[schemars(default)]
+    zone: ZoneName,
+}
+
+/// Weekdays.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Days {
+    /// One, a range, or several with commas.
+    One(Weekdays),
+    /// Several.
+    Several(#[schemars(length(min = 1))] Vec<Weekdays>),
+}
+
+impl Default for Days {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
 }
 
 /// A pause.

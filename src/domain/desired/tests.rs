@@ -4,6 +4,7 @@ mod hostile;
 mod inventories;
 mod laws;
 mod lists;
+mod maintenance;
 mod peers;
 mod precedence;
 mod releases;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::manifest::zones::Zone;
+use crate::domain::spec::{Maintenance, Purpose};
 use jiff::civil::{Date, DateTime};
 use proptest::prelude::*;
 
@@ -143,6 +144,25 @@ fn windows_end_to_end_are_one_and_all_day_every_day_has_no_end() {
     let always: Windows = [window("* * * * *", 1, "UTC")].into_iter().collect();
     assert_eq!(always.opening(at("2027-01-01T12:00:00Z")), Opening::Open { closes: None });
     assert_eq!(Windows::default().opening(at("2027-01-01T12:00:00Z")), Opening::Unrestricted);
+}
+
+#[test]
+fn a_closed_window_says_until_when_by_the_clock_there_and_everywhere() {
+    let maintenance = Maintenance {
+        apply: [window("0 2 * * *", 120, "Europe/Zurich"), window("0 1 * * *", 60, "America/New_York")]
+            .into_iter()
+            .collect(),
+        ..Maintenance::default()
+    };
+    let closed = |purpose, when| maintenance.closed(purpose, at(when));
+    assert_eq!(closed(Purpose::Download, "2027-01-01T12:00:00Z"), None);
+    assert_eq!(closed(Purpose::Apply, "2027-01-02T02:59:59Z"), None);
+    let until = |words: &str| Some(format!("the apply window is closed until {words}"));
+    assert_eq!(closed(Purpose::Apply, "2027-01-01T12:00:00Z"), until("Sat 02:00 there, 2027-01-02T01:00:00Z"));
+    assert_eq!(closed(Purpose::Apply, "2027-01-02T03:00:00Z"), until("Sat 01:00 there, 2027-01-02T06:00:00Z"));
+    let nights =
+        Maintenance { apply: [window("0 2 29 3 *", 30, "Europe/Zurich")].into_iter().collect(), ..maintenance };
+    assert!(!nights.allows(Purpose::Apply, at("2027-03-28T12:00:00Z")));
 }
 
 #[test]
