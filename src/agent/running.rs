@@ -9,6 +9,7 @@ use super::locks::LockFiles;
 use super::secrets::SecretsFile;
 use crate::clock;
 use crate::domain::device::action::{Action, Failure};
+use crate::domain::device::concealing::conceal_report;
 use crate::domain::device::errand::Errand;
 use crate::domain::device::ledger::Ledger;
 use crate::domain::device::machine::{Effect, Event, Look, Machine, Moment, Timer};
@@ -160,7 +161,8 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
                 (None, action) => lanes.work = Some(act(parts, action)),
             },
             Effect::Errands(all) => lanes.errands = Some(do_errands(parts, all)),
-            Effect::Report(report) => {
+            Effect::Report(mut report) => {
+                conceal_report(&mut report, &parts.secrets.values());
                 let link = parts.link.clone();
                 tracing::debug!(seq = report.seq, phase = ?report.phase, found = report.found.len(), "reporting");
                 lanes.report = Some(Box::pin(async move { link.report(&report).await }));
@@ -224,12 +226,15 @@ fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>
     Box::pin(async move {
         let apps = async { engine.look(&images).await.map_err(|error| error.failure()) };
         let apps = tokio::time::timeout(LOOK_LIMIT, apps).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
-        let apps = apps.map(|mut observed| {
+        let values = secrets.values();
+        let concealed = |Failure { reason, message }| Failure { reason, message: values.conceal(&message) };
+        let apps = apps.map_err(concealed).map(|mut observed| {
             secrets.conceal(&mut observed, wanted.as_deref());
             observed
         });
         let os = async { os.look().await.map_err(|error| error.failure()) };
         let os = tokio::time::timeout(LOOK_LIMIT, os).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
+        let os = os.map_err(concealed);
         Event::Looked(Box::new(Look { apps, os, locks: locks.look() }))
     })
 }

@@ -3,6 +3,7 @@
 pub mod action;
 pub mod backoff;
 pub mod canonical;
+pub mod concealing;
 pub mod errand;
 pub mod ledger;
 pub mod local;

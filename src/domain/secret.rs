@@ -228,12 +228,17 @@ impl SecretValues {
     ///
     /// Values of fewer than four characters are too common in other words to be told apart.
     pub fn conceal(&self, text: &str) -> String {
+        self.conceal_as(text, ToString::to_string)
+    }
+
+    /// The same, with something else than the reference in the place of a value.
+    pub fn conceal_as(&self, text: &str, stand_in: impl Fn(&SecretRef) -> String) -> String {
         let mut text = text.to_owned();
         for (reference, value) in self.0.iter().filter(|(_, value)| value.len() >= 4) {
             for encoding in [Encoding::Plain, Encoding::Json, Encoding::Base64] {
                 let written = encoding.apply(value);
                 if text.contains(&written) {
-                    text = text.replace(&written, &reference.to_string());
+                    text = text.replace(&written, &stand_in(reference));
                 }
             }
         }

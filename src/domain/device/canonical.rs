@@ -4,6 +4,7 @@
 //! found, by reading the engine's description of the container. For every accepted key, applying a service and comparing
 //! again must show no difference.
 
+use super::concealing::conceal_service;
 use crate::domain::ids::NetworkName;
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{
@@ -371,23 +372,5 @@ pub fn conceal(
             None => *value = values.conceal(value),
         }
     }
-    for (name, value) in &mut found.labels {
-        if literal.and_then(|wanted| wanted.labels.get(name)) != Some(value) {
-            *value = values.conceal(value);
-        }
-    }
-    let conceal_all = |words: &mut Vec<String>| words.iter_mut().for_each(|word| *word = values.conceal(word));
-    if literal.map(|wanted| &wanted.entrypoint) != Some(&found.entrypoint) {
-        conceal_all(&mut found.entrypoint);
-    }
-    if literal.map(|wanted| &wanted.command) != Some(&found.command) {
-        conceal_all(&mut found.command);
-    }
-    if literal.map(|wanted| &wanted.healthcheck) != Some(&found.healthcheck) {
-        match found.healthcheck.as_mut().map(|check| &mut check.test) {
-            Some(HealthTest::Command(words)) => conceal_all(words),
-            Some(HealthTest::Shell(line)) => *line = values.conceal(line),
-            Some(HealthTest::Off) | None => {}
-        }
-    }
+    conceal_service(found, literal, values);
 }
