@@ -34,6 +34,7 @@ pub mod remote;
 pub mod render;
 pub mod resume;
 pub mod schema;
+mod secret;
 pub mod selecting;
 pub mod serve;
 pub mod span;
@@ -159,6 +160,8 @@ pub enum Command {
     Pin(pin::Args),
     /// Write tags of a device or a group into the fleet repo
     Tag(tag::Args),
+    /// List the secrets that devices refer to, never their values
+    Secret(secret::Args),
     /// Make, list, show and invalidate releases of apps
     Release(release::Args),
     /// Show what an Ansible inventory means, as ansible-inventory prints it
@@ -202,6 +205,7 @@ impl Command {
             Self::Why(args) => why::run(args, console),
             Self::Pin(args) => pin::run(args, console),
             Self::Tag(args) => tag::run(args, console),
+            Self::Secret(args) => secret::run(args, console),
             Self::Release(args) => release::run(args, console),
             Self::Inventory(args) => inventory::run(args, console),
             Self::Approve(args) => approve::run(args, console),

@@ -95,6 +95,7 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/inventory", get(operator::inventory))
         .route("/v1/devices/{device}/actions", get(actions::list).post(actions::ask))
         .route("/v1/devices/{device}/actions/cancel", post(actions::take_back))
+        .route("/v1/secrets", get(operator::secrets))
         .route("/v1/drift", get(operator::drift))
         .route("/v1/baseline", get(operator::baseline))
         .route("/v1/events", get(operator::events))

@@ -3,6 +3,7 @@
 use super::published::Published;
 use crate::domain::desired::{SecretState, SecretTable};
 use crate::domain::ids::SecretName;
+use crate::domain::overview::secrets::{Looked, SecretValue};
 use crate::domain::secret::{KeyedDigest, MAX_SECRET_BYTES, MAX_SECRETS_BYTES, SecretRef, SecretValues};
 use crate::domain::spec::DeviceSpec;
 use crate::ports::secrets::{Chain, Found, SecretFiles, Secrets};
@@ -11,9 +12,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many values are kept. Older ones are needed while devices that were away still have to fetch them.
 const MAX_VALUES: usize = 100_000;
-
-/// What was last found out about each secret, for people.
-pub type Findings = BTreeMap<SecretName, Found>;
 
 /// Values of secrets: asked for here, and handed out with envelopes.
 pub struct Vault {
@@ -68,20 +66,8 @@ impl Vault {
     }
 
     /// What each of these secrets comes to, without values: who has it, or why nobody does.
-    pub fn look(&self, files: &SecretFiles, names: &BTreeSet<SecretName>) -> Findings {
-        let mut found = self.providers.ask(files, names);
-        for one in found.values_mut() {
-            if let Found::Value { provider, value } = one {
-                match usable(value) {
-                    Ok(()) => value.clear(),
-                    Err(SecretState::Unusable(reason)) => {
-                        *one = Found::Unusable { provider: provider.clone(), reason: reason.to_string() };
-                    }
-                    Err(_) => *one = Found::Unusable { provider: provider.clone(), reason: "it is empty".to_owned() },
-                }
-            }
-        }
-        found
+    pub fn look(&self, files: &SecretFiles, names: &BTreeSet<SecretName>) -> BTreeMap<SecretName, Looked> {
+        self.providers.ask(files, names).into_iter().map(|(name, found)| (name, looked(found))).collect()
     }
 
     fn keep(&self, fresh: SecretValues) {
@@ -125,12 +111,36 @@ impl Vault {
     }
 }
 
+/// The same without the value.
+fn looked(found: Found) -> Looked {
+    let said = |value, provider: Arc<str>, reason: Option<String>| Looked {
+        value,
+        provider: Some(provider.to_string()),
+        reason,
+    };
+    match found {
+        Found::Missing => Looked { value: SecretValue::Missing, provider: None, reason: None },
+        Found::Unavailable { provider, reason } => said(SecretValue::Unavailable, provider, Some(reason)),
+        Found::Unusable { provider, reason } => said(SecretValue::Unusable, provider, Some(reason)),
+        Found::Value { provider, value } => match usable(&value) {
+            Ok(()) => said(SecretValue::Present, provider, None),
+            Err(SecretState::Unusable(reason) | SecretState::Unavailable(reason)) => {
+                said(SecretValue::Unusable, provider, Some(reason.to_string()))
+            }
+            Err(SecretState::Empty | SecretState::Missing | SecretState::Unasked | SecretState::Known(_)) => {
+                said(SecretValue::Empty, provider, None)
+            }
+        },
+    }
+}
+
 fn usable(value: &str) -> Result<(), SecretState> {
     if value.is_empty() {
         return Err(SecretState::Empty);
     }
     if value.len() > MAX_SECRET_BYTES {
-        let reason = format!("it has {} bytes; at most {MAX_SECRET_BYTES} are delivered", value.len());
+        // How long it is, is nobody's business either.
+        let reason = format!("it has more than {MAX_SECRET_BYTES} bytes, which is the most that is delivered");
         return Err(SecretState::Unusable(reason.into()));
     }
     if value.contains('\0') {

@@ -14,6 +14,7 @@ use crate::domain::desired::{Explanation, Resolver};
 use crate::domain::fleet::{FleetState, Revision, StageRecord};
 use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::manifest::compose::HostRights;
+use crate::domain::overview::secrets::SecretsAnswer;
 use crate::domain::plan::pass::StageView;
 use crate::ports::repo::Repo;
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ enum Request {
     Lists,
     /// Where the values of a device come from.
     Explain { revision: Revision, device: DeviceId, answer: oneshot::Sender<Option<Explanation>> },
+    /// Which secrets there are, and who uses them.
+    Secrets { answer: oneshot::Sender<SecretsAnswer> },
 }
 
 /// Wakes the watcher before its time, and asks it what only it can read.
@@ -69,6 +72,13 @@ impl Waker {
         let (answer, answered) = oneshot::channel();
         self.0.try_send(Request::Explain { revision, device, answer }).ok()?;
         answered.await.ok().flatten()
+    }
+
+    /// The secrets that devices refer to, without values; `None` if the watcher has too much to do.
+    pub async fn secrets(&self) -> Option<SecretsAnswer> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Request::Secrets { answer }).ok()?;
+        answered.await.ok()
     }
 }
 
@@ -150,6 +160,10 @@ impl Watcher {
                 Ok(Request::Explain { revision, device, answer }) => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.explain(&revision, &device));
+                }
+                Ok(Request::Secrets { answer }) => {
+                    let accepted = accepted(&self.world.read().state);
+                    let _ = answer.send(self.reader.secrets(&accepted));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Due::Stop,
             }

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod device;
 pub mod drift;
 pub mod query;
+pub mod secrets;
 pub mod status;
 
 use crate::domain::ids::DeviceId;

@@ -17,6 +17,7 @@ use crate::domain::overview::OverviewInput;
 use crate::domain::overview::baseline::Baseline;
 use crate::domain::overview::device::{self, DeviceDetail, DeviceRow};
 use crate::domain::overview::drift::{DriftReport, drift_report};
+use crate::domain::overview::secrets::SecretsAnswer;
 use crate::domain::plan::ownership::Standing;
 use crate::domain::registered;
 use crate::protocol::v1::operator::{
@@ -157,6 +158,15 @@ fn list(server: &Server, ListQuery { digest, registry, url }: &ListQuery) -> Res
     let found = server.lists.load(&digest).ok().flatten();
     found.map(|bytes| bytes.to_vec()).ok_or_else(|| {
         Refused::new(StatusCode::NOT_FOUND, "no-inventory", format!("there is no list {}", digest.short()))
+    })
+}
+
+/// `GET /v1/secrets`
+pub async fn secrets(State(server): State<Shared>, _: Operator) -> Result<Json<SecretsAnswer>, Refused> {
+    let answer = server.watcher.secrets().await;
+    answer.map(Json).ok_or_else(|| {
+        Refused::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the controller has too many requests of this kind")
+            .retry_after(5)
     })
 }
 

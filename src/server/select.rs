@@ -78,7 +78,7 @@ pub async fn status(
             fleet,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address,
-            status,
+            status: status.with_missing(&repo.missing),
             repo: RepoAnswer {
                 last_contact: repo.last_contact,
                 unavailable: repo.unavailable,

@@ -243,6 +243,17 @@ fn a_branch_that_is_deleted_or_rewritten_changes_nothing_by_itself() {
     fleet.refresh();
     eventually("the missing branch is told", || (!fleet.status().repo.missing.is_empty()).then_some(()));
     assert_eq!(place(&fleet, "steady"), before, "gone is not empty");
+    let status = fleet.status().status;
+    let main = status.stages.iter().find(|one| one.stage.as_str() == "main").expect("the stage is shown");
+    let told: Vec<String> =
+        main.findings.iter().map(|one| format!("{} {}: {}", one.place, one.code, one.message)).collect();
+    let commit = main.accepted.as_ref().expect("a commit counts").short();
+    assert_eq!(
+        told,
+        [format!(
+            "branch main missing-branch: the remote has no branch `main` any more; commit {commit} goes on counting"
+        )]
+    );
 
     fleet.repo.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     fleet.repo.commit("Another second", &[(STEP, &step("rewritten"))]);

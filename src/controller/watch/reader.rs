@@ -13,6 +13,7 @@ use crate::domain::ids::{CommitId, SecretName, StageName};
 use crate::domain::manifest::compose::HostRights;
 use crate::domain::manifest::inventory::Inventory;
 use crate::domain::manifest::listed_by::ListedBy;
+use crate::domain::overview::secrets::{SecretRow, SecretsAnswer, users};
 use crate::domain::plan::gate::{Candidate, Lineage};
 use crate::domain::plan::pass::{Meaning, StageView};
 use crate::domain::snapshot::{Entry, Head, Snapshot};
@@ -133,6 +134,27 @@ impl Reader {
             secrets.is_empty() || vault.table(files, secrets) == *table
         });
         self.meanings.len() < before
+    }
+
+    /// The secrets that devices of each stage refer to in the commit that counts, without values; and the stages whose commit
+    /// has not been read.
+    pub fn secrets(&self, accepted: &Accepted) -> SecretsAnswer {
+        let mut answer = SecretsAnswer::default();
+        for (stage, revision) in accepted {
+            let rights = self.rights.get(stage).cloned().unwrap_or_default();
+            let Some(known) = self.meanings.get(&(revision.clone(), rights)) else {
+                answer.unread.insert(stage.clone());
+                continue;
+            };
+            let users = users(&known.desired, stage);
+            let mut looked = self.vault.look(&known.files, &users.keys().cloned().collect());
+            let rows = users.into_iter().filter_map(|(name, users)| {
+                let looked = looked.remove(&name)?;
+                Some(SecretRow::new(name, stage.clone(), looked, users))
+            });
+            answer.secrets.extend(rows);
+        }
+        answer
     }
 
     /// One look. `accepted` is what counts, `views` what is known of the stages until now.

@@ -61,6 +61,7 @@ codes! {
     INVENTORY_MISSING "inventory-missing" "There is no `inventory.yml`." "an empty repo";
     INVENTORY_UNAVAILABLE "inventory-unavailable" "The devices are listed outside the commit, and no such list is at hand; what counted before goes on counting." "inventory: {http: 'https://cmdb.example/fleet.json'}";
     IRREGULAR_TIME_ZONE "irregular-time-zone" "The clocks of a time zone are set by dates that no rule describes; devices there count with its rule alone." "maintenance: {zone: Asia/Gaza}";
+    MISSING_BRANCH "missing-branch" "The remote has no branch of a stage's name; what counted last goes on counting." "git push --delete origin canary";
     MISSING_FILE "missing-file" "A release lacks `release.yml` or `compose.yml`." "releases/kiosk/1.0.0/release.yml alone";
     MISSING_KEY "missing-key" "A key that must be there is not." "hold: {until: 2026-12-01T00:00:00Z}";
     MISSING_OS_IMAGE "missing-os-image" "The OS catalog has no such image, or none for the device's type." "os: nobody-made-it";

@@ -4,7 +4,7 @@ use super::OverviewInput;
 use super::device::{device_drift, devices};
 use crate::domain::digest::Digest;
 use crate::domain::drift::{Layer, LayerStatus, Verdict};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Affects, Finding, Place, Severity, codes};
 use crate::domain::fleet::{Hold, HoldScope, IdentityStatus, Waiting};
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{CommitId, DeviceId, StageName};
@@ -77,6 +77,38 @@ pub struct StageStatus {
     pub unknown: usize,
     /// Findings of the newest commit that was read, at most 100.
     pub findings: Vec<Finding>,
+}
+
+impl Status {
+    /// Tells of stages whose branch the remote does not have: a slip in the configuration, or somebody deleted it.
+    pub fn with_missing(mut self, missing: &[StageName]) -> Self {
+        for stage in self.stages.iter_mut().filter(|one| missing.contains(&one.stage)) {
+            let message = match &stage.accepted {
+                Some(commit) => format!(
+                    "the remote has no branch `{}` any more; commit {} goes on counting",
+                    stage.stage,
+                    commit.short()
+                ),
+                None => format!("the remote has no branch `{}`", stage.stage),
+            };
+            stage.findings.insert(
+                0,
+                Finding {
+                    place: Place::file(&format!("branch {}", stage.stage)),
+                    severity: Severity::Warning,
+                    code: codes::MISSING_BRANCH.name.to_owned(),
+                    message,
+                    hint: Some(
+                        "push the branch again, or correct `stages` in the controller's configuration".to_owned(),
+                    ),
+                    excerpt: None,
+                    affects: Affects::Nothing,
+                },
+            );
+            stage.findings.truncate(MAX_FINDINGS);
+        }
+        self
+    }
 }
 
 /// Makes the status of a fleet.
