@@ -75,8 +75,10 @@ pub enum CredentialsError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     logins: BTreeMap<String, Login>,
-    /// Registries whose logins another program keeps, which is not asked.
-    pub elsewhere: Vec<String>,
+    /// Programs that keep the logins of single registries, by registry.
+    helpers: BTreeMap<String, String>,
+    /// The program that keeps all others.
+    store: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,12 +125,25 @@ impl Credentials {
             match login(auth)? {
                 Some(login) => _ = credentials.logins.insert(name(&key), login),
                 // An empty entry means that the store has it.
-                None if store.is_some() => credentials.elsewhere.push(name(&key)),
                 None => {}
             }
         }
-        credentials.elsewhere.extend(helpers.keys().map(|key| name(key)));
+        credentials.helpers = helpers.into_iter().map(|(key, helper)| (name(&key), helper)).collect();
+        credentials.store = store.filter(|store| !store.is_empty());
         Some(credentials)
+    }
+
+    /// The names of all programs that keep logins.
+    pub fn helpers(&self) -> impl Iterator<Item = &str> {
+        self.helpers.values().chain(&self.store).map(String::as_str)
+    }
+
+    /// The name of the program that keeps the login of a registry, and what it calls the registry.
+    pub fn keeper<'a>(&'a self, registry: &'a str) -> Option<(&'a str, &'a str)> {
+        let helper = self.helpers.get(registry).filter(|helper| !helper.is_empty()).or(self.store.as_ref())?;
+        // Docker Hub is kept under the address that it had first.
+        let called = if registry == "index.docker.io" { "https://index.docker.io/v1/" } else { registry };
+        Some((helper, called))
     }
 
     /// The login for a repository of a registry: the one that says most about it.

@@ -5,17 +5,20 @@
 //! that speaks no TLS. That is why names are parsed by `oci-client` and requests are made here: its client reads bodies of any
 //! length, follows redirects out of TLS, and shows a password to whatever token service an answer names.
 
+mod helper;
 #[cfg(test)]
 mod tests;
 
 use crate::domain::digest::Digest;
 use crate::logins::challenge::{self, Challenge};
 use crate::logins::{Credentials, Login};
+use helper::HelperError;
 use oci_client::Reference;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,6 +77,21 @@ pub enum RegistryError {
         #[source]
         source: reqwest::Error,
     },
+    /// The program that keeps our login gave none.
+    #[error("the login for {registry} could not be had")]
+    Helper {
+        /// The registry.
+        registry: String,
+        /// What failed.
+        #[source]
+        source: HelperError,
+    },
+    /// The file of logins names a helper that cannot be one.
+    #[error("`{helper}` is not the name of a program that keeps logins")]
+    BadHelper {
+        /// The name.
+        helper: String,
+    },
     /// Too many requests.
     #[error("{registry} answers no more for now: too many requests")]
     TooMany {
@@ -103,6 +121,9 @@ impl RegistryError {
             Self::Unreachable { .. } => {
                 Some("check its name and the network; one that speaks no TLS must be named: `--plain-http HOST:PORT`")
             }
+            Self::Helper { .. } | Self::BadHelper { .. } => {
+                Some("log in with `docker login`, or name another file with logins with `--registry-config`")
+            }
             Self::TooMany { .. } => Some("wait, or log in"),
             Self::NotFound { .. } => Some("push the image first"),
             Self::BadReference { .. } | Self::BadAnswer { .. } | Self::Library(_) => None,
@@ -126,6 +147,8 @@ pub struct Registries {
     http: reqwest::Client,
     plain_http: BTreeSet<String>,
     credentials: Credentials,
+    /// What programs that keep logins have said, by registry: each is run once.
+    kept: Mutex<BTreeMap<String, Option<Login>>>,
 }
 
 /// One image at its registry.
@@ -160,20 +183,31 @@ impl Registries {
             .tls_certs_merge(authorities)
             .build()
             .map_err(RegistryError::Library)?;
-        Ok(Self { http, plain_http, credentials })
+        Ok(Self { http, plain_http, credentials, kept: Mutex::default() })
     }
 
     /// The digest that an image has now: of the index where there is one, else of the only manifest.
     pub async fn digest(&self, image: &str) -> Result<Digest, RegistryError> {
-        let image = self.image(image)?;
+        let mut image = self.image(image)?;
         let mut response = self.ask(&image, Method::HEAD, None).await?;
         let mut authorization = None;
         if response.status() == StatusCode::UNAUTHORIZED {
-            authorization = self.authorization(&image, response.headers()).await?;
-            if authorization.is_none() {
-                return Err(image.no_access());
-            }
+            let kept = self.kept(&image.registry).await;
+            image.login = kept.as_ref().ok().cloned().flatten().or(image.login);
+            // What everybody may see needs no login, so a helper that fails only matters where access is not given.
+            let instead = |error| match (error, kept) {
+                (RegistryError::NoAccess { .. }, Err(failed)) => failed,
+                (error, _) => error,
+            };
+            let answer = self.authorization(&image, response.headers()).await;
+            authorization = match answer.and_then(|answer| answer.ok_or_else(|| image.no_access())) {
+                Ok(answer) => Some(answer),
+                Err(error) => return Err(instead(error)),
+            };
             response = self.ask(&image, Method::HEAD, authorization.clone()).await?;
+            if let Err(error) = image.accepted(response.status()) {
+                return Err(instead(error));
+            }
         }
         image.accepted(response.status())?;
         if let Some(digest) = response.headers().get("docker-content-digest") {
@@ -184,6 +218,21 @@ impl Registries {
         image.accepted(response.status())?;
         let body = image.body(response, MAX_MANIFEST_BYTES).await?;
         image.checked(&Digest::of(&body).to_string())
+    }
+
+    /// The login that a program keeps for a registry. It is only run for a registry that asks for one.
+    async fn kept(&self, registry: &str) -> Result<Option<Login>, RegistryError> {
+        let Some((helper, called)) = self.credentials.keeper(registry) else { return Ok(None) };
+        let mut kept = self.kept.lock().await;
+        if let Some(login) = kept.get(registry) {
+            return Ok(login.clone());
+        }
+        let bad = || RegistryError::BadHelper { helper: helper.chars().take(MAX_SHOWN).collect() };
+        let program = helper::program(helper).ok_or_else(bad)?;
+        let failed = |source| RegistryError::Helper { registry: registry.to_owned(), source };
+        let login = helper::login(&program, called).await.map_err(failed)?;
+        kept.insert(registry.to_owned(), login.clone());
+        Ok(login)
     }
 
     fn image(&self, text: &str) -> Result<Image, RegistryError> {

@@ -200,7 +200,10 @@ fn logins_are_found_for_the_registry_that_they_are_for() {
     assert_eq!(show("r.example:5000", "team/web"), "Some(Identity { .. })");
     assert_eq!(show("r.example:5000", "teams/web"), "Some(Password { user: \"r\", .. })");
     assert_eq!(show("example", "web"), "None");
-    assert_eq!(credentials.elsewhere, ["kept.example", "other.example"]);
+    assert_eq!(credentials.keeper("other.example"), Some(("x", "other.example")));
+    assert_eq!(credentials.keeper("kept.example"), Some(("secretservice", "kept.example")));
+    assert_eq!(credentials.keeper("index.docker.io"), Some(("secretservice", "https://index.docker.io/v1/")));
+    assert_eq!(Credentials::parse(b"{}").expect("an empty file").keeper("kept.example"), None);
     for bad in
         ["", "[]", "{\"auths\": {\"a\": {\"auth\": \"%\"}}}", "{\"auths\": {\"a\": {\"auth\": \"bm9jb2xvbg==\"}}}"]
     {

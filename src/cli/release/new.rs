@@ -12,6 +12,7 @@ use crate::domain::manifest::yaml::{Kind, parse};
 use crate::domain::snapshot::MAX_FILE_BYTES;
 use crate::logins::Credentials;
 use crate::registry::{Registries, RegistrySettings};
+use crate::threads;
 use crate::trust::MAX_CA_FILE_BYTES;
 use anyhow::{Context as _, anyhow};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +110,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let mut desk = Desk::new(&work.snapshot);
     create(&mut desk, app, version, &about, &text, &pinned)?;
     // Devices that track `latest` or a range go on to a new release; that is what it is for.
-    let effect = judge(&desk, |_, _| true)?;
+    let effect = judge(&desk, &mut threads::resolver(), |_, _| true)?;
     let mut lines = moves(&effect, app, version);
     let own = format!("{}/", folder(app, version));
     let warnings = effect.after.findings.iter().filter(|finding| finding.severity == Severity::Warning);
@@ -151,7 +152,6 @@ fn resolve(
     console: &Console,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let credentials = credentials(args)?;
-    let elsewhere = credentials.elsewhere.clone();
     let authorities = match &args.registry_ca {
         Some(path) => authorities(path).with_context(|| format!("cannot use {}", path.display()))?,
         None => Vec::new(),
@@ -165,10 +165,6 @@ fn resolve(
     let mut names: BTreeMap<&str, String> = BTreeMap::new();
     for image in images.values().collect::<BTreeSet<_>>() {
         let digest = runtime.block_on(registries.digest(image)).map_err(|error| match error.hint() {
-            Some(_) if elsewhere.iter().any(|registry| image.starts_with(registry.as_str())) => with_hint(
-                error.into(),
-                "its login is kept by a credential helper, which is not run; name a file with `--registry-config`",
-            ),
             Some(hint) => with_hint(error.into(), hint),
             None => error.into(),
         });

@@ -148,8 +148,8 @@ impl DockerEngine {
             let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             format!("{error}{cause}")
         })?;
-        if let Some(registry) = credentials.elsewhere.first() {
-            tracing::warn!(registry, "its login is kept by a credential helper, which is not asked");
+        if let Some(helper) = credentials.helpers().next() {
+            tracing::warn!(helper, "the logins that a credential helper keeps are not asked for on a device");
         }
         Ok(credentials)
     }
