@@ -1,7 +1,8 @@
 //! Files of allowed signers, as ssh-keygen(1) describes them: `names options key-type key comment`, one signer a line.
 //!
-//! Two differences. A time without `Z` is UTC as well, because the controller's time zone is nobody's business. And
-//! `cert-authority` lines count for nothing: signatures with certificates are not supported.
+//! Two differences. A time without `Z` is UTC as well, because the controller's time zone is nobody's business. And signatures with
+//! certificates are not supported: a `cert-authority` line is refused rather than passed over, because whoever wrote it believes
+//! that it lets somebody sign.
 
 use super::{CheckError, read_bounded};
 use crate::domain::time::Timestamp;
@@ -78,8 +79,9 @@ fn signer(line: &str) -> Result<Option<Signer>, &'static str> {
         name: name.trim_matches('"').to_owned(),
         key: match PublicKey::from_openssh(key.trim()) {
             Ok(key) => key.key_data().clone(),
-            // A type that is not known here cannot be matched either.
-            Err(_) if is_unknown_type(key) => return Ok(None),
+            Err(_) if is_unknown_type(key) => {
+                return Err("keys of this type are not supported: name an Ed25519, ECDSA or RSA key");
+            }
             Err(_) => return Err("this is not `names options key-type key`"),
         },
         namespaces: None,
@@ -90,7 +92,9 @@ fn signer(line: &str) -> Result<Option<Signer>, &'static str> {
         let (name, value) = option.split_once('=').unwrap_or((&option, ""));
         let value = value.trim_matches('"');
         match name.to_ascii_lowercase().as_str() {
-            "cert-authority" => return Ok(None),
+            "cert-authority" => {
+                return Err("certificates are not supported: name the keys of the signers themselves");
+            }
             "namespaces" => signer.namespaces = Some(value.to_owned()),
             "valid-after" => signer.valid_after = Some(time(value)?),
             "valid-before" => signer.valid_before = Some(time(value)?),
@@ -104,8 +108,7 @@ fn signer(line: &str) -> Result<Option<Signer>, &'static str> {
 
 fn is_unknown_type(key: &str) -> bool {
     let kind = key.split_whitespace().next().unwrap_or_default();
-    matches!(kind, "ssh-dss" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521")
-        || kind.ends_with("@openssh.com") && !kind.starts_with("sk-")
+    kind == "ssh-dss" || kind.ends_with("@openssh.com") && !kind.starts_with("sk-")
 }
 
 /// The first word and what follows it. White space in quotes does not end a word.
@@ -211,12 +214,16 @@ mod tests {
             &format!(r#"ada namespaces="git",valid-after="20260101",valid-before="202701020304Z" {KEY}"#),
             "ada git 2026-01-01T00:00:00Z..2027-01-02T03:04:00Z",
         );
-        check(&format!("ada cert-authority {KEY}"), "nobody");
-        check("ada ssh-dss AAAAB3NzaC1kc3M=", "nobody");
     }
 
     #[test]
     fn a_line_that_cannot_be_read_is_never_passed_over() {
+        let certificates = "error: certificates are not supported: name the keys of the signers themselves";
+        check(&format!("ada cert-authority {KEY}"), certificates);
+        check(&format!("ada CERT-AUTHORITY,namespaces=\"git\" {KEY}"), certificates);
+        let kind = "error: keys of this type are not supported: name an Ed25519, ECDSA or RSA key";
+        check("ada ssh-dss AAAAB3NzaC1kc3M=", kind);
+        check("ada ssh-ed25519-cert-v01@openssh.com AAAA", kind);
         let unreadable = "error: this is not `names options key-type key`";
         check("ada", "error: the line ends before its key");
         check("ada ssh-ed25519 AAAA", unreadable);

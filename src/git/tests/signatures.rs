@@ -117,6 +117,8 @@ fn a_commit_counts_that_an_allowed_ssh_key_signed() {
     for (name, kind) in [
         ("ed25519", ["-t", "ed25519"].as_slice()),
         ("ecdsa", &["-t", "ecdsa", "-b", "256"]),
+        ("ecdsa384", &["-t", "ecdsa", "-b", "384"]),
+        ("ecdsa521", &["-t", "ecdsa", "-b", "521"]),
         ("rsa", &["-t", "rsa", "-b", "3072"]),
     ] {
         let key = signing.ssh_key(name, kind);
