@@ -7,8 +7,8 @@ use super::remote::encoded;
 use super::render::devices::folder as shown;
 use super::selecting::note_undetermined;
 use super::{Output, local};
-use crate::domain::desired::Resolver;
 use crate::domain::overview::query::{Folder, folder, git_index, index_matches};
+use crate::threads;
 use anyhow::anyhow;
 use std::path::{Path, PathBuf};
 
@@ -60,7 +60,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 
 fn of_clone(args: &Args, repo: &Path, console: &Console) -> anyhow::Result<Folder> {
     let files = local::files(repo, args.rev.as_deref())?;
-    let mut resolver = Resolver::default();
+    let mut resolver = threads::resolver();
     let list = lists::find(&args.list, &mut resolver, &files.snapshot, Some(console))?;
     let desired = resolver.resolve_with(&files.snapshot, &list.source);
     if let Some(finding) = desired.rejection() {

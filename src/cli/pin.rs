@@ -7,6 +7,7 @@ use super::render::text::count;
 use crate::domain::desired::{Desired, DesiredDevice};
 use crate::domain::edits::{Becomes, Desk, Effect, Whose, Wish, judge, propose};
 use crate::domain::ids::{AppName, DeviceId, Version};
+use crate::threads;
 use anyhow::anyhow;
 use std::collections::BTreeMap;
 
@@ -57,7 +58,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let becomes = version.clone().map_or(Becomes::Inherited, Becomes::Text);
     let wish = Wish { path: vec!["pins".to_owned(), app.to_string()], becomes };
     let mut notes = work.proposed(propose(&mut desk, &whose, &[wish]), console)?;
-    let effect = judge(&desk, |device, desired| concerns(&whose, device, desired))
+    let effect = judge(&desk, &mut threads::resolver(), |device, desired| concerns(&whose, device, desired))
         .hint("nothing was written; `bellwether release list` shows what can be pinned")?;
     if let (Whose::Device(device), Some(version)) = (&whose, &version) {
         comes_true(&effect, device, &app, version)?;

@@ -4,9 +4,9 @@ use super::console::{Console, Outcome};
 use super::editing::{EditArgs, WorkTree, edit_output};
 use super::fault::usage;
 use super::pin::concerns;
-use crate::domain::desired::Resolver;
 use crate::domain::edits::{Becomes, Desk, ProposeError, Whose, Wish, judge, propose};
 use crate::domain::ids::DeviceId;
+use crate::threads;
 
 /// Flags of `tag`.
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
             }
         }
     }
-    judge(&desk, |device, desired| concerns(&whose, device, desired))?;
+    judge(&desk, &mut threads::resolver(), |device, desired| concerns(&whose, device, desired))?;
     let words: Vec<String> = tags
         .iter()
         .map(|(key, value)| value.as_ref().map_or(format!("{key}-"), |value| format!("{key}={value}")))
@@ -84,7 +84,7 @@ fn remove(
         let key = format!("tags.{key}");
         return if reasons.is_empty() { Err(ProposeError::NotSet { whose: whose.clone(), key }) } else { Ok(reasons) };
     };
-    let left = Resolver::default().resolve(&desk.snapshot());
+    let left = threads::resolver().resolve(&desk.snapshot());
     if left.devices.get(device).is_some_and(|device| device.tags.contains_key(key)) {
         let mut reasons = propose(desk, whose, &wish(Becomes::Removed))?;
         reasons.push(format!("`{key}` is inherited, so it is written as null"));

@@ -139,12 +139,14 @@ fn named(devices: &BTreeSet<DeviceId>) -> String {
 pub struct Desk<'a> {
     snapshot: &'a Snapshot,
     changed: BTreeMap<String, String>,
+    /// What the files say before any change, read once however many devices are changed.
+    read: place::Read,
 }
 
 impl<'a> Desk<'a> {
     /// Nothing changed so far.
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, changed: BTreeMap::new() }
+        Self { snapshot, changed: BTreeMap::new(), read: place::Read::default() }
     }
 
     /// What a file holds by now; `None` if it does not exist.
@@ -210,7 +212,7 @@ pub fn key_prefix(snapshot: &Snapshot) -> String {
 pub fn propose(desk: &mut Desk<'_>, whose: &Whose, wishes: &[Wish]) -> Result<Vec<String>, ProposeError> {
     let prefix = key_prefix(desk.snapshot);
     let mut reasons = Vec::new();
-    let places = places(desk.snapshot, whose)?;
+    let places = places(desk, whose)?;
     for wish in wishes {
         let mut path = wish.path.clone();
         if let Some(first) = path.first_mut() {
@@ -278,8 +280,7 @@ pub struct Effect {
 }
 
 /// Resolves a change.
-pub fn effect(desk: &Desk<'_>) -> Effect {
-    let mut resolver = Resolver::default();
+pub fn effect(desk: &Desk<'_>, resolver: &mut Resolver) -> Effect {
     let before = resolver.resolve(desk.snapshot);
     let after = resolver.resolve(&desk.snapshot());
     let is_new = |finding: &&Finding| {
@@ -296,8 +297,12 @@ pub fn effect(desk: &Desk<'_>) -> Effect {
 }
 
 /// Resolves a change that must bring no new error, and reach no device but those that `may` names.
-pub fn judge(desk: &Desk<'_>, may: impl Fn(&DeviceId, &Desired) -> bool) -> Result<Effect, ProposeError> {
-    let effect = effect(desk);
+pub fn judge(
+    desk: &Desk<'_>,
+    resolver: &mut Resolver,
+    may: impl Fn(&DeviceId, &Desired) -> bool,
+) -> Result<Effect, ProposeError> {
+    let effect = effect(desk, resolver);
     if let Some(finding) = effect.errors.first() {
         return Err(ProposeError::Breaks(Box::new(finding.clone())));
     }

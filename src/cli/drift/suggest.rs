@@ -8,6 +8,7 @@ use crate::cli::render::udiff;
 use crate::domain::edits::suggest::{Left, Suggestion, suggest};
 use crate::domain::edits::{Desk, FileChange};
 use crate::domain::overview::drift::DriftReport;
+use crate::threads;
 use serde::Serialize;
 use std::path::Path;
 
@@ -24,7 +25,7 @@ struct SuggestView<'a> {
 pub(super) fn run(report: &DriftReport, repo: &Path, output: Output, console: &Console) -> anyhow::Result<Outcome> {
     let work = WorkTree::open(repo)?;
     let mut desk = Desk::new(&work.snapshot);
-    let suggestion = suggest(&mut desk, report);
+    let suggestion = suggest(&mut desk, &mut threads::resolver(), report);
     let patch: String = desk
         .files()
         .iter()

@@ -7,6 +7,7 @@ use crate::domain::edits::release::{Mark, mark};
 use crate::domain::edits::{Desk, Effect, effect};
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceId, Version};
+use crate::threads;
 use std::collections::BTreeMap;
 
 /// The longest reason, in bytes. People write a sentence and an address.
@@ -54,7 +55,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let mut desk = Desk::new(&work.snapshot);
     work.proposed(mark(&mut desk, app, version, &becomes), console)?;
     // A bad release must be stopped even if nothing else fits some device: that device keeps what it has, and the check says so.
-    let effect = effect(&desk);
+    let effect = effect(&desk, &mut threads::resolver());
     let mut notes = moves(&effect, app, version);
     notes.extend(
         effect.errors.iter().map(|finding| format!("error from now on: {}: {}", finding.place, finding.message)),

@@ -6,10 +6,11 @@ use crate::cli::fault::with_hint;
 use crate::cli::local;
 use crate::cli::render::table::{Cell, Table, row};
 use crate::cli::render::text::Tone;
-use crate::domain::desired::{Desired, Resolver};
+use crate::domain::desired::Desired;
 use crate::domain::ids::{AppName, Version};
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::release::{Release, ReleaseStatus, Reversibility};
+use crate::threads;
 use anyhow::anyhow;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ pub struct ReleaseView {
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
     let local::Files { snapshot, origin } = local::files(&args.repo, args.rev.as_deref())?;
-    let mut resolver = Resolver::default();
+    let mut resolver = threads::resolver();
     let mut releases = resolver.releases(&snapshot);
     if let Some(app) = &args.app {
         if !releases.contains_key(app) {

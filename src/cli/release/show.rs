@@ -13,6 +13,7 @@ use crate::domain::ids::{AppName, DeviceId, ServiceName, StageName, Version};
 use crate::domain::manifest::release::{Release, Reversibility};
 use crate::domain::overview::baseline::Baseline;
 use crate::git::open_clone;
+use crate::threads;
 use anyhow::anyhow;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +74,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let Args { app, version, repo, rev } = args;
     let local::Files { snapshot, origin } = local::files(repo, rev.as_deref())?;
-    let mut resolver = Resolver::default();
+    let mut resolver = threads::resolver();
     let releases = resolver.releases(&snapshot).remove(app).unwrap_or_default();
     let Some(release) = releases.iter().find(|release| release.version == *version) else {
         let names: Vec<&str> = releases.iter().rev().map(|release| release.version.as_str()).take(MAX_NAMED).collect();

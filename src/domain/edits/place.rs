@@ -1,11 +1,14 @@
 //! Where a device or a group says something itself.
 
 use super::{Desk, ProposeError};
+use crate::domain::desired::{Desired, Resolver};
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::edit::find;
 use crate::domain::manifest::inventory::INVENTORY_FILE;
 use crate::domain::manifest::yaml::{Kind, Map, Node, parse};
 use crate::domain::snapshot::{Entry, Snapshot};
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// Whose values are changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,16 +75,14 @@ pub enum Habit {
 }
 
 /// Finds the places of a device or a group.
-pub fn places(snapshot: &Snapshot, whose: &Whose) -> Result<Places, ProposeError> {
+pub fn places(desk: &Desk<'_>, whose: &Whose) -> Result<Places, ProposeError> {
+    let Desk { snapshot, changed: _, read } = desk;
     let unknown = || ProposeError::Unknown(whose.clone());
     let mut inventory = Listed::default();
-    for (file, entry) in inventories(snapshot) {
-        let Entry::File { bytes, .. } = entry else { continue };
-        if let Ok(Some(Node { kind: Kind::Map(map), .. })) = parse(bytes) {
-            inventory.groups(file, &map, whose, &[]);
-        }
+    for (file, map) in read.inventories.get_or_init(|| parsed(snapshot)) {
+        inventory.groups(file, map, whose, &[]);
     }
-    if !inventory.seen && !lists(snapshot, whose) {
+    if !inventory.seen && !lists(desk, whose) {
         return Err(unknown());
     }
     let files = own_files(snapshot, whose);
@@ -97,6 +98,24 @@ pub fn places(snapshot: &Snapshot, whose: &Whose) -> Result<Places, ProposeError
     Ok(Places { known: inventory.places.into_iter().chain(files).collect(), new, habit })
 }
 
+/// What is read of a snapshot when it is asked for, and kept.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    inventories: OnceCell<Vec<(String, Map)>>,
+    desired: OnceCell<Arc<Desired>>,
+}
+
+fn parsed(snapshot: &Snapshot) -> Vec<(String, Map)> {
+    let map = |(file, entry): (&str, &Entry)| {
+        let Entry::File { bytes, .. } = entry else { return None };
+        match parse(bytes) {
+            Ok(Some(Node { kind: Kind::Map(map), .. })) => Some((file.to_owned(), map)),
+            Ok(_) | Err(_) => None,
+        }
+    };
+    inventories(snapshot).filter_map(map).collect()
+}
+
 /// Files that list devices.
 fn inventories(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Entry)> {
     let is_one = |path: &str| {
@@ -109,8 +128,8 @@ fn inventories(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Entry)> {
 }
 
 /// Whether the inventory, read by its own rules, lists it: under a range of names it has no line of its own.
-fn lists(snapshot: &Snapshot, whose: &Whose) -> bool {
-    let desired = crate::domain::desired::Resolver::default().resolve(snapshot);
+fn lists(desk: &Desk<'_>, whose: &Whose) -> bool {
+    let desired = desk.read.desired.get_or_init(|| Resolver::default().resolve(desk.snapshot));
     match whose {
         Whose::Device(device) => desired.devices.contains_key(device),
         Whose::Group(group) => group == "all" || desired.devices.values().any(|device| device.groups.contains(group)),

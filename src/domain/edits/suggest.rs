@@ -41,8 +41,7 @@ pub struct Left {
 }
 
 /// Changes the files on the desk so that what the report found becomes desired.
-pub fn suggest(desk: &mut Desk<'_>, report: &DriftReport) -> Suggestion {
-    let mut resolver = Resolver::default();
+pub fn suggest(desk: &mut Desk<'_>, resolver: &mut Resolver, report: &DriftReport) -> Suggestion {
     let releases = resolver.releases(desk.snapshot);
     let mut suggestion = Suggestion::default();
     let drifted = report.devices.iter().filter(|(_, one)| one.verdict == Verdict::Drifted);
@@ -52,7 +51,7 @@ pub fn suggest(desk: &mut Desk<'_>, report: &DriftReport) -> Suggestion {
             one.left("the device", &format!("a suggestion takes up {MAX_DEVICES} devices; accept these first"));
             continue;
         }
-        one.take(desk, &mut resolver, &releases, drift);
+        one.take(desk, resolver, &releases, drift);
     }
     suggestion
 }

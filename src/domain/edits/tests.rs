@@ -69,7 +69,8 @@ fn pin(files: &[(&str, &str)], whose: &Whose, version: Option<&str>) -> String {
         Whose::Device(one) => one == device,
         Whose::Group(group) => desired.devices[device].groups.contains(group) || group == "all",
     };
-    let outcome = propose(&mut desk, whose, &[wish]).and_then(|reasons| Ok((reasons, judge(&desk, may)?)));
+    let outcome = propose(&mut desk, whose, &[wish])
+        .and_then(|reasons| Ok((reasons, judge(&desk, &mut Resolver::default(), may)?)));
     match outcome {
         Err(error) => {
             let mut text = format!("refused: {error}");
@@ -253,7 +254,7 @@ fn invalidating_a_release_moves_those_who_track_it_and_can_be_taken_back() {
     let mut desk = Desk::new(&snapshot);
     let bad = Mark::Invalidated { reason: "eats the disk: \"all\" of it".to_owned() };
     mark(&mut desk, &app, &version, &bad).expect("the release is there");
-    let effect = judge(&desk, |_, _| true).expect("it breaks nothing");
+    let effect = judge(&desk, &mut Resolver::default(), |_, _| true).expect("it breaks nothing");
     assert_eq!(effect.changed.len(), 3);
     let release =
         |desired: &Desired| desired.devices["a"].spec.as_ref().map(|one| one.spec.apps[&app].release.to_string());
@@ -279,7 +280,7 @@ fn a_bad_release_can_be_stopped_even_if_a_device_is_left_without_one() {
     let mut desk = Desk::new(&snapshot);
     let bad = Mark::Invalidated { reason: "bad".to_owned() };
     mark(&mut desk, &"app".parse().expect("an app"), &"1.1.0".parse().expect("a version"), &bad).expect("a release");
-    let effect = effect(&desk);
+    let effect = effect(&desk, &mut Resolver::default());
     let messages: Vec<&str> = effect.errors.iter().map(|finding| finding.message.as_str()).collect();
     assert_eq!(messages, ["release 1.0.0 of `app` does not run on devices without `device_type`"]);
     assert!(effect.after.devices["a"].spec.is_none(), "it keeps what it has");
@@ -315,7 +316,8 @@ fn a_new_release_keeps_the_compose_file_and_never_overwrites_one() {
     +requires:
     +  device_types: [pi4]
     "#);
-    let judged = judge(&desk, |_, _| false).expect("it is a good release, and nobody gets it yet");
+    let judged =
+        judge(&desk, &mut Resolver::default(), |_, _| false).expect("it is a good release, and nobody gets it yet");
     assert!(judged.changed.is_empty());
     let again = create(&mut desk, &app, &"1.0.0".parse().expect("a version"), &about, compose, &images);
     insta::assert_snapshot!(again.expect_err("it is there"), @"release 1.0.0 of `app` exists already");
@@ -365,7 +367,7 @@ fn a_suggestion_makes_what_was_found_the_desired_state() {
         ("gone", vec![difference(Layer::Apps, "app/web", None, Some("present"))]),
     ]);
     let mut desk = Desk::new(&snapshot);
-    let suggestion = suggest(&mut desk, &found);
+    let suggestion = suggest(&mut desk, &mut Resolver::default(), &found);
     let left: Vec<String> =
         suggestion.left.iter().map(|left| format!("{} {}: {}", left.device, left.subject, left.reason)).collect();
     assert!(!lines(&desk).contains("hunter2"), "a secret never gets into the repo");
