@@ -5,6 +5,7 @@
 
 mod ansible;
 mod bad_input;
+mod branches;
 mod demo;
 mod device_actions;
 mod documents;
@@ -26,6 +27,8 @@ mod peers;
 mod people;
 mod real_parts;
 mod refusals;
+mod registries;
 mod releases;
 mod restored;
 mod secrets;
+mod secrets_repo;

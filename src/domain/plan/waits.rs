@@ -1,6 +1,6 @@
 //! Why a device does not have what its stage's newest commit wants: an ordered list of reasons, as data.
 
-use crate::domain::desired::{Desired, DesiredDevice};
+use crate::domain::desired::{Branch, Desired, DesiredDevice};
 use crate::domain::finding::{Finding, Place};
 use crate::domain::fleet::{DeviceRecord, FleetState, IdentityStatus, WaitingFor};
 use crate::domain::ids::{DeviceId, StageName};
@@ -86,14 +86,42 @@ pub fn waits(input: &PassInput<'_>, device: &DeviceId) -> Vec<Wait> {
             "no stage lists the device; it keeps what it has".to_owned(),
             Some("add it to `inventory.yml` of the stage that shall own it".to_owned()),
         )),
-        Standing::InTransit => all.push(wait(
-            "in-transit",
-            "no stage claims the device; it keeps what it has".to_owned(),
-            Some("merge the change of its `branch` to the stage that shall own it".to_owned()),
-        )),
+        Standing::InTransit => all.push(in_transit(input, device, record)),
         Standing::Owned(stage) => owned_waits(input, record, device, stage, &claimed, &mut all),
     }
     all
+}
+
+/// Why no stage claims a device that is listed: in the middle of a move, or it has not chosen, or chose what it may not.
+fn in_transit(input: &PassInput<'_>, device: &DeviceId, record: &DeviceRecord) -> Wait {
+    let listed = input.stages.iter().filter_map(|policy| {
+        let listed = input.accepted(&policy.name)?.devices.get(device)?;
+        Some((&policy.name, &listed.branch))
+    });
+    // A stage only lets a device choose itself: what others allow there is nothing to it.
+    let own = listed.filter_map(|(stage, branch)| match branch {
+        Branch::FromDevice { allowed } => allowed.contains(stage).then_some(stage.as_str()),
+        Branch::Stage(_) | Branch::Unset | Branch::Unknown => None,
+    });
+    let open = own.collect::<Vec<_>>().join(", ");
+    let choice = record.reported.as_ref().and_then(|reported| reported.report.branch.as_ref());
+    match (open.is_empty(), choice) {
+        (true, _) => wait(
+            "in-transit",
+            "no stage claims the device; it keeps what it has".to_owned(),
+            Some("merge the change of its `branch` to the stage that shall own it".to_owned()),
+        ),
+        (false, Some(choice)) => wait(
+            "branch-not-allowed",
+            format!("the device chooses `{choice}`, and may choose among {open}; it keeps what it has"),
+            Some("set the agent's `branch` to one of them, or add the branch to `allowed` on that branch".to_owned()),
+        ),
+        (false, None) => wait(
+            "branch-not-chosen",
+            format!("the device may choose among {open}, and has chosen none"),
+            Some("set the agent's `branch` to one of them".to_owned()),
+        ),
+    }
 }
 
 fn identity_waits(record: &DeviceRecord, device: &DeviceId, all: &mut Vec<Wait>) {
