@@ -164,10 +164,13 @@ mod tests {
             ("releases/app/1.0.0/compose.yml", compose),
         ];
         let snapshot = Snapshot::of_files(files.into_iter().map(|(path, text)| (path, text.as_bytes())));
-        let shown: Vec<String> = users(&Resolver::default().resolve(&snapshot), &"main".parse().expect("a stage"))
-            .into_iter()
-            .map(|(name, Users { services, devices })| format!("{name}: {services:?} on {devices:?}"))
-            .collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        let stage = "main".parse().expect("a stage");
+        let shown = |(name, users): (SecretName, Users)| {
+            let services: Vec<&str> = users.services.iter().map(String::as_str).collect();
+            let devices: Vec<&str> = users.devices.iter().map(DeviceId::as_str).collect();
+            format!("{name}: {} on {}", services.join(", "), devices.join(", "))
+        };
+        let all: Vec<String> = users(&Resolver::default().resolve(&snapshot), &stage).into_iter().map(shown).collect();
+        assert_eq!(all, ["KEY: app/db, app/web on b", "TOKEN: app/db, app/web on a, b"]);
     }
 }
