@@ -122,10 +122,9 @@ impl Credentials {
         let File { auths, helpers, store } = serde_json::from_slice(bytes).ok()?;
         let mut credentials = Self::default();
         for (key, auth) in auths {
-            match login(auth)? {
-                Some(login) => _ = credentials.logins.insert(name(&key), login),
-                // An empty entry means that the store has it.
-                None => {}
+            // An empty entry means that the store has it.
+            if let Some(login) = login(auth)? {
+                credentials.logins.insert(name(&key), login);
             }
         }
         credentials.helpers = helpers.into_iter().map(|(key, helper)| (name(&key), helper)).collect();
