@@ -322,6 +322,8 @@ impl Inputs {
         };
         let defaults = Pace::default();
         let state_dir: PathBuf = self.text("state_dir").unwrap_or("/var/lib/bellwether-agent").into();
+        // A simulated boot takes no time, and ends no process that would look anew.
+        let reboot_secs = if matches!(os, OsKind::Simulated) { 1 } else { defaults.reboot_secs };
         Ok(Settings {
             reboot: self.reboot(&engine),
             api: self.api(&state_dir)?,
@@ -338,6 +340,7 @@ impl Inputs {
                 look_interval_secs: self.secs("look_interval_secs", defaults.look_interval_secs)?,
                 os_soak_secs: self.secs("os_soak_secs", defaults.os_soak_secs)?,
                 os_trial_secs: self.secs("os_trial_secs", defaults.os_trial_secs)?,
+                reboot_secs,
             },
             log: self.parsed("log")?.unwrap_or(tracing::Level::INFO),
         })

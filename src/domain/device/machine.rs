@@ -84,6 +84,8 @@ pub struct Pace {
     pub os_soak_secs: u32,
     /// Seconds after which an OS on trial that has not proved itself is left again.
     pub os_trial_secs: u32,
+    /// Seconds that a device may take to go down and come back before it is looked at again.
+    pub reboot_secs: u32,
 }
 
 /// Whether polls are held open.
@@ -103,6 +105,8 @@ impl Default for Pace {
             look_interval_secs: 30,
             os_soak_secs: 60,
             os_trial_secs: 900,
+            // Services are given time to end.
+            reboot_secs: 300,
         }
     }
 }

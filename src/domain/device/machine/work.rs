@@ -26,8 +26,6 @@ const MAX_WAIT_SECS: i64 = 900;
 /// How often it is told how far bringing images has come, in seconds. Reports are for people to look at now and then, and a fleet
 /// that updates sends them all at once.
 const PROGRESS_SECS: i64 = 20;
-/// How long a device may take to go down, in milliseconds: services are given time to end. After this it is told once more.
-const REBOOT_MILLIS: i64 = 300_000;
 
 /// How many actions the condition that tells of the last change names.
 const MAX_TOLD_ACTIONS: usize = 12;
@@ -210,7 +208,7 @@ impl Machine {
             // The next boot is another look; should it not come, this one tries again.
             self.note_done(&done, now);
             self.work = Work::Resting;
-            effects.push(Effect::Wake { timer: Timer::Work, after_millis: REBOOT_MILLIS });
+            effects.push(Effect::Wake { timer: Timer::Work, after_millis: i64::from(self.pace.reboot_secs) * 1000 });
             return;
         }
         if rest.front().and_then(image_of).is_none() {
