@@ -29,8 +29,9 @@ impl World {
     /// Waits until everything has converged, then watches the rest.
     pub fn come_to_rest(&mut self) -> Result<(), Broken> {
         self.converge_until(self.now + CONVERGE_MILLIS)?;
-        // A hold that ends by itself is news when it ends.
-        if let Some(end) = self.last_hold_ends().filter(|end| *end > self.now) {
+        // A hold that ends by itself is news when it ends, and so is an action that nobody did in time: a device whose clock is far
+        // ahead believes no list with it until then.
+        if let Some(end) = self.last_end().filter(|end| *end > self.now) {
             self.run_until(end + CONVERGE_STEP_MILLIS)?;
             self.converge_until(self.now + CONVERGE_MILLIS)?;
         }
@@ -55,10 +56,14 @@ impl World {
         }
     }
 
-    /// When the last hold ends that somebody set an end for.
-    fn last_hold_ends(&self) -> Option<i64> {
-        let process = self.controller.process.as_ref()?;
-        process.state.holds.values().filter_map(|hold| hold.until).map(|until| until.millis()).max()
+    /// When the last of what ends by itself ends: holds with an end, and actions that still wait for their device.
+    fn last_end(&self) -> Option<i64> {
+        let state = &self.controller.process.as_ref()?.state;
+        let holds = state.holds.values().filter_map(|hold| hold.until);
+        let now = self.clock();
+        let records = state.devices.values().filter_map(|record| record.actions.as_ref());
+        let actions = records.flat_map(|actions| actions.open(now)).map(|action| action.expires);
+        holds.chain(actions).map(|end| end.millis()).max()
     }
 
     /// Lets everything happen that happens until then.
