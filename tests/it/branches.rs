@@ -61,7 +61,7 @@ fn a_device_chooses_among_the_branches_that_the_repo_names_and_moves_itself_in_n
         "Main is ahead",
         &[("group_vars/all.yml", "pins: { web: latest }\nvariables: { FROM: main }\n")],
     );
-    fleet.start_agent("chooses-canary", &["--branch", "main"]);
+    fleet.start_agent("chooses-canary", &["--token", &token, "--branch", "main"]);
     fleet.settled_on("main", &["chooses-canary"]);
     assert_eq!(standing(&fleet, "chooses-canary"), "main");
     assert_ne!(fleet.assigned("chooses-canary"), before);

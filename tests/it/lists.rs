@@ -140,12 +140,13 @@ fn a_signed_list_counts_whatever_becomes_of_its_server_and_a_shrink_waits_for_a_
     let first = until(&fleet, "the list counts", |stage| stage.devices == 4);
     fleet.enroll(&["list-1"]);
     fleet.settled(&["list-1"]);
-    // Asked again and again, sent once.
+    // Asked again and again, sent no more.
+    let sent = server.answers().0;
     eventually("the list is asked for again", || {
         fleet.refresh();
-        (server.answers().1 > 2).then_some(())
+        (server.answers().1 > 5).then_some(())
     });
-    assert_eq!(server.answers().0, 1);
+    assert_eq!(server.answers().0, sent);
 
     // Unsigned: the signature is of the list before.
     server.publish_unsigned(&list(&[one]));
@@ -170,7 +171,7 @@ fn a_signed_list_counts_whatever_becomes_of_its_server_and_a_shrink_waits_for_a_
     server.publish(&list(&[one]));
     let stage =
         until(&fleet, "the shrink is held", |stage| held(stage).0.contains("unmanaged since the last approval"));
-    let (_, digest) = held(&others_follow(&fleet, &stage));
+    others_follow(&fleet, &stage);
     assert_eq!((stage.inventory, stage.devices), (first.inventory, 4));
 
     // The server is gone, and the controller is killed: it starts with the lists that it has.
@@ -179,7 +180,9 @@ fn a_signed_list_counts_whatever_becomes_of_its_server_and_a_shrink_waits_for_a_
     fleet.start_controller();
     let stage =
         until(&fleet, "the controller has read the stage again", |stage| stage.waiting.is_some() && stage.devices == 4);
-    assert_eq!((held(&stage).1, stage.inventory), (digest.clone(), first.inventory));
+    assert_eq!(stage.inventory, first.inventory);
+    // What is approved is what is held now: it covers what the other stages do with the devices.
+    let (_, digest) = held(&others_follow(&fleet, &stage));
     eventually("the status says that the server is gone", || {
         fleet.refresh();
         trouble(&fleet).starts_with("unavailable: ").then_some(())

@@ -130,6 +130,6 @@ fn secrets_that_the_repo_keeps_encrypted_reach_their_devices_and_are_rotated_by_
     assert_ne!(fleet.assigned(USER), user, "another value is another assignment");
     assert_eq!(fleet.assigned(OTHER), other, "nobody else is touched");
     let log = fleet.agents[USER].log();
-    assert!(log.contains("differs in environment.AGE"), "the agent says why it makes the service again: {log}");
+    assert!(log.contains("environment AGE changed"), "the agent says why it makes the service again: {log}");
     assert_nothing_leaks(&fleet);
 }

@@ -157,6 +157,9 @@ impl Engine {
             registry: OnceLock::new(),
         };
         output_of(engine.inside("ip").args(["link", "set", "lo", "up"])).expect("raise the loopback");
+        // A new namespace takes this over from the machine. An engine that finds it on closes nothing.
+        let no_forwarding = ["sysctl", "-w", "net.ipv4.ip_forward=0"];
+        output_of(engine.inside("busybox").args(no_forwarding)).expect("forward nothing before the engine does");
         *engine.containerd.lock().expect("nobody else has the engine yet") = Some(engine.start_containerd());
         engine.restart();
         engine

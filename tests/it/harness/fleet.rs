@@ -218,7 +218,7 @@ impl Fleet {
     /// The command of a device's agent, to which flags may be added.
     pub fn agent_command(&self, device: &str) -> Command {
         let mut command = program(BELLWETHER_AGENT);
-        command.args(["run", "--server", &self.url(), "--device", device, "--os", "simulated"]);
+        command.args(["run", "--server", &self.url(), "--device", device, "--os", "simulated", "--os-soak-secs", "1"]);
         command.args(["--poll-interval-secs", "1", "--look-interval-secs", "1"]);
         command.arg("--state-dir").arg(self.state_dir(device)).args(&self.agent_flags);
         match self.on {
