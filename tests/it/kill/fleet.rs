@@ -146,7 +146,16 @@ impl Fleet {
         let mut command = program(BELLWETHER_AGENT);
         command.arg("run").arg("--state-dir").arg(self.state(device));
         command.args(["--server", &format!("https://localhost:{}", self.port), "--device", device.as_str()]);
-        command.args(["--poll-interval-secs", "1", "--look-interval-secs", "1", "--os", "simulated"]);
+        command.args([
+            "--poll-interval-secs",
+            "1",
+            "--look-interval-secs",
+            "1",
+            "--os",
+            "simulated",
+            "--os-soak-secs",
+            "1",
+        ]);
         command.args(["--token", self.token.as_deref().expect("a token was made")]);
         match &self.engine {
             Engine::Simulated => command.args(["--engine", "simulated"]),
