@@ -126,6 +126,7 @@ fn every_value_of_the_example_can_be_explained() {
         over production  [fleet.yml:10:11]
     config.persistent_logging = true  [group_vars/kiosks.yml:6:3]
     device_type = raspberrypi4  [inventory.yml:38:32]
+    maintenance.zone = Europe/Zurich  [fleet.yml:13:18]
     os = lindenhof-os  [group_vars/all.yml:5:5]
     pins.signage = ^1.4  [group_vars/kiosks.yml:3:3]
     pins.telemetry = latest  [group_vars/all.yml:3:3]

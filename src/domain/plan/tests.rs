@@ -337,7 +337,7 @@ fn a_device_chooses_only_among_what_the_stage_allows() {
     for (number, on) in [(1, "main"), (2, "canary"), (3, "production")] {
         world.push(on, number, &format!("board:device:{on}"));
     }
-    assert_snapshot!(world.waits("board"), @"in-transit: no stage claims the device; it keeps what it has");
+    assert_snapshot!(world.waits("board"), @"branch-not-chosen: the device may choose among main, canary, and has chosen none");
     world.report_with("board", |report| report.branch = Some(stage("production")));
     assert_eq!(world.pass(), "nothing");
     world.report_with("board", |report| report.branch = Some(stage("main")));

@@ -166,7 +166,7 @@ fn a_commit_without_a_good_ssh_signature_is_refused_and_says_who_should_sign() {
     check(
         &by_ada,
         &format!("ada cert-authority {ada}"),
-        "it is signed by SHA256:…, which is not an allowed signer; wanted nobody: no signer is valid now",
+        "/allowed:1: certificates are not supported: name the keys of the signers themselves",
     );
     check(
         &by_ada,
