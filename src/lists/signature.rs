@@ -29,7 +29,7 @@ pub enum KeyError {
         /// Why.
         reason: String,
     },
-    /// More than [`MAX_KEYS`].
+    /// More than 32 keys.
     #[error("the file holds more than {MAX_KEYS} keys")]
     TooMany,
 }
