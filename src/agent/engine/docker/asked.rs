@@ -10,15 +10,11 @@ use std::time::Duration;
 impl DockerEngine {
     pub(super) async fn restart_now(&self, app: &AppName, service: &ServiceName) -> Result<(), EngineError> {
         let subject = format!("{app}/{service}");
-        let ids = self.containers_of(app, service).await?;
-        let Some(id) = ids.first() else {
-            let reason = "no such container".to_owned();
-            return Err(EngineError::Failed { attempted: "restart", subject, reason });
-        };
+        let id = self.container_of(app, service, "restart").await?;
         // Without a time the engine gives the container its own to stop, which may be longer than a request usually takes.
         let patience = REQUEST_TIMEOUT_SECS.saturating_add(u64::from(MAX_STOP_GRACE_SECS));
         let patient = self.docker().await?.clone().with_timeout(Duration::from_secs(patience));
         let options = RestartContainerOptionsBuilder::default().build();
-        patient.restart_container(id, Some(options)).await.map_err(|error| told("restart", &subject, error))
+        patient.restart_container(&id, Some(options)).await.map_err(|error| told("restart", &subject, error))
     }
 }

@@ -19,14 +19,10 @@ impl DockerEngine {
         bound: LogBound,
     ) -> Result<String, EngineError> {
         let subject = format!("{app}/{service}");
-        let ids = self.containers_of(app, service).await?;
-        let Some(id) = ids.first() else {
-            let reason = "no such container".to_owned();
-            return Err(EngineError::Failed { attempted: "read the log of", subject, reason });
-        };
+        let id = self.container_of(app, service, "read the log of").await?;
         let tail = bound.lines.to_string();
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail).build();
-        let mut chunks = std::pin::pin!(self.docker().await?.logs(id, Some(options)));
+        let mut chunks = std::pin::pin!(self.docker().await?.logs(&id, Some(options)));
         let mut newest: VecDeque<u8> = VecDeque::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| told("read the log of", &subject, error))?;

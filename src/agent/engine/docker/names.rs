@@ -77,6 +77,13 @@ impl Owner {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
+    /// The labels of a volume.
+    pub(super) fn labels_of_volume(&self, app: &AppName, volume: &VolumeName) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.extend([(APP.to_owned(), app.to_string()), (VOLUME.to_owned(), volume.to_string())]);
+        labels
+    }
+
     /// Filters of the Docker API by these labels and more.
     pub(super) fn filter(&self, more: &[(&str, &str)]) -> Vec<String> {
         let own = self.labels().into_iter().map(|(name, value)| format!("{name}={value}"));

@@ -1,7 +1,7 @@
 //! Removing a volume with its data: only when a person asked for it, and only one that carries this device's labels.
 
-use super::names::{APP, VOLUME};
-use super::{DockerEngine, found, place, told};
+use super::look::place;
+use super::{DockerEngine, found, told};
 use crate::domain::ids::{AppName, ServiceName, VolumeName};
 use crate::ports::engine::EngineError;
 use bollard::errors::Error;
@@ -15,8 +15,7 @@ impl DockerEngine {
         let docker = self.docker().await?;
         let existing = found(docker.inspect_volume(&name).await).map_err(|error| told("inspect", &name, error))?;
         let Some(existing) = existing else { return Ok(()) };
-        let mut labels = self.owner.labels();
-        labels.extend([(APP.to_owned(), app.to_string()), (VOLUME.to_owned(), volume.to_string())]);
+        let labels = self.owner.labels_of_volume(app, volume);
         if !labels.iter().all(|(label, value)| existing.labels.get(label) == Some(value)) {
             return Err(EngineError::NotOwned { kind: "volume", name });
         }

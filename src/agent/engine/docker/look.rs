@@ -1,0 +1,176 @@
+//! Reading back what the engine has of the device, and what its images supply.
+
+use super::names::{APP, SERVICE, VOLUME};
+use super::read::{self, FoundNetworks, Known};
+use super::{DockerEngine, MAX_CONTAINERS, MAX_REMEMBERED_IMAGES, found, told};
+use crate::domain::device::canonical::ImageDefaults;
+use crate::domain::device::steps::Observed;
+use crate::domain::ids::{AppName, ServiceName, VolumeName};
+use crate::domain::reported::{ObservedApp, ObservedService, ServiceState};
+use crate::ports::engine::EngineError;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl DockerEngine {
+    pub(super) async fn look_now(&self, images: &BTreeSet<String>) -> Result<Observed, EngineError> {
+        let mut apps: BTreeMap<AppName, ObservedApp> = BTreeMap::new();
+        let known = self.known().await?;
+        for (app, volumes) in &known.volumes {
+            apps.entry(app.clone()).or_default().volumes.clone_from(volumes);
+        }
+        for (app, networks) in &known.networks {
+            let entry = apps.entry(app.clone()).or_default();
+            networks.iter().for_each(|(name, network)| entry.add_network(name.clone(), network.spec.clone()));
+        }
+        let successors = self.successors(&known).await?;
+        for (id, (app, service)) in &known.containers {
+            let Some(found) = self.inspect(id).await? else { continue };
+            let image_defaults = self.defaults_of(found.image.as_deref().unwrap_or_default()).await?;
+            let content = read::content(&found, &self.owner, app, &known);
+            let state = read::state(found.state.as_ref());
+            let restarts = found.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+            let health = read::health_state(found.state.as_ref());
+            let observed = ObservedService { content, image_defaults, state, restarts, health };
+            let place = apps.entry(app.clone()).or_default();
+            let is_next = successors.contains(id);
+            let kind = if is_next { &mut place.successors } else { &mut place.services };
+            kind.entry(service.clone())
+                // Two containers of one service, as after a copy made by hand: both go and one is made anew.
+                .and_modify(|first| first.state = ServiceState::Dead)
+                .or_insert(observed);
+        }
+        let mut present = BTreeSet::new();
+        for image in images {
+            if self.present(image).await?.is_some() {
+                present.insert(image.clone());
+            }
+        }
+        Ok(Observed { apps, images: present })
+    }
+
+    pub(super) async fn containers(&self, more: &[(&str, &str)]) -> Result<Vec<ContainerSummary>, EngineError> {
+        let filters = [("label".to_owned(), self.owner.filter(more))].into_iter().collect();
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let mut all =
+            self.docker().await?.list_containers(Some(options)).await.map_err(|e| told("list", "containers", e))?;
+        all.truncate(MAX_CONTAINERS);
+        Ok(all)
+    }
+
+    /// Those of the containers that their services are being handed over to: the one of two that has the successor's name. Alone
+    /// it is the service's own, whatever its name: then the hand-over was cut off after the old one went.
+    async fn successors(&self, known: &Known) -> Result<BTreeSet<String>, EngineError> {
+        let mut by_place: BTreeMap<&(AppName, ServiceName), Vec<&String>> = BTreeMap::new();
+        for (id, place) in &known.containers {
+            by_place.entry(place).or_default().push(id);
+        }
+        by_place.retain(|_, ids| ids.len() == 2);
+        if by_place.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let names = self.names().await?;
+        let mut successors = BTreeSet::new();
+        for ((app, service), ids) in by_place {
+            let wanted = self.owner.successor(app, service);
+            let next: Vec<&String> = ids.into_iter().filter(|id| names.get(*id) == Some(&wanted)).collect();
+            successors.extend(next.into_iter().cloned());
+        }
+        Ok(successors)
+    }
+
+    /// The names of the device's containers by id.
+    pub(super) async fn names(&self) -> Result<BTreeMap<String, String>, EngineError> {
+        let name = |summary: ContainerSummary| {
+            let name = summary.names?.into_iter().next()?;
+            Some((summary.id?, name.trim_start_matches('/').to_owned()))
+        };
+        Ok(self.containers(&[]).await?.into_iter().filter_map(name).collect())
+    }
+
+    /// The containers of one service: one, or none, or what somebody left.
+    pub(super) async fn containers_of(&self, app: &AppName, service: &ServiceName) -> Result<Vec<String>, EngineError> {
+        let all = self.containers(&[(APP, app.as_str()), (SERVICE, service.as_str())]).await?;
+        Ok(all.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
+    /// The container of a service that something is asked of; that there is none is an error.
+    pub(super) async fn container_of(
+        &self,
+        app: &AppName,
+        service: &ServiceName,
+        attempted: &'static str,
+    ) -> Result<String, EngineError> {
+        let first = self.containers_of(app, service).await?.into_iter().next();
+        first.ok_or_else(|| no_container(attempted, format!("{app}/{service}")))
+    }
+
+    /// The description of a container; `None` if it went away meanwhile.
+    pub(super) async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let answer = self.docker().await?.inspect_container(id, None::<InspectContainerOptions>).await;
+        found(answer).map_err(|error| told("inspect", id, error))
+    }
+
+    pub(super) async fn networks(&self) -> Result<FoundNetworks, EngineError> {
+        let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        let all = self.docker().await?.list_networks(Some(options)).await.map_err(|e| told("list", "networks", e))?;
+        let mut networks = FoundNetworks::new();
+        for (app, name, network) in all.iter().filter_map(read::network) {
+            networks.entry(app).or_default().insert(name, network);
+        }
+        Ok(networks)
+    }
+
+    /// Everything of the device that containers refer to.
+    pub(super) async fn known(&self) -> Result<Known, EngineError> {
+        let mut known = Known { networks: self.networks().await?, locks: self.locks.clone(), ..Known::default() };
+        for (app, volume) in self.volumes().await? {
+            known.volumes.entry(app).or_default().insert(volume);
+        }
+        for summary in self.containers(&[]).await? {
+            if let (Some(id), Some(place)) = (summary.id.clone(), place(&summary)) {
+                known.containers.insert(id, place);
+            }
+        }
+        Ok(known)
+    }
+
+    async fn volumes(&self) -> Result<Vec<(AppName, VolumeName)>, EngineError> {
+        let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
+        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let all = self.docker().await?.list_volumes(Some(options)).await.map_err(|e| told("list", "volumes", e))?;
+        let volume = |volume: bollard::models::Volume| {
+            Some((volume.labels.get(APP)?.parse().ok()?, volume.labels.get(VOLUME)?.parse().ok()?))
+        };
+        Ok(all.volumes.unwrap_or_default().into_iter().filter_map(volume).collect())
+    }
+
+    /// What a container's image supplies. An image that was removed under its container supplies nothing that is known.
+    async fn defaults_of(&self, id: &str) -> Result<ImageDefaults, EngineError> {
+        let remembered = self.remembered.lock().expect("nobody panics with the lock").get(id).cloned();
+        if let Some(defaults) = remembered {
+            return Ok(defaults);
+        }
+        let Some(defaults) = self.image(id).await? else { return Ok(ImageDefaults::default()) };
+        let mut remembered = self.remembered.lock().expect("nobody panics with the lock");
+        if remembered.len() >= MAX_REMEMBERED_IMAGES {
+            remembered.clear();
+        }
+        remembered.insert(id.to_owned(), defaults.clone());
+        Ok(defaults)
+    }
+}
+
+/// What is asked of a container that is not there.
+pub(super) fn no_container(attempted: &'static str, subject: String) -> EngineError {
+    EngineError::Failed { attempted, subject, reason: "no such container".to_owned() }
+}
+
+/// App and service of a container, from its labels.
+pub(super) fn place(summary: &ContainerSummary) -> Option<(AppName, ServiceName)> {
+    let labels = summary.labels.as_ref()?;
+    Some((labels.get(APP)?.parse().ok()?, labels.get(SERVICE)?.parse().ok()?))
+}
