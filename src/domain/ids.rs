@@ -126,6 +126,35 @@ name!(
 );
 
 name!(
+    /// One rollout: it salts the order of devices, so it never changes.
+    RolloutName,
+    "rollout name",
+    "1 to 128 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 128)
+);
+
+name!(
+    /// The name of a rollout policy in `fleet.yml`.
+    PolicyName,
+    "name of a rollout policy",
+    "1 to 64 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 64)
+);
+
+name!(
+    /// The key of a label of devices: what budgets and site groups go by.
+    LabelName,
+    "label",
+    "1 to 63 letters, digits, `_`, `.`, `/` or `-`, with a letter or digit at both ends",
+    |text| {
+        text.len() <= 63
+            && starts_alphanumeric(text)
+            && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/'))
+    }
+);
+
+name!(
     /// An app: a set of services that is released as one.
     AppName,
     "app name",
