@@ -4,6 +4,7 @@ mod device;
 mod explain;
 mod findings;
 mod history;
+mod host;
 mod layers;
 mod maintenance;
 mod memo;

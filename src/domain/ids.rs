@@ -283,3 +283,68 @@ impl Actor {
         Self::new("controller").expect("a fixed text that keeps the rule")
     }
 }
+
+name!(
+    /// The name of a host, as Linux takes it.
+    Hostname,
+    "host name",
+    "1 to 64 letters, digits and `-` in parts of at most 63 with dots between them, no part beginning or ending with `-`",
+    |text| {
+        let part = |part: &str| {
+            (1..=63).contains(&part.len())
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+        };
+        text.len() <= 64 && text.split('.').all(part)
+    }
+);
+
+name!(
+    /// A time zone of the IANA database. Whether there is one of that name is another question.
+    ZoneName,
+    "time zone",
+    "a name of the IANA database, such as `Europe/Zurich`",
+    |text| {
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-'))
+        };
+        text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.split('/').all(part)
+    }
+);
+
+name!(
+    /// A setting of the kernel, with dots between its parts.
+    SysctlName,
+    "kernel setting",
+    "2 or more names of letters, digits, `_` and `-` with dots between them, such as `net.ipv4.ip_forward`",
+    |text| {
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        };
+        text.len() <= 128 && text.contains('.') && text.split('.').all(part)
+    }
+);
+
+name!(
+    /// A file below the directory that a device gives to files of the fleet repo. It cannot lead out of it.
+    FilePath,
+    "path of a file",
+    "1 to 8 names with `/` between them, relative, each of 1 to 100 letters, digits, `_`, `.`, `@`, `+` or `-`, not beginning with `.` or `-`",
+    |text| {
+        let part = |part: &str| {
+            (1..=100).contains(&part.len())
+                && !part.starts_with(['.', '-'])
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'@' | b'+' | b'-'))
+        };
+        text.split('/').count() <= 8 && text.split('/').all(part)
+    }
+);
+
+name!(
+    /// A program that a device's owner placed where the agent finds it.
+    HookName,
+    "hook name",
+    "1 to 64 letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    |text| plain_word(text, 64)
+);

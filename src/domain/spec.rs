@@ -4,6 +4,7 @@
 //! defaults are omitted; golden files pin it, because an upgrade of Bellwether must not retarget a fleet. Maps are ordered,
 //! so the same content always has the same bytes.
 
+mod host;
 mod maintenance;
 mod network;
 mod options;
@@ -12,6 +13,10 @@ mod service;
 mod tests;
 mod update;
 
+pub use host::{
+    DeviceConfig, FileMode, FileModeError, HostFile, MAX_HOOKS, MAX_HOST_FILE_BYTES, MAX_HOST_FILES,
+    MAX_HOST_FILES_BYTES, MAX_SYSCTL_BYTES, MAX_SYSCTLS, Subject, Trigger, TriggerError,
+};
 pub use maintenance::{Maintenance, Purpose};
 pub use network::{Attachment, Network, NetworkSpec, NetworkSwitch, Subnet};
 pub use options::{DeviceNode, Logging, MAX_STOP_GRACE_SECS, Namespace, Options, Switch, Ulimit};
@@ -100,10 +105,9 @@ impl DeviceSpec {
     /// Every secret that the device needs.
     pub fn secrets(&self) -> BTreeSet<SecretRef> {
         let services = self.apps.values().flat_map(|app| app.services.values());
-        services
-            .flat_map(|service| service.secret_environment.values())
-            .flat_map(|text| text.references().cloned())
-            .collect()
+        let variables = services.flat_map(|service| service.secret_environment.values());
+        let files = self.config.files.values().filter_map(|file| file.secret_content.as_ref());
+        variables.chain(files).flat_map(|text| text.references().cloned()).collect()
     }
 }
 
@@ -162,27 +166,6 @@ pub enum Transfer {
 impl Transfer {
     fn is_download(&self) -> bool {
         *self == Self::Download
-    }
-}
-
-/// Settings of the host and the agent: a closed list, and `x-…` keys that Bellwether hands on without reading them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DeviceConfig {
-    /// Seconds between polls when the agent does not long-poll, 1 to 86400.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub poll_interval_secs: Option<u32>,
-    /// Whether the host keeps its logs over a reboot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistent_logging: Option<bool>,
-    /// Keys that begin with `x-`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub extra: BTreeMap<String, String>,
-}
-
-impl DeviceConfig {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
     }
 }
 

@@ -137,6 +137,16 @@ const GOOD: &[(&str, &str)] = &[
          \x20 - {cron: '*/30 1-3 1,15 jan-jun mon', duration: 10m}\n",
     ),
     (
+        "vars",
+        "config:\n  hostname: kiosk-7.example\n  time_zone: Europe/Zurich\n  sysctl: {net.ipv4.ip_forward: 1, vm.swappiness: null}\n  \
+         files:\n    motd: {content: 'Hello {{ inventory_hostname }}', mode: 644}\n    a/b.conf: {content: 5, mode: '0600'}\n    gone: null\n  \
+         hooks: {reload: [files/a, sysctl/net.ipv4.ip_forward, hostname], other: null}\n",
+    ),
+    (
+        "vars",
+        "config: {hostname: '{{ inventory_hostname }}', time_zone: null, sysctl: null, files: null, hooks: null}\n",
+    ),
+    (
         "release",
         "version: 1.0.0\ndraft: true\nnotes: x\ntags: {a: b}\nrequires: {device_types: [pi]}\nirreversible: true\n",
     ),
@@ -185,6 +195,14 @@ const BAD: &[(&str, &str)] = &[
     ("vars", "config: {colour: red}\n"),
     ("vars", "config: {poll_interval_secs: 0}\n"),
     ("vars", "config: {persistent_logging: 'yes'}\n"),
+    ("vars", "config: {hostname: two words}\n"),
+    ("vars", "config: {sysctl: {forward: 1}}\n"),
+    ("vars", "config: {files: {../up: {content: x}}}\n"),
+    ("vars", "config: {files: {/etc/passwd: {content: x}}}\n"),
+    ("vars", "config: {files: {a: {content: x, owner: root}}}\n"),
+    ("vars", "config: {files: {a: {content: x, mode: 4755}}}\n"),
+    ("vars", "config: {hooks: {reload: []}}\n"),
+    ("vars", "config: {hooks: {reload: [everything]}}\n"),
     ("vars", "hold: {until: 2026-12-01T00:00:00Z}\n"),
     ("vars", "hold: {reason: x, until: tomorrow}\n"),
     ("vars", "tags: {a: {b: c}}\n"),

@@ -54,6 +54,23 @@ text! {
     TimeZone "A time zone of the IANA database, such as `Europe/Zurich`, or a template of one." {
         "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$|\\{[{%#]"
     }
+    HostnameText "The name of a host, or a template of one." {
+        "type": ["string", "number"], "pattern": "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$|\\{[{%#]"
+    }
+    Sysctl "The name of a kernel setting." {
+        "type": "string", "pattern": "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)+$", "maxLength": 128
+    }
+    PathText "A relative path." {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_@+][A-Za-z0-9_.@+-]{0,99}(/[A-Za-z0-9_@+][A-Za-z0-9_.@+-]{0,99}){0,7}$"
+    }
+    HookText "The name of a program of the device." {
+        "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$", "maxLength": 64
+    }
+    TriggerText "What a hook runs for." {
+        "type": "string", "pattern": "^(hostname|time_zone|persistent_logging|sysctl(/.+)?|files(/.+)?)$"
+    }
+    Mode "Three octal digits." { "type": ["string", "integer"], "maximum": 777, "pattern": "^0?[0-7]{3}$" }
     TimeOfDay "Hours and minutes, such as `02:00`." {
         "type": ["string", "number"], "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
     }

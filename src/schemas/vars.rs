@@ -1,8 +1,8 @@
 //! `fleet.yml`, `inventory.yml` and files of variables.
 
 use super::text::{
-    Attribute, Cron, Length, ListAddress, Mapping, Moment, Pin, Prefix, Service, Stage, Text, TimeOfDay, TimeZone,
-    Truth, Variable, Weekdays, Word, ZoneName,
+    Attribute, Cron, HookText, HostnameText, Length, ListAddress, Mapping, Mode, Moment, PathText, Pin, Prefix,
+    Service, Stage, Sysctl, Text, TimeOfDay, TimeZone, TriggerText, Truth, Variable, Weekdays, Word, ZoneName,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
@@ -80,7 +80,32 @@ struct Config {
     poll_interval_secs: Option<u32>,
     /// Whether the host keeps its logs over a reboot.
     persistent_logging: Option<Truth>,
+    /// The host's name.
+    hostname: Option<HostnameText>,
+    /// The host's time zone, such as `Europe/Zurich`.
+    time_zone: Option<TimeZone>,
+    /// Settings of the kernel, of those that the device allows.
+    sysctl: Option<Mapping<Sysctl, Option<Text>>>,
+    /// Files below the directory that the device gives to them, by path.
+    files: Option<Mapping<PathText, Option<HostFile>>>,
+    /// Programs of the device by name, each with the settings that it runs for when they have changed.
+    hooks: Option<Mapping<HookText, Option<Triggers>>>,
 }
+
+/// A file of the host. Each key is inherited by itself.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct HostFile {
+    /// Its content; it may be a template, and hold secrets.
+    content: Option<Text>,
+    /// Its permissions in octal, such as `644`; 0644 without it, 0600 if a secret is in it.
+    mode: Option<Mode>,
+}
+
+/// What a hook runs for.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+struct Triggers(#[schemars(length(min = 1))] Vec<TriggerText>);
 
 /// When the device may fetch and change. Each key is inherited by itself.
 #[derive(Default, JsonSchema)]

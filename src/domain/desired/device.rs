@@ -1,5 +1,6 @@
 //! What a commit means for one device, in two steps: what its layers say, and what that points at.
 
+use super::host::{AskedFile, MergedConfig, config, total_too_long};
 use super::layers::{Layers, Stack, Words, Written};
 use super::maintenance::maintenance;
 use super::scope::{Scope, plain};
@@ -7,18 +8,18 @@ use super::secrets::{SecretState, SecretTable};
 use super::world::{Asked, World};
 use super::{Branch, DesiredDevice, FreeVariables, RepoHold};
 use crate::domain::finding::codes;
-use crate::domain::ids::{AppName, DeviceId, DeviceType, SecretName, ServiceName, VariableName};
+use crate::domain::ids::{AppName, DeviceId, DeviceType, FilePath, SecretName, ServiceName, VariableName};
 use crate::domain::manifest::os::OsEntry;
 use crate::domain::manifest::problems::{Draft, Problems};
 use crate::domain::manifest::release::requires::Requirements;
 use crate::domain::manifest::release::{Release, ReleaseStatus};
 use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
-use crate::domain::manifest::vars::{
-    BranchRule, ConfigValue, Health, Pin, Vars, parse_label, parse_pin, parse_text, parse_words,
-};
+use crate::domain::manifest::vars::{BranchRule, Health, Pin, Vars, parse_label, parse_pin, parse_text, parse_words};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::secret::{Piece, SecretRef, SecretText};
-use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, MAX_SPEC_BYTES, Maintenance, SealedSpec, ServiceSpec};
+use crate::domain::spec::{
+    AppSpec, DeviceConfig, DeviceSpec, FileMode, HostFile, MAX_SPEC_BYTES, Maintenance, SealedSpec, ServiceSpec,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -67,8 +68,8 @@ pub struct Merged {
     pub pins: BTreeMap<AppName, Asked<Pin>>,
     /// Wanted image.
     pub os: Option<Asked<String>>,
-    /// Settings.
-    pub config: DeviceConfig,
+    /// Settings of host and agent.
+    pub config: MergedConfig,
     /// Pause.
     pub hold: Option<RepoHold>,
     /// Metadata.
@@ -206,26 +207,6 @@ pub(super) fn lay<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, key: &K, value: O
     }
 }
 
-fn config(layers: &Layers<'_>, rendering: &mut Rendering<'_>) -> DeviceConfig {
-    let mut settings: BTreeMap<String, Asked<ConfigValue>> = BTreeMap::new();
-    layers.entries(|keys| keys.config.as_ref(), |key, written| lay(&mut settings, key, asked(written)));
-    let mut config = DeviceConfig::default();
-    for (key, Asked { value, file, span: _ }) in settings {
-        match value {
-            ConfigValue::Secs(secs) => config.poll_interval_secs = Some(secs),
-            ConfigValue::Flag(flag) => config.persistent_logging = Some(flag),
-            ConfigValue::Text(text) => {
-                config.extra.insert(key, text);
-            }
-            ConfigValue::Template(template) => {
-                let text = rendering.text(&file, &template, "an `x-` key");
-                config.extra.extend(text.map(|text| (key, text)));
-            }
-        }
-    }
-    config
-}
-
 /// What was looked up, or why it cannot be had.
 type Found<T> = Result<Arc<T>, Box<Draft>>;
 
@@ -308,6 +289,7 @@ pub fn outcome(device: &DeviceId, inputs: &Inputs, merged: &Merged, picked: &Pic
     let content = spec_of(&layers, merged, picked, &mut environment);
     let Environments { used, drafts: unrendered, .. } = environment;
     let mut drafts = picked.errors();
+    drafts.extend(total_too_long(&content.config.files, &merged.config.files));
     drafts.extend(merged.drafts.iter().cloned());
     drafts.extend(unrendered);
     drafts.extend(ambiguous(&layers, picked));
@@ -437,7 +419,7 @@ fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked, environments: 
         device_type: merged.device_type.as_ref().map(|asked| asked.value.clone()),
         apps,
         os,
-        config: merged.config.clone(),
+        config: DeviceConfig { files: environments.files(&merged.config.files), ..merged.config.settings.clone() },
         maintenance: merged.maintenance.clone(),
         ..DeviceSpec::default()
     }
@@ -497,6 +479,44 @@ impl Environments<'_> {
                     spec.secret_environment.insert(name, SecretText(pieces));
                 }
                 Err(draft) => self.drafts.push(*draft),
+            }
+        }
+    }
+
+    /// Contents of files, with references in the place of secrets.
+    fn files(&mut self, asked: &BTreeMap<FilePath, AskedFile>) -> BTreeMap<FilePath, HostFile> {
+        let file = |(path, asked): (&FilePath, &AskedFile)| Some((path.clone(), self.file(asked)?));
+        asked.iter().filter_map(file).collect()
+    }
+
+    fn file(&mut self, AskedFile { content: Asked { value, file, span: _ }, mode }: &AskedFile) -> Option<HostFile> {
+        let usual = |usual| mode.unwrap_or(usual);
+        let template = match value {
+            Value::Known(text) => {
+                return Some(HostFile { content: text.clone(), secret_content: None, mode: usual(FileMode::USUAL) });
+            }
+            Value::Template(template) => template,
+        };
+        // The engine drops the last end of a line, without which many programs do not read the last line of a file.
+        let end = if template.source.ends_with('\n') { "\n" } else { "" };
+        match self.scope.render(file, template) {
+            Ok(Out::Text(text)) => {
+                Some(HostFile { content: text + end, secret_content: None, mode: usual(FileMode::USUAL) })
+            }
+            Ok(Out::Secret(pieces)) => {
+                let mut pieces: Vec<Piece> =
+                    pieces.into_iter().map(|piece| self.piece(file, template, piece)).collect();
+                match pieces.last_mut() {
+                    Some(Piece::Text(text)) => text.push_str(end),
+                    Some(Piece::Secret { .. }) | None if end.is_empty() => {}
+                    Some(Piece::Secret { .. }) | None => pieces.push(Piece::Text(end.to_owned())),
+                }
+                let secret_content = Some(SecretText(pieces));
+                Some(HostFile { content: String::new(), secret_content, mode: usual(FileMode::PRIVATE) })
+            }
+            Err(draft) => {
+                self.drafts.push(*draft);
+                None
             }
         }
     }

@@ -219,8 +219,21 @@ pub(super) fn explanation(
         |keys| keys.config.as_ref(),
         |key, Written { file, span, value }| {
             let template = match value {
-                Some(ConfigValue::Template(template)) => Some((file, template)),
-                Some(ConfigValue::Secs(_) | ConfigValue::Flag(_) | ConfigValue::Text(_)) | None => None,
+                Some(
+                    ConfigValue::Hostname(Value::Template(template))
+                    | ConfigValue::Zone(Value::Template(template))
+                    | ConfigValue::Text(Value::Template(template)),
+                ) => Some((file, template)),
+                Some(
+                    ConfigValue::Hostname(Value::Known(_))
+                    | ConfigValue::Zone(Value::Known(_))
+                    | ConfigValue::Text(Value::Known(_))
+                    | ConfigValue::Secs(_)
+                    | ConfigValue::Flag(_)
+                    | ConfigValue::Mode(_)
+                    | ConfigValue::Triggers(_),
+                )
+                | None => None,
             };
             let shown = value.map_or_else(|| REMOVED.to_owned(), ToString::to_string);
             history.push(format!("config.{key}"), shown, place(file, span), template);

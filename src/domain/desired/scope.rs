@@ -212,7 +212,7 @@ pub fn plain(out: Out, what: &str) -> Result<String, Fault> {
             });
             let message = format!("{what} cannot hold the secret `{}`", named.unwrap_or_default());
             let mut fault = Fault::new(message);
-            fault.hint = Some("secrets can stand in `variables` alone".to_owned());
+            fault.hint = Some("secrets can stand in `variables` and in contents of `config.files`".to_owned());
             Err(fault)
         }
     }

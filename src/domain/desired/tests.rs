@@ -1,5 +1,6 @@
 //! What commits mean, shown as text.
 
+mod host;
 mod hostile;
 mod inventories;
 mod laws;

@@ -54,6 +54,7 @@ codes! {
     HIDDEN_VARS_FILE "hidden-vars-file" "Another file or folder for the same name comes first, so this one is not read." "group_vars/kiosks.yml beside group_vars/kiosks/";
     HOST_IN_NO_GROUP "host-in-no-group" "A list of devices has variables for a host that no group lists, so it is not a device of the fleet." "{\"_meta\": {\"hostvars\": {\"a\": {}}}}";
     HOST_NAMED_AS_GROUP "host-named-as-group" "A host has the name of a group; its inline variables go to the group, as in Ansible." "web: {hosts: {web: {a: 1}}}";
+    IDLE_HOOK "idle-hook" "A hook runs when something changes that `config` does not set, so it never runs." "config: {hooks: {reload-ntp: [files/chrony.conf]}}";
     IMAGE_BY_TAG "image-by-tag" "An image is named by a tag, which can move; `strict` makes this an error." "image: nginx:1.27";
     INTERPOLATION "interpolation" "Compose would replace `$NAME` from the environment of a shell; there is none here." "command: echo $HOME";
     INVALIDATED_RELEASE "invalidated-release" "A device is pinned to a release that was invalidated." "pins: {kiosk: 1.2.0}";

@@ -3,16 +3,18 @@
 //! Some top-level keys have a meaning to Bellwether. They take the text as written, and their mappings merge per key. All others
 //! are free variables, which belong to Ansible and to people.
 
+mod config;
 mod free;
 mod maintenance;
 mod typed;
 
+pub use config::{ConfigKey, ConfigValue, SYSCTL, parse_hostname, parse_sysctl, parse_zone_name};
 pub use maintenance::{MaintenanceKey, MaintenanceValue, WrittenWindow, parse_zone};
 pub use typed::{parse_label, parse_pin, parse_text, parse_words};
 
 use super::problems::{Draft, Problems};
 use super::read::Setting;
-use super::template::{Template, Value};
+use super::template::Value;
 use super::yaml::{Field, Kind, Node, Span};
 use crate::domain::desired::RepoHold;
 use crate::domain::finding::{Severity, codes};
@@ -82,7 +84,7 @@ pub struct TypedKeys {
     /// `services`.
     pub services: Option<Merge<ServiceKey, Variables>>,
     /// `config`.
-    pub config: Option<Merge<String, ConfigValue>>,
+    pub config: Option<Merge<ConfigKey, ConfigValue>>,
     /// `os`.
     pub os: Option<Setting<Value<String>>>,
     /// `tags`.
@@ -169,30 +171,6 @@ impl std::fmt::Display for ServiceKey {
         match &self.app {
             Some(app) => write!(f, "{app}/{}", self.service),
             None => write!(f, "{}", self.service),
-        }
-    }
-}
-
-/// A value of `config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigValue {
-    /// `poll_interval_secs`.
-    Secs(u32),
-    /// `persistent_logging`.
-    Flag(bool),
-    /// An `x-…` key.
-    Text(String),
-    /// An `x-…` key that each device renders for itself.
-    Template(Template),
-}
-
-impl std::fmt::Display for ConfigValue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Secs(secs) => write!(f, "{secs}"),
-            Self::Flag(flag) => write!(f, "{flag}"),
-            Self::Text(text) => f.write_str(text),
-            Self::Template(template) => write!(f, "{template}"),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use crate::domain::ids::DeviceId;
 use crate::domain::plan::gate::Action;
-use crate::domain::spec::{AppSpec, DeviceSpec, OsSpec, Purpose, ServiceSpec};
+use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, HostFile, OsSpec, Purpose, ServiceSpec};
 use crate::domain::window::Windows;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest content of a file that is shown as it is, in bytes.
+const MAX_SHOWN_CONTENT: usize = 80;
 
 /// One field that differs between two specs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,7 +61,7 @@ pub fn field_changes(from: Option<&DeviceSpec>, to: Option<&DeviceSpec>) -> Vec<
         (Some(from), Some(to)) => found.parts("os ", from, to),
         (from, to) => found.texts("os", from.as_ref().map(show_os), to.as_ref().map(show_os)),
     }
-    found.parts("config ", &from.config, config);
+    found.config(&from.config, config);
     for purpose in [Purpose::Download, Purpose::Apply] {
         let shown = |windows: &Windows| (!windows.is_empty()).then(|| windows.to_string());
         let (from, to) = (shown(from.maintenance.windows(purpose)), shown(maintenance.windows(purpose)));
@@ -74,6 +77,16 @@ fn keys<'a, K: Ord, V>(one: &'a BTreeMap<K, V>, other: &'a BTreeMap<K, V>) -> BT
 
 fn show_os(os: &OsSpec) -> String {
     format!("{} {}", os.name, os.version)
+}
+
+/// A short content as it is, with references in the place of secrets; a long one by its digest.
+fn show_content(file: &HostFile) -> String {
+    let text = file.secret_content.as_ref().map_or_else(|| file.content.clone(), ToString::to_string);
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    if line.len() <= MAX_SHOWN_CONTENT && !line.chars().any(char::is_control) {
+        return line.to_owned();
+    }
+    format!("{} ({} bytes)", file.key().short(), file.written_bytes())
 }
 
 struct Fields(Vec<FieldChange>);
@@ -105,6 +118,19 @@ impl Fields {
             match (from.services.get(service), services.get(service)) {
                 (Some(from), Some(to)) => self.parts(&format!("{field} "), &shown(from), &shown(to)),
                 (from, to) => self.texts(&field, from.map(|from| &from.image), to.map(|to| &to.image)),
+            }
+        }
+    }
+
+    /// Contents of files are told by their digests: a line of a plan has no room for them, and the commit shows them.
+    fn config(&mut self, from: &DeviceConfig, to: &DeviceConfig) {
+        let settings = |config: &DeviceConfig| DeviceConfig { files: BTreeMap::new(), ..config.clone() };
+        self.parts("config ", &settings(from), &settings(to));
+        for path in keys(&from.files, &to.files) {
+            let (from, to) = (from.files.get(path), to.files.get(path));
+            self.texts(&format!("config files.{path}"), from.map(show_content), to.map(show_content));
+            if let (Some(from), Some(to)) = (from, to) {
+                self.texts(&format!("config files.{path}.mode"), Some(from.mode), Some(to.mode));
             }
         }
     }

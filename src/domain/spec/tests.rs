@@ -1,6 +1,7 @@
 //! The bytes of specs are pinned: if one of these tests fails, every device in the field would be assigned anew.
 
 use super::*;
+use crate::domain::secret::{Piece, SecretText};
 use crate::domain::window::Window;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -79,6 +80,7 @@ fn every_field() -> DeviceSpec {
             poll_interval_secs: Some(30),
             persistent_logging: Some(false),
             extra: [("x-note".to_owned(), "kept".to_owned())].into(),
+            ..DeviceConfig::default()
         },
         maintenance: Maintenance::default(),
     }
@@ -99,10 +101,37 @@ fn windows() -> DeviceSpec {
     DeviceSpec { maintenance, ..DeviceSpec::default() }
 }
 
+fn host() -> DeviceSpec {
+    let name = |text: &str| text.parse().expect("a path");
+    let secret = SecretText(vec![
+        Piece::Text("token=".to_owned()),
+        Piece::Secret {
+            reference: "secret:TOKEN@0123456789abcdef".parse().expect("a reference"),
+            encoding: Default::default(),
+        },
+    ]);
+    let files = [
+        (name("motd"), HostFile { content: "Welcome\n".to_owned(), ..HostFile::default() }),
+        (name("app/key"), HostFile { secret_content: Some(secret), mode: FileMode::PRIVATE, ..HostFile::default() }),
+    ];
+    let trigger = |text: &str| text.parse().expect("a trigger");
+    let config = DeviceConfig {
+        hostname: Some("kiosk-7.example".parse().expect("a name")),
+        time_zone: Some("Europe/Zurich".parse().expect("a zone")),
+        sysctl: [("net.ipv4.ip_forward".parse().expect("a name"), "1".to_owned())].into(),
+        files: files.into(),
+        hooks: [("reload".parse().expect("a name"), [trigger("files/app"), trigger("sysctl")].into())].into(),
+        ..DeviceConfig::default()
+    };
+    DeviceSpec { config, ..DeviceSpec::default() }
+}
+
 /// One line per spec: name, digest, payload.
 fn golden() -> String {
     let mut text = String::new();
-    for (name, spec) in [("default", DeviceSpec::default()), ("every-field", every_field()), ("windows", windows())] {
+    for (name, spec) in
+        [("default", DeviceSpec::default()), ("every-field", every_field()), ("windows", windows()), ("host", host())]
+    {
         let sealed = SealedSpec::seal(spec);
         text.push_str(&format!("{name} {} {}\n", sealed.digest, sealed.payload));
     }
@@ -120,7 +149,7 @@ fn payload_bytes_and_digests_are_what_they_have_always_been() {
 
 #[test]
 fn a_sealed_spec_opens_to_what_was_sealed() {
-    for spec in [DeviceSpec::default(), every_field(), windows()] {
+    for spec in [DeviceSpec::default(), every_field(), windows(), host()] {
         let sealed = SealedSpec::seal(spec);
         assert_eq!(SealedSpec::open(&sealed.payload), Ok(sealed));
     }

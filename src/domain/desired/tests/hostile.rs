@@ -63,7 +63,7 @@ os: !secret x
     host_vars/a.yml:3:41: error wrong-type: a variable must be text, not a list [a]
     host_vars/a.yml:4:30: error bad-number: `poll_interval_secs` must be a whole number from 1 to 86400, not `0` [a]
     host_vars/a.yml:4:53: error wrong-type: `persistent_logging` must be true or false, not `yes` (write `true` or `false`) [a]
-    host_vars/a.yml:4:58: error unknown-key: `config` has no key `colour` (known keys: poll_interval_secs, persistent_logging) [a]
+    host_vars/a.yml:4:58: error unknown-key: `config` has no key `colour` (known keys: poll_interval_secs, persistent_logging, hostname, time_zone, sysctl, files, hooks) [a]
     host_vars/a.yml:5:14: error wrong-type: a tag must be text, not a mapping [a]
     host_vars/a.yml:6:15: error bad-date: `until` must be a date and time, not `tomorrow` (write it as 2026-12-01T18:00:00Z) [a]
     host_vars/a.yml:7:18: error unknown-key: a service has no key `variabels` (did you mean `variables`?) [a]

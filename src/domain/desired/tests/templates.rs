@@ -176,10 +176,10 @@ fn a_changed_secret_changes_its_holders_and_nobody_else() {
 fn secrets_stand_in_variables_alone() {
     insta::assert_snapshot!(resolved(&[
         ("group_vars/all.yml", "branch: main\npins: {app: latest}\ntags: {t: \"{{ secret('T') }}\"}\n"),
-    ]), @r"
-    group_vars/all.yml:3:11: error secret: a tag cannot hold the secret `T` (secrets can stand in `variables` alone) [a b c]
+    ]), @r#"
+    group_vars/all.yml:3:11: error secret: a tag cannot hold the secret `T` (secrets can stand in `variables` and in contents of `config.files`) [a b c]
     a: main (keeps what it has)
     b: main (keeps what it has)
     c: main (keeps what it has)
-    ");
+    "#);
 }

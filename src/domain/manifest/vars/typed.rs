@@ -1,8 +1,6 @@
 //! Reading typed keys.
 
-use super::{
-    Base, BranchRule, ConfigValue, KeyRules, Merge, Pin, ServiceKey, Standing, Strictness, TypedKeys, Variables,
-};
+use super::{Base, BranchRule, KeyRules, Merge, Pin, ServiceKey, Standing, Strictness, TypedKeys, Variables};
 use crate::domain::desired::RepoHold;
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, StageName, VariableName, Version};
@@ -77,7 +75,7 @@ pub(super) fn read(
             "pins" => typed.pins = merge(value, "`pins`", problems, name_key::<AppName>, pin),
             "variables" => typed.variables = variables(value, problems),
             "services" => typed.services = merge(value, "`services`", problems, service_key, service),
-            "config" => typed.config = config(value, problems),
+            "config" => typed.config = super::config::config(value, problems),
             "os" => typed.os = setting(value, problems, |node, all| templated(node, "`os`", all, parse_words)),
             "tags" => {
                 typed.tags =
@@ -346,48 +344,6 @@ pub fn parse_pin(text: &str, span: Span, _: &'static str, problems: &mut Problem
             None
         }
     }
-}
-
-fn config(node: &Node, problems: &mut Problems) -> Option<Merge<String, ConfigValue>> {
-    const KEYS: Keys = Keys {
-        what: "`config`",
-        known: &["poll_interval_secs", "persistent_logging"],
-        later: &[],
-        extensions: Extensions::Ignored,
-    };
-    if node.is_null() {
-        return Some(Merge { span: node.span, base: Base::Empty, entries: BTreeMap::new() });
-    }
-    let mut entries = BTreeMap::new();
-    for field in &read::map(node, KEYS.what, problems)?.entries {
-        let key = &*field.key.text;
-        let value = match key {
-            "poll_interval_secs" => setting(&field.value, problems, |node, all| {
-                let secs = read::number(node, "`poll_interval_secs`", 1..=86_400, all)?;
-                u32::try_from(secs).ok().map(ConfigValue::Secs)
-            }),
-            "persistent_logging" => setting(&field.value, problems, |node, all| {
-                read::boolean(node, "`persistent_logging`", all).map(ConfigValue::Flag)
-            }),
-            _ if key.starts_with("x-") => {
-                let _ = word_key(&field.key, problems)?;
-                setting(&field.value, problems, |node, all| {
-                    Some(match templated(node, "an `x-` key", all, parse_text)? {
-                        Value::Known(text) => ConfigValue::Text(text),
-                        Value::Template(template) => ConfigValue::Template(template),
-                    })
-                })
-            }
-            _ => {
-                read::unknown(field, &KEYS, problems);
-                None
-            }
-        };
-        if let Some(value) = value {
-            entries.insert(key.to_owned(), Setting { span: field.key.span, ..value });
-        }
-    }
-    Some(Merge { span: node.span, base: Base::Inherited, entries })
 }
 
 /// `[name, …]`: which services with `profiles` run.
