@@ -28,6 +28,20 @@ pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// Makes a directory, and those above it, so that they are there for good once this returned: whatever is kept in a directory
+/// is lost with its name.
+fn create_durably(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.exists() {
+        create_durably(parent)?;
+    }
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    File::open(parent)?.sync_all()
+}
+
 /// Whether a write waits until it would survive a power cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sync {
@@ -104,7 +118,7 @@ impl StateDirectory {
     pub fn open(path: &Path) -> Result<Self, StateDirectoryError> {
         let failed = |source| StateDirectoryError::Failed { path: path.to_owned(), source };
         if !path.exists() {
-            std::fs::create_dir_all(path).map_err(failed)?;
+            create_durably(path).map_err(failed)?;
             // It will hold the device's key.
             std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed)?;
         }

@@ -25,6 +25,7 @@ mod os_updates;
 mod ownership;
 mod peers;
 mod people;
+mod power;
 mod real_parts;
 mod refusals;
 mod registries;
