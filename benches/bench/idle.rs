@@ -1,4 +1,4 @@
-//! The agent as it ships: its size, and its memory while nothing happens.
+//! The agent as it ships: its size, and what it takes while nothing happens: memory, processor, disk.
 
 use super::Options;
 use super::controller::Controller;
@@ -7,14 +7,14 @@ use super::repo::Remote;
 use super::{fleet, table::Row};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// How long the agent has nothing to do before it is measured: more than one of its looks.
+/// How long the agent has nothing to do before it is measured, and while it is: more than one of its looks.
 const IDLE: Duration = Duration::from_secs(40);
 
-/// Both rows; none without the agent's binary.
+/// Its rows; none without the agent's binary.
 pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let folder = options.folder.as_path();
     let Some(agent) = &options.agent else { return Ok(Vec::new()) };
@@ -33,24 +33,54 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
             .spawn()?,
     );
     let _: Value = controller.process.ask(&format!("converged {} 1", remote.tip()?))?;
-    std::thread::sleep(if options.quick { Duration::from_secs(1) } else { IDLE });
+    let idle = if options.quick { Duration::from_secs(1) } else { IDLE };
+    let process = PathBuf::from(format!("/proc/{}", child.0.id()));
+    std::thread::sleep(idle);
+    let (written, cpu) = (written(&process)?, cpu_nanos(&process)?);
+    std::thread::sleep(idle);
     ensure!(child.0.try_wait()?.is_none(), "the agent ended by itself");
-    let process = format!("/proc/{}", child.0.id());
-    let rollup = Path::new(&process).join("smaps_rollup");
+    let written = self::written(&process)? - written;
+    let busy = (cpu_nanos(&process)? - cpu) as f64 / idle.as_nanos() as f64 * 100.0;
+    let rollup = process.join("smaps_rollup");
     let (pss, rss) = (kilobytes(&rollup, "Pss:")? / 1024.0, kilobytes(&rollup, "Rss:")? / 1024.0);
     let dirty = kilobytes(&rollup, "Private_Dirty:")? / 1024.0;
     Ok(vec![
-        Row::new("size of bellwether-agent", format!("{size} bytes")).at_most(megabytes, 8.0, "MB"),
+        Row::new("size of bellwether-agent", format!("{size} bytes")).at_most(megabytes, 6.0, "MB"),
         Row::new(
             "memory of an idle, settled agent",
             format!("PSS {pss:.2} MiB (RSS {rss:.2} MiB, its own {dirty:.2} MiB)"),
         )
-        .at_most(pss, 8.0, "MiB"),
+        .at_most(pss, 6.0, "MiB"),
+        Row::new(
+            "disk writes of an idle, settled agent",
+            format!("{written} bytes in {} s of polls and looks", idle.as_secs()),
+        )
+        .at_most(written as f64, 1.0, "byte"),
+        Row::new("processor time of an idle, settled agent", format!("{busy:.3} % of one core"))
+            .at_most(busy, 0.1, "%"),
+        super::downloading::row(options, agent)?,
     ])
 }
 
+/// Bytes that the process had the kernel bring to a disk.
+fn written(process: &Path) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(process.join("io"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    Ok(line.context("no count of written bytes")?.trim().parse()?)
+}
+
+/// Processor time of all threads so far.
+fn cpu_nanos(process: &Path) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for thread in std::fs::read_dir(process.join("task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        sum += text.split(' ').next().context("no processor time")?.trim().parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
 /// The agent's process; it ends with this.
-struct Agent(Child);
+pub struct Agent(pub Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {

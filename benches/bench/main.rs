@@ -15,6 +15,7 @@ mod agents;
 mod client;
 mod controller;
 mod converging;
+mod downloading;
 mod filtering;
 mod fleet;
 mod idle;
