@@ -33,6 +33,7 @@ pub mod release;
 pub mod remote;
 pub mod render;
 pub mod resume;
+pub mod retry;
 pub mod schema;
 mod secret;
 pub mod selecting;
@@ -174,6 +175,8 @@ pub enum Command {
     Hold(hold::Args),
     /// End a hold, or a conflict that a person has looked at
     Resume(resume::Args),
+    /// Offer a device its assignment once more, also over its update locks
+    Retry(retry::Args),
     /// Make a token with which devices join, or list those that wait
     Enroll(enroll::Args),
     /// Make everything assigned from now on newer than all before, after losing the controller's memory
@@ -212,6 +215,7 @@ impl Command {
             Self::Reject(args) => reject::run(args, console),
             Self::Hold(args) => hold::run(args, console),
             Self::Resume(args) => resume::run(args, console),
+            Self::Retry(args) => retry::run(args, console),
             Self::Enroll(args) => enroll::run(args, console),
             Self::Epoch(args) => epoch::run(args, console),
             Self::Events(args) => events::run(args, console),
@@ -330,6 +334,7 @@ mod tests {
             "hold --reason broken stage production --until 2026-12-01T06:00:00Z",
             "hold fleet --reason broken",
             "resume device kiosk-1",
+            "retry kiosk-1 --force --reason now",
             "enroll kiosk-1 kiosk-2 --valid 1h",
             "enroll --selector kiosk-* --uses 50",
             "enroll --pending",

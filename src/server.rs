@@ -104,6 +104,7 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/holds/devices", post(select::hold_devices))
         .route("/v1/resume", post(operator::resume))
         .route("/v1/resume/devices", post(select::resume_devices))
+        .route("/v1/devices/{device}/retry", post(operator::retry))
         .route("/v1/tokens", post(operator::token))
         .route("/v1/epoch", post(operator::epoch))
         .route("/v1/refresh", post(operator::refresh))

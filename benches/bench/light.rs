@@ -93,7 +93,7 @@ impl Device {
                 Effect::Tidy { keep: _ } => {}
                 Effect::Look { images } => {
                     let (apps, os) = (Ok(self.engine.look(&images)), Ok(Some(self.os.look())));
-                    let look = Look { apps, os, locks: Locks::default() };
+                    let look = Look { apps, os, locks: Locks::default(), logs: BTreeMap::new() };
                     events.push(Event::Looked(Box::new(look)));
                 }
                 Effect::Act(action) => {
@@ -106,6 +106,8 @@ impl Device {
                 }
                 // Nobody asks these devices for anything.
                 Effect::Errands(_) => events.push(Event::ErrandsEnded(Ok(None))),
+                // Nothing of the benchmark has probes.
+                Effect::Probe(_) => {}
                 Effect::Report(report) => {
                     let link = self.link.clone();
                     self.report = Some(Box::pin(async move { link.report(&report).await }));

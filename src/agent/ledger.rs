@@ -116,8 +116,8 @@ mod tests {
         check(&whole.as_bytes()[..whole.len() - 4], damaged);
         check(whole.replace("\"starts\":7", "\"starts\":1").as_bytes(), damaged);
         check(
-            whole.replace("bellwether-ledger 1", "bellwether-ledger 9").as_bytes(),
-            "it has schema version 9; this agent knows versions up to 1",
+            whole.replace("bellwether-ledger 2", "bellwether-ledger 9").as_bytes(),
+            "it has schema version 9; this agent knows versions up to 2",
         );
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `device.lock` | the device's |
 //! | `services/<app>/<service>/update.lock` | a service's; the folder is mounted into the service if its release asks for it |
+//! | `services/<app>/<service>/handover-complete` | nobody's: the container that takes over says that it has |
 //!
 //! What is in them is [`crate::domain::device::locks`]' business. Apps write them, so nothing is taken for granted: no link is
 //! followed, nothing that blocks is waited for, nothing long is read.
@@ -25,6 +26,8 @@ pub const DEFAULT_DIRECTORY: &str = "/run/bellwether/locks";
 const DEVICE_FILE: &str = "device.lock";
 /// A service's lock, in its folder.
 const SERVICE_FILE: &str = "update.lock";
+/// What a service writes beside it when it has taken over from the container before.
+const HANDED_OVER_FILE: &str = "handover-complete";
 /// A service takes and gives back its own lock under any user, and cannot see another's.
 const FOLDER_MODE: u32 = 0o1777;
 
@@ -83,7 +86,7 @@ impl LockFiles {
     /// Every lock that is held. A directory that cannot be read is one too.
     pub fn look(&self) -> Locks {
         match self.try_look() {
-            Ok(held) => Locks { held, handed_over: BTreeSet::new() },
+            Ok(locks) => locks,
             Err(error) => {
                 let reason = format!("the locks in {} cannot be read: {error}", self.directory.display());
                 Locks { held: vec![Lock::unreadable(reason)], handed_over: BTreeSet::new() }
@@ -91,8 +94,9 @@ impl LockFiles {
         }
     }
 
-    fn try_look(&self) -> io::Result<Vec<Lock>> {
+    fn try_look(&self) -> io::Result<Locks> {
         let mut held: Vec<Lock> = self.lock(Place::Device).into_iter().collect();
+        let mut handed_over = BTreeSet::new();
         let mut folders = 0_usize;
         for app in names::<AppName>(&self.directory.join("services"))? {
             for service in names::<ServiceName>(&self.directory.join("services").join(app.as_str()))? {
@@ -100,10 +104,21 @@ impl LockFiles {
                 if folders > MAX_LOCKS {
                     return Err(io::Error::other(format!("there are more than {MAX_LOCKS}")));
                 }
+                if self.folder(&app, &service).join(HANDED_OVER_FILE).symlink_metadata().is_ok() {
+                    handed_over.insert((app.clone(), service.clone()));
+                }
                 held.extend(self.lock(Place::Service { app: app.clone(), service }));
             }
         }
-        Ok(held)
+        Ok(Locks { held, handed_over })
+    }
+
+    /// Takes away what an earlier container said when it took over.
+    pub fn forget_handover(&self, app: &AppName, service: &ServiceName) -> io::Result<()> {
+        match std::fs::remove_file(self.folder(app, service).join(HANDED_OVER_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// One lock, if it is held.

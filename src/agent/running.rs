@@ -11,9 +11,12 @@ use crate::clock;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::concealing::conceal_report;
 use crate::domain::device::errand::Errand;
+use crate::domain::device::health::{ServiceId, suspects};
 use crate::domain::device::ledger::Ledger;
-use crate::domain::device::machine::{Effect, Event, Look, Machine, Moment, Timer};
+use crate::domain::device::machine::{Effect, Event, Look, Machine, Moment, Question, Timer};
 use crate::domain::device::progress::Progress;
+use crate::domain::device::steps::Observed;
+use crate::domain::device::terminal::{MAX_LOG_LINES, excerpt};
 use crate::domain::reported::Phase;
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
@@ -31,6 +34,8 @@ use tokio::time::Instant;
 
 /// How long a look may take; an engine that says nothing for so long does not answer.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long reading the last lines of a container may take. They are of use, and nothing depends on them.
+const LOG_LIMIT: Duration = Duration::from_secs(5);
 /// How long an action may take, stopping a stubborn container included.
 const ACTION_LIMIT: Duration = Duration::from_secs(180);
 /// How long removing a service may take: as long as any may take to stop, and then as any other action.
@@ -64,6 +69,7 @@ struct Lanes {
     tidy: Option<Lane<()>>,
     /// How far the images have come that are being brought.
     progress: Option<watch::Receiver<Progress>>,
+    probes: Option<Lane>,
     timers: BTreeMap<Timer, Instant>,
 }
 
@@ -126,6 +132,7 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: 
                 Some(event) => event,
                 None => continue,
             },
+            event = next_of(&mut lanes.probes) => event,
             timer = next_timer(&lanes.timers) => {
                 lanes.timers.remove(&timer);
                 Event::TimerDue(timer)
@@ -161,6 +168,7 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
                 (None, action) => lanes.work = Some(act(parts, action)),
             },
             Effect::Errands(all) => lanes.errands = Some(do_errands(parts, all)),
+            Effect::Probe(questions) => lanes.probes = Some(probe(parts, questions)),
             Effect::Report(mut report) => {
                 conceal_report(&mut report, &parts.secrets.values());
                 let link = parts.link.clone();
@@ -189,9 +197,9 @@ fn going(effects: &[Effect]) -> Going {
     if effects.contains(&Effect::Exit) { Going::Exit } else { Going::On }
 }
 
-/// What the device was told to reach, as the ledger has it.
+/// What the device has to reach, as the ledger has it.
 fn wanted(machine: &Machine) -> Option<Arc<DeviceSpec>> {
-    machine.ledger().accepted.as_ref().map(|held| Arc::clone(&held.spec.spec))
+    machine.target().map(|held| Arc::clone(&held.spec.spec))
 }
 
 /// Writes values before anything can be accepted that needs them.
@@ -208,7 +216,9 @@ fn keep_secrets(answer: Event, secrets: SecretValues, file: &SecretsFile) -> Eve
 fn persist(ledger: &Ledger, parts: &Parts) -> Event {
     match parts.file.write(ledger) {
         Ok(()) => {
-            let needed = ledger.accepted.as_ref().map(|held| held.spec.spec.secrets()).unwrap_or_default();
+            // Also those of what it may go back to, which nobody would send once more.
+            let kept = ledger.accepted.iter().chain(&ledger.previous);
+            let needed = kept.flat_map(|held| held.spec.spec.secrets()).collect();
             if let Err(error) = parts.secrets.keep(&needed) {
                 // They stay a little longer; the next write tries again.
                 tracing::warn!(error = %error, "values of secrets that are needed no more could not be dropped");
@@ -235,7 +245,11 @@ fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>
         let os = async { os.look().await.map_err(|error| error.failure()) };
         let os = tokio::time::timeout(LOOK_LIMIT, os).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
         let os = os.map_err(concealed);
-        Event::Looked(Box::new(Look { apps, os, locks: locks.look() }))
+        let logs = match &apps {
+            Ok(observed) => excerpts(engine.as_ref(), observed, &secrets.values()).await,
+            Err(_) => BTreeMap::new(),
+        };
+        Event::Looked(Box::new(Look { apps, os, locks: locks.look(), logs }))
     })
 }
 
@@ -264,6 +278,43 @@ fn tidy(parts: &Parts, keep: BTreeSet<String>) -> Lane<()> {
             Err(_) => tracing::warn!("images that nobody needs could not be removed in time"),
         }
     })
+}
+
+/// Asks services whether they are well, all at the same time.
+fn probe(parts: &Parts, questions: Vec<Question>) -> Lane {
+    let (engine, secrets) = (Arc::clone(&parts.engine), Arc::clone(&parts.secrets));
+    Box::pin(async move {
+        let ask = |Question { id, check, timeout_secs }: Question| {
+            let (engine, values) = (Arc::clone(&engine), secrets.values());
+            async move {
+                let ((app, service), _) = &id;
+                let limit = Duration::from_secs(timeout_secs.into());
+                let answer = match tokio::time::timeout(limit, engine.probe(app, service, &check, clock::now())).await {
+                    Ok(Ok(answer)) => Some(answer.map_err(|wrong| excerpt(&values.conceal(&wrong)))),
+                    Ok(Err(error)) => {
+                        tracing::debug!(error = %error, "a service could not be asked");
+                        None
+                    }
+                    Err(_) => Some(Err(format!("no answer within {timeout_secs} seconds"))),
+                };
+                (id, answer)
+            }
+        };
+        Event::Probed(futures_util::future::join_all(questions.into_iter().map(ask)).await)
+    })
+}
+
+/// The last lines of what may not be well. Without them a failure is still a failure, so nothing here fails.
+async fn excerpts(engine: &dyn Engine, observed: &Observed, values: &SecretValues) -> BTreeMap<ServiceId, Vec<String>> {
+    let mut all = BTreeMap::new();
+    for (app, service) in suspects(observed) {
+        let lines = tokio::time::timeout(LOG_LIMIT, engine.tail(&app, &service, MAX_LOG_LINES)).await;
+        if let Ok(Ok(lines)) = lines {
+            let lines = lines.iter().map(|line| excerpt(&values.conceal(line))).collect();
+            all.insert((app, service), lines);
+        }
+    }
+    all
 }
 
 fn act(parts: &Parts, action: Action) -> Lane {
@@ -421,6 +472,7 @@ fn log_event(event: &Event) {
         | Event::NothingAssigned
         | Event::Done
         | Event::Persisted
+        | Event::Probed(_)
         | Event::ReportAnswered
         | Event::TimerDue(_)
         | Event::ActionsListed(_)

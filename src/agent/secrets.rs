@@ -91,7 +91,7 @@ impl SecretsFile {
         let values = self.lock();
         for (app, found) in &mut observed.apps {
             let wanted = spec.and_then(|spec| spec.apps.get(app));
-            for (name, service) in &mut found.services {
+            for (name, service) in found.services.iter_mut().chain(&mut found.successors) {
                 let wanted = wanted.and_then(|app| app.services.get(name));
                 conceal(&mut service.content, &service.image_defaults, wanted, &values);
             }

@@ -122,6 +122,8 @@ impl Plane {
             spec,
             rollout: None,
             assigned_at: Timestamp::EPOCH,
+            soak_secs: 0,
+            force: None,
         };
         let mut statement = Statement::of(&fleet(), &assignment, clock::now());
         forge(&mut statement);

@@ -55,7 +55,7 @@ const SECRETS: Keys =
     Keys { what: "`secrets`", known: &["env", "directory", "identity"], later: &[], extensions: Extensions::Unknown };
 const STAGE: Keys = Keys {
     what: "a stage",
-    known: &["name", "max_unstaged", "deletion_budget", "signers", "host_paths", "privileged"],
+    known: &["name", "max_unstaged", "deletion_budget", "signers", "host_paths", "privileged", "soak_secs"],
     later: &["promotion"],
     extensions: Extensions::Unknown,
 };
@@ -147,7 +147,7 @@ impl Reading<'_> {
         };
         let (max_unstaged, deletion_budget) = (field(self, "max_unstaged"), field(self, "deletion_budget"));
         let (allowed_signers, keyring) = self.signers(node);
-        let privileged = field(self, "privileged");
+        let (privileged, soak_secs) = (field(self, "privileged"), field(self, "soak_secs"));
         let Kind::Map(map) = &node.kind else { return None };
         let host_paths = map.value("host_paths").map(|paths| {
             let items = list(paths, "`host_paths`", self.problems).unwrap_or_default();
@@ -155,7 +155,16 @@ impl Reading<'_> {
         });
         let host_paths = host_paths.unwrap_or_default();
         let name = self.required(node, "a stage", "name")?;
-        Some(StageGiven { name, max_unstaged, deletion_budget, allowed_signers, keyring, host_paths, privileged })
+        Some(StageGiven {
+            name,
+            max_unstaged,
+            deletion_budget,
+            allowed_signers,
+            keyring,
+            host_paths,
+            privileged,
+            soak_secs,
+        })
     }
 
     /// The files of a stage's `signers`. An empty mapping is an error: it looks as if signatures were asked for.

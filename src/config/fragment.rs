@@ -136,6 +136,8 @@ pub struct StageGiven {
     pub(super) host_paths: Vec<Given>,
     /// Whether services may have all rights.
     pub(super) privileged: Option<Given>,
+    /// How long devices must be well with new content.
+    pub(super) soak_secs: Option<Given>,
 }
 
 impl StageGiven {
@@ -149,6 +151,7 @@ impl StageGiven {
             keyring: None,
             host_paths: Vec::new(),
             privileged: None,
+            soak_secs: None,
         }
     }
 }

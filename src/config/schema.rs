@@ -1,5 +1,6 @@
 //! The JSON Schema of `bellwether.yml`, for editors. The reader in [`super::file`] is what decides.
 
+use crate::domain::plan::policy::MAX_SOAK_SECS;
 use serde_json::{Value, json};
 
 /// The schema.
@@ -40,6 +41,12 @@ pub fn schema() -> Value {
             "privileged": {
                 "type": "boolean",
                 "description": "Whether services of the stage may have all rights on their device.",
+            },
+            "soak_secs": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MAX_SOAK_SECS,
+                "description": "How many seconds devices must be well with new content; until then they go back by themselves when they are not.",
             },
         },
     });

@@ -11,7 +11,7 @@ use crate::domain::manifest::compose::{HostRights, Privileged};
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::yaml::Span;
-use crate::domain::plan::policy::{Limit, StagePolicy};
+use crate::domain::plan::policy::{Limit, MAX_SOAK_SECS, StagePolicy};
 use crate::secrets::{AllowList, BadPattern, Sources};
 use rustls::pki_types::ServerName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,6 +222,7 @@ impl Check<'_> {
             keyring: _,
             host_paths,
             privileged,
+            soak_secs,
         } = given;
         let name = self.parse(written, name::<StageName>);
         if let Some(name) = &name
@@ -242,7 +243,13 @@ impl Check<'_> {
             None => Some(Privileged::Refused),
         };
         let host = HostRights { host_paths: host_paths.into_iter().collect::<Option<_>>()?, privileged: privileged? };
-        Some(StagePolicy { name: name?, max_unstaged: max_unstaged?, deletion_budget: deletion_budget?, host })
+        let soak_secs = match soak_secs {
+            Some(given) => self.parse(given, |text| number(text, 0..=MAX_SOAK_SECS.into())),
+            None => Some(0),
+        };
+        let soak_secs = u32::try_from(soak_secs?).unwrap_or(MAX_SOAK_SECS);
+        let (max_unstaged, deletion_budget) = (max_unstaged?, deletion_budget?);
+        Some(StagePolicy { name: name?, max_unstaged, deletion_budget, host, soak_secs })
     }
 
     fn operators(&mut self) -> Option<BTreeMap<Digest, Actor>> {

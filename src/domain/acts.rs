@@ -4,6 +4,8 @@ pub mod actions;
 pub mod enroll;
 pub mod operator;
 pub mod report;
+#[cfg(feature = "repo")]
+pub mod retry;
 pub mod several;
 
 #[cfg(all(test, feature = "repo"))]

@@ -2,7 +2,7 @@
 
 use super::digest::Digest;
 use super::generation::{Attempt, Order};
-use super::ids::{CommitId, DeviceId, StageName};
+use super::ids::{Actor, CommitId, DeviceId, StageName};
 use super::planted::{Bug, planted};
 use super::spec::SealedSpec;
 use super::time::Timestamp;
@@ -28,6 +28,25 @@ pub struct Assignment {
     pub rollout: Option<String>,
     /// When it was decided.
     pub assigned_at: Timestamp,
+    /// How many seconds the device must be well with it before it counts as good; 0 is at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub soak_secs: u32,
+    /// An operator's word that update locks do not count for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<Force>,
+}
+
+/// An operator's word that update locks do not count for one assignment. It is no content: it travels beside the spec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Force {
+    /// Who said so.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 impl Assignment {

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod canonical;
 pub mod concealing;
 pub mod errand;
+pub mod health;
 pub mod ledger;
 pub mod local;
 pub mod locks;

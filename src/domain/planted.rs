@@ -56,11 +56,15 @@ pub enum Bug {
     StopBeforeImages,
     /// A device stops services whose update locks are held.
     IgnoreLocks,
+    /// A device tries a digest again that failed for good.
+    RetryFailedDigest,
+    /// A device takes for good what has not soaked.
+    SkipSoak,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::AcceptOlder,
         Self::AcceptChangedContent,
         Self::SkipLedger,
@@ -86,6 +90,8 @@ impl Bug {
         Self::OverlookVariables,
         Self::StopBeforeImages,
         Self::IgnoreLocks,
+        Self::RetryFailedDigest,
+        Self::SkipSoak,
     ];
 }
 

@@ -10,7 +10,8 @@ use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::progress::{Progress, show_bytes};
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
-use crate::domain::spec::{NetworkSpec, ServiceSpec};
+use crate::domain::spec::{NetworkSpec, ProbeCheck, ServiceSpec};
+use crate::domain::time::Timestamp;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
@@ -105,6 +106,9 @@ pub struct LogBound {
     pub bytes: usize,
 }
 
+/// What a service said when it was asked whether it is well: yes, or what is wrong.
+pub type ProbeAnswer = Result<(), String>;
+
 /// A container engine, seen by one device.
 pub trait Engine: Send + Sync {
     /// A name for reports and logs, such as `docker`.
@@ -184,6 +188,23 @@ pub trait Engine: Send + Sync {
 
     /// Stops and removes a successor. None there is success.
     fn remove_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
+
+    /// The last lines that a service's container has written, oldest first, as they are: whoever asks takes secrets out.
+    fn tail<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        lines: usize,
+    ) -> Answer<'a, Vec<String>, EngineError>;
+
+    /// Asks a service once whether it is well. An error says nothing of the service: it could not be asked.
+    fn probe<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        check: &'a ProbeCheck,
+        now: Timestamp,
+    ) -> Answer<'a, ProbeAnswer, EngineError>;
 
     /// Removes an image. None there is success, and so is one that something else uses.
     fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError>;

@@ -1,6 +1,7 @@
 //! The schema of `compose.yml`, made from the table of its keys: what is refused there is no property here.
 
 use crate::domain::manifest::compose::table::{self, Fate, Section};
+use crate::domain::spec::MAX_PROBES;
 use serde_json::{Map, Value, json};
 
 /// The schema.
@@ -50,8 +51,13 @@ fn object(section: &Section) -> Value {
         "services.*.devices[]" => &["source"],
         "services.*.ulimits.*" => &["soft", "hard"],
         "networks.*.ipam.config[]" => &["subnet"],
+        "services.*.x-bellwether.probes.*.http" => &["port"],
+        "services.*.x-bellwether.probes.*.file" => &["path"],
         _ => &[],
     };
+    if section.path == table::SERVICE.path {
+        properties.insert("x-bellwether".to_owned(), object(&table::SERVICE_OWN));
+    }
     json!({
         "type": "object",
         "properties": properties,
@@ -149,6 +155,7 @@ fn shape(path: &str, key: &str) -> Value {
             "config" => json!({ "type": "array", "items": object(&table::IPAM_CONFIG) }),
             _ => one_of(&["default"]),
         },
+        path if path.starts_with(table::SERVICE_OWN.path) => own(key),
         "volumes.*" => one_of(&["local"]),
         _ => json!({ "type": TEXT }),
     }
@@ -244,5 +251,23 @@ fn service(key: &str) -> Value {
         "pull_policy" => one_of(&["missing", "if_not_present"]),
         "working_dir" => json!({ "type": "string", "pattern": "^/" }),
         _ => json!({ "type": TEXT }),
+    }
+}
+
+/// What stands below `x-bellwether`.
+fn own(key: &str) -> Value {
+    match key {
+        "update" => object(&table::UPDATE),
+        "probes" => {
+            json!({ "type": "object", "maxProperties": MAX_PROBES, "additionalProperties": object(&table::PROBE) })
+        }
+        "strategy" => one_of(&["download-then-kill", "kill-then-download", "delete-then-download", "hand-over"]),
+        "exec" => text_or_texts(),
+        "http" => object(&table::PROBE_HTTP),
+        "file" => object(&table::PROBE_FILE),
+        "threshold" => json!({ "type": ["integer", "string"], "minimum": 1, "maximum": 100 }),
+        "port" => json!({ "type": ["integer", "string"], "minimum": 1, "maximum": 65535 }),
+        "locks" | "path" => json!({ "type": "string", "pattern": "^[/$]" }),
+        _ => duration(),
     }
 }

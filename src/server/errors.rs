@@ -66,6 +66,7 @@ impl From<CommandError> for Refused {
                     .hint("`bellwether device DEVICE` shows what is assigned"),
                 ActError::UnknownStage(_) => Self::new(StatusCode::NOT_FOUND, "unknown-stage", message),
                 ActError::NotPending(_) => Self::new(StatusCode::CONFLICT, "not-pending", message),
+                ActError::NothingToRetry(_) => Self::new(StatusCode::CONFLICT, "nothing-to-retry", message),
                 ActError::NotHeld(_) => Self::new(StatusCode::CONFLICT, "not-held", message),
                 ActError::EpochMoved { .. } => Self::new(StatusCode::CONFLICT, "epoch-moved", message)
                     .hint("somebody raised it meanwhile; see `bellwether events fleet` before raising it again"),

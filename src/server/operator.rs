@@ -8,6 +8,7 @@ use crate::clock;
 use crate::controller::lists::{ListStatus, Newest};
 use crate::controller::owner::Act;
 use crate::domain::acts::operator::{self as acts, NewToken};
+use crate::domain::acts::retry;
 use crate::domain::digest::Digest;
 use crate::domain::enrollment::{JoinToken, TokenId, TokenSecret};
 use crate::domain::fleet::{Change, Event, Revision};
@@ -22,7 +23,7 @@ use crate::domain::plan::ownership::Standing;
 use crate::domain::registered;
 use crate::protocol::v1::operator::{
     ApproveRequest, AttributesRequest, Done, EpochRequest, HoldRequest, ListAnswer, MAX_EVENTS_ANSWER, ResumeRequest,
-    TokenAnswer, TokenRequest, WhyAnswer,
+    RetryRequest, TokenAnswer, TokenRequest, WhyAnswer,
 };
 use axum::Json;
 use axum::extract::State;
@@ -272,6 +273,17 @@ pub async fn resume(
     Body(ResumeRequest { on }): Body<ResumeRequest>,
 ) -> Result<Json<Done>, Refused> {
     act(&server, actor, Box::new(move |state, _, acting| acts::resume(state, &on, acting))).await
+}
+
+/// `POST /v1/devices/{device}/retry`
+pub async fn retry(
+    State(server): State<Shared>,
+    Operator(actor): Operator,
+    Named(device): Named,
+    Body(RetryRequest { reason, over_locks }): Body<RetryRequest>,
+) -> Result<Json<Done>, Refused> {
+    act(&server, actor, Box::new(move |state, _, acting| retry::retry(state, &device, over_locks, &reason, acting)))
+        .await
 }
 
 /// `POST /v1/tokens`

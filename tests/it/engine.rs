@@ -4,6 +4,7 @@ mod foreign;
 mod images;
 mod keys;
 mod places;
+mod updates;
 
 use crate::harness::engine::Engine as RealEngine;
 use crate::harness::process::{eventually, output_of};

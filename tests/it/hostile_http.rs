@@ -186,6 +186,8 @@ fn operators_get_clear_refusals_over_the_socket_too() {
         ("/v1/holds", json!({ "on": { "scope": "fleet" }, "reason": "" })),
         ("/v1/holds", json!({ "on": { "scope": "galaxy" }, "reason": "x" })),
         ("/v1/resume", json!({ "on": { "scope": "fleet" } })),
+        ("/v1/devices/nobody/retry", json!({ "reason": "again", "over_locks": "yes" })),
+        ("/v1/devices/nobody/retry", json!({ "reason": "" })),
         ("/v1/tokens", json!({ "bound": { "names": [] }, "uses": 0, "valid_secs": -1 })),
     ];
     let told = cases.map(|(path, body)| {
@@ -208,6 +210,8 @@ fn operators_get_clear_refusals_over_the_socket_too() {
     /v1/holds: 422 out-of-range: the reason must be 1 to 500 characters on one line
     /v1/holds: 422 malformed: Failed to deserialize the JSON body into the target type: on.scope: unknown variant `galaxy`, expected one of `fleet`, `stage`, `device` at line 1 column 23
     /v1/resume: 409 not-held: fleet is not held
+    /v1/devices/nobody/retry: 404 unknown-device: device nobody is not known
+    /v1/devices/nobody/retry: 422 out-of-range: the reason must be 1 to 500 characters on one line
     /v1/tokens: 422 out-of-range: the number of uses must be 1 to 100000
     "#);
 }

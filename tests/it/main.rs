@@ -33,3 +33,4 @@ mod releases;
 mod restored;
 mod secrets;
 mod secrets_repo;
+mod updates;

@@ -48,6 +48,8 @@ pub const LEDGER_FIRST: &str = "the ledger comes before the action";
 pub const TOLD_FIRST: &str = "what is found is told before it is mended";
 pub const IMAGES_FIRST: &str = "all images are there before the first service stops";
 pub const LOCKS: &str = "a service whose lock is held is not stopped";
+pub const GOOD: &str = "what keeps ending is never good";
+pub const WENT_BACK: &str = "what failed for good is not tried again at the same attempt";
 pub const LEFT_ALONE: &str = "a device that has everything is left alone";
 pub const VOLUMES_STAY: &str = "volumes are never removed";
 pub const CLAIMS: &str = "claims follow the accepted commits";
@@ -479,6 +481,16 @@ impl Oracle {
     /// Checks a device's ledger.
     pub fn ledger(&mut self, device: &Device) -> Held {
         let (name, mark) = (&device.name, device.disk.mark());
+        if let Some(held) = device.disk.accepted.as_ref().filter(|held| device.disk.good == Some(held.mark.digest)) {
+            let crashing = held
+                .spec
+                .spec
+                .apps
+                .values()
+                .flat_map(|app| app.services.values())
+                .find(|one| device.crashes(&one.image));
+            hold!(crashing.is_none(), GOOD, "{name} takes {} for good", held.mark.digest.short());
+        }
         let before = self.ledgers.get(name).copied();
         if before == mark {
             return Ok(());
@@ -500,10 +512,14 @@ impl Oracle {
     /// Checks an action that an agent is about to take.
     pub fn acts(&self, device: &Device, action: &Action) -> Held {
         let name = &device.name;
-        let Some(held) = &device.disk.accepted else {
+        let Some(held) = device.disk.target() else {
             hold!(false, LEDGER_FIRST, "{name} has accepted nothing and would {action}");
             return Ok(());
         };
+        let failed =
+            device.disk.failed.iter().find(|one| one.digest == held.mark.digest && one.attempt >= held.attempt);
+        let end = failed.and_then(|one| one.end.as_ref()).filter(|end| end.rolled_back_to.is_some());
+        hold!(end.is_none(), WENT_BACK, "{name} would {action} for {}, which failed", held.mark.digest.short());
         let spec = &held.spec.spec;
         hold!(follows(action, spec), LEDGER_FIRST, "{name} would {action}, which its ledger does not ask for");
         if let Some((app, service)) = stopped(action, &device.engine) {

@@ -2,8 +2,8 @@
 
 use crate::oracle::{
     ASSIGNED_ONLY, BLAST_RADIUS, BROKEN_COMMITS, CLAIMED_ONLY, CLAIMS, CONTENT, DELETION_BUDGET, DRIFT, ENROLLED_ONLY,
-    HOLDS, IMAGES_FIRST, LEDGER_FIRST, LEDGER_GROWS, LEFT_ALONE, LOCKS, NO_IDLE_WRITES, ONE_CONTENT, OWNER,
-    PLACES_GROW, REWRITES, STALE_REPORTS, TOLD_FIRST,
+    GOOD, HOLDS, IMAGES_FIRST, LEDGER_FIRST, LEDGER_GROWS, LEFT_ALONE, LOCKS, NO_IDLE_WRITES, ONE_CONTENT, OWNER,
+    PLACES_GROW, REWRITES, STALE_REPORTS, TOLD_FIRST, WENT_BACK,
 };
 use crate::rest::CONVERGES;
 use crate::world::World;
@@ -63,4 +63,6 @@ planted! {
     overlooking_variables_is_noticed: OverlookVariables breaks DRIFT | TOLD_FIRST;
     stopping_before_the_images_are_there_is_noticed: StopBeforeImages breaks IMAGES_FIRST;
     ignoring_locks_is_noticed: IgnoreLocks breaks LOCKS;
+    trying_what_failed_again_is_noticed: RetryFailedDigest breaks WENT_BACK | CONVERGES;
+    taking_for_good_what_has_not_soaked_is_noticed: SkipSoak breaks GOOD;
 }

@@ -20,8 +20,9 @@ pub const COMPLETE: &str = "no wake-up was missed";
 const CONVERGE_MILLIS: i64 = 60 * 60_000;
 /// How often it is looked whether everything has converged.
 const CONVERGE_STEP_MILLIS: i64 = 15_000;
-/// How long the last calls may be remembered: their time-outs and the longest back-off of the network.
-const LINGER_MILLIS: i64 = 7 * 60_000;
+/// How long the last of what happened may be remembered: time-outs of calls, the longest back-off of the network, and for ten
+/// minutes how often a container ended.
+const LINGER_MILLIS: i64 = 11 * 60_000;
 /// How long rest is watched.
 const REST_MILLIS: i64 = 5 * 60_000;
 
@@ -129,6 +130,20 @@ impl World {
         let Some(assignment) = &record.assignment else { return Ok(()) };
         let mark = device.disk.mark();
         hold!(mark == Some(assignment.mark()), CONVERGES, "{name} is at {mark:?}, assigned is {}", assignment.order);
+        let end = device
+            .disk
+            .failed
+            .iter()
+            .find(|one| one.digest == assignment.spec.digest && one.attempt >= assignment.attempt);
+        if let Some(end) = end.and_then(|one| one.end.as_ref()) {
+            let previous = device.disk.previous.as_ref().filter(|one| end.rolled_back_to == Some(one.mark.digest));
+            let spec = previous.map_or(&assignment.spec.spec, |previous| &previous.spec.spec);
+            let lacks = lacking(spec, &device.engine, Some(&device.os.running));
+            hold!(lacks.is_none(), CONVERGES, "{name} went back: {}", lacks.unwrap_or_default());
+            let told = record.reported.as_ref().and_then(|reported| reported.report.failure.as_ref());
+            hold!(told.is_some(), CONVERGES, "{name} failed for good and does not say so");
+            return Ok(());
+        }
         let mut spec = assignment.spec.spec.as_ref().clone();
         // An OS that failed is not tried again before somebody asks for it, and drift goes on to tell that it is not there.
         let has_failed = |os: &OsSpec| device.disk.os.failure_of(os.key()).is_some();

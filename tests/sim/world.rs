@@ -187,6 +187,7 @@ impl World {
                 max_unstaged: limit(1 + setup.below(4) as usize),
                 deletion_budget: limit(1 + setup.below(2) as usize),
                 host: Default::default(),
+                soak_secs: 60,
             })
             .collect();
         let remote = FakeRemote::new();

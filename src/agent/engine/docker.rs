@@ -9,6 +9,7 @@ mod images;
 mod logs;
 mod look;
 mod names;
+mod probe;
 mod read;
 mod volumes;
 mod write;
@@ -18,8 +19,9 @@ use crate::domain::device::canonical::ImageDefaults;
 use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, DeviceId, FleetName, NetworkName, ServiceName, VolumeName};
-use crate::domain::spec::{NetworkSpec, ServiceSpec};
-use crate::ports::engine::{Answer, Batch, Engine, EngineError, LogBound};
+use crate::domain::spec::{NetworkSpec, ProbeCheck, ServiceSpec};
+use crate::domain::time::Timestamp;
+use crate::ports::engine::{Answer, Batch, Engine, EngineError, LogBound, ProbeAnswer};
 use bollard::errors::Error;
 use bollard::{ClientVersion, Docker};
 pub use images::ImageSettings;
@@ -206,6 +208,25 @@ impl Engine for DockerEngine {
 
     fn remove_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
         Box::pin(self.remove_successor_now(app, service))
+    }
+
+    fn tail<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        lines: usize,
+    ) -> Answer<'a, Vec<String>, EngineError> {
+        Box::pin(self.tail_now(app, service, lines))
+    }
+
+    fn probe<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        check: &'a ProbeCheck,
+        now: Timestamp,
+    ) -> Answer<'a, ProbeAnswer, EngineError> {
+        Box::pin(self.probe_now(app, service, check, now))
     }
 
     fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {

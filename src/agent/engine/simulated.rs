@@ -15,9 +15,10 @@ use crate::domain::device::action::{Action, Why};
 use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
-use crate::domain::spec::{NetworkSpec, ServiceSpec};
+use crate::domain::spec::{NetworkSpec, ProbeCheck, ServiceSpec};
+use crate::domain::time::Timestamp;
 use crate::ports::engine::fake::{FakeEngine, Tamper};
-use crate::ports::engine::{Answer, Batch, Engine, EngineError, LogBound};
+use crate::ports::engine::{Answer, Batch, Engine, EngineError, LogBound, ProbeAnswer};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -261,6 +262,29 @@ impl Engine for SimulatedEngine {
 
     fn remove_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError> {
         self.answer(Action::RemoveSuccessor { app: app.clone(), service: service.clone() })
+    }
+
+    fn tail<'a>(
+        &'a self,
+        _app: &'a AppName,
+        _service: &'a ServiceName,
+        _lines: usize,
+    ) -> Answer<'a, Vec<String>, EngineError> {
+        // Nothing runs here that could write anything.
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn probe<'a>(
+        &'a self,
+        app: &'a AppName,
+        service: &'a ServiceName,
+        _check: &'a ProbeCheck,
+        _now: Timestamp,
+    ) -> Answer<'a, ProbeAnswer, EngineError> {
+        Box::pin(async move {
+            let engine = self.contents().map_err(unavailable)?;
+            Ok(engine.probe(app, service))
+        })
     }
 
     fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError> {

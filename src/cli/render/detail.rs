@@ -5,7 +5,7 @@ use super::table::{Cell, Table, escaped, row};
 use super::text::{Tone, age, age_or_never, names, phase, plain, verdict};
 use crate::domain::condition::ConditionStatus;
 use crate::domain::fleet::IdentityStatus;
-use crate::domain::overview::device::DeviceDetail;
+use crate::domain::overview::device::{DEGRADED, DeviceDetail};
 use crate::domain::plan::waits::Wait;
 use crate::domain::reported::OsStage;
 use crate::domain::time::{Timestamp, show_secs};
@@ -26,6 +26,11 @@ pub fn text(detail: &DeviceDetail, now: Timestamp, width: Option<u16>) -> String
     if !conditions.is_empty() {
         section(&mut text, "conditions", &conditions.text(width));
     }
+    let locks = locks(detail, now);
+    if !locks.is_empty() {
+        section(&mut text, "update locks", &locks.text(width));
+    }
+    section(&mut text, "last words", &last_words(detail));
     let found = found(detail, now);
     if !found.is_empty() {
         section(&mut text, "found and mended", &found.text(width));
@@ -42,6 +47,7 @@ pub fn markdown(detail: &DeviceDetail, now: Timestamp) -> String {
     let tables = [
         ("Drift", drift::layers(&detail.layers)),
         ("Conditions", conditions(detail, now)),
+        ("Update locks", locks(detail, now)),
         ("Found and mended", found(detail, now)),
     ];
     for (title, table) in tables.iter().filter(|(_, table)| !table.is_empty()) {
@@ -177,6 +183,7 @@ fn conditions(detail: &DeviceDetail, now: Timestamp) -> Table {
     let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
     for one in &detail.conditions {
         let (word, tone) = match one.status {
+            ConditionStatus::True if one.kind == DEGRADED => ("True", Tone::Bad),
             ConditionStatus::True => ("True", Tone::Good),
             ConditionStatus::False => ("False", Tone::Bad),
             ConditionStatus::Unknown => ("Unknown", Tone::Unsure),
@@ -184,6 +191,23 @@ fn conditions(detail: &DeviceDetail, now: Timestamp) -> Table {
         table.row(row![&one.kind, Cell::new(word, tone), &one.reason, age(now, one.since), &one.message]);
     }
     table
+}
+
+fn locks(detail: &DeviceDetail, now: Timestamp) -> Table {
+    let mut table = Table::new(&["LOCK", "OWNER", "SCOPE", "SINCE", "REASON"]);
+    for lock in &detail.locks {
+        let scope: Vec<&str> = lock.scope.iter().map(|scope| scope.name()).collect();
+        let since = lock.since.map_or_else(|| "unknown".to_owned(), |since| age(now, since));
+        let reason = lock.trouble.as_ref().or(lock.reason.as_ref()).cloned().unwrap_or_default();
+        table.row(row![lock.place.to_string(), &lock.owner, scope.join(", "), since, reason]);
+    }
+    table
+}
+
+/// The last lines of what failed for good.
+fn last_words(detail: &DeviceDetail) -> String {
+    let lines = detail.failure.iter().flat_map(|failure| &failure.log);
+    lines.map(|line| format!("  {}\n", plain(line))).collect()
 }
 
 fn found(detail: &DeviceDetail, now: Timestamp) -> Table {

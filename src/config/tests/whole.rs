@@ -41,6 +41,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     host_paths: {},
                     privileged: Refused,
                 },
+                soak_secs: 0,
             },
             StagePolicy {
                 name: "canary",
@@ -56,6 +57,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     host_paths: {},
                     privileged: Refused,
                 },
+                soak_secs: 0,
             },
             StagePolicy {
                 name: "production",
@@ -71,6 +73,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     host_paths: {},
                     privileged: Refused,
                 },
+                soak_secs: 0,
             },
         ],
         data_dir: "/folder/etc/data",
@@ -132,6 +135,7 @@ fn little_must_be_said() {
                     host_paths: {},
                     privileged: Refused,
                 },
+                soak_secs: 0,
             },
             StagePolicy {
                 name: "production",
@@ -147,6 +151,7 @@ fn little_must_be_said() {
                     host_paths: {},
                     privileged: Refused,
                 },
+                soak_secs: 0,
             },
         ],
         data_dir: "bellwether-data",

@@ -64,6 +64,9 @@ pub enum ActError {
     /// The device does not wait for anybody.
     #[error("device {0} does not wait for approval")]
     NotPending(DeviceId),
+    /// There is nothing to offer once more: nothing is assigned, or a person must look at the device first.
+    #[error("device {0} has no assignment that could be offered once more")]
+    NothingToRetry(DeviceId),
     /// No such stage.
     #[error("stage {0} is not configured")]
     UnknownStage(StageName),

@@ -5,18 +5,21 @@
 
 use super::os::OsMemory;
 use super::steps::images;
-use crate::domain::assignment::{Assignment, Mark};
+use super::terminal::TerminalFailure;
+use crate::domain::assignment::{Assignment, Force, Mark};
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::ids::{CommitId, StageName};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::spec::{MAX_SPEC_BYTES, SealedSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// The newest version of the ledger's shape that this build knows.
-pub const LEDGER_SCHEMA: u32 = 1;
-/// The longest ledger that is read, in bytes: a payload written as a JSON string can double, and the rest is small.
-pub const MAX_LEDGER_BYTES: usize = 2 * MAX_SPEC_BYTES + (64 << 10);
+/// The newest version of the ledger's shape that this build knows. Version 2 brought what a device can go back to.
+pub const LEDGER_SCHEMA: u32 = 2;
+/// The longest ledger that is read, in bytes: two payloads, which can double when they are written as JSON strings, and the
+/// ends of failed attempts, of which the newest carries the last lines of a container.
+pub const MAX_LEDGER_BYTES: usize = 4 * MAX_SPEC_BYTES + (128 << 10);
 /// How many failed digests are remembered; the oldest go first. A device sees a handful of releases between two good ones.
 pub const MAX_FAILED: usize = 8;
 /// Failures are counted up to here: the wait between tries has long reached its cap, and counting on would only wear the flash.
@@ -36,9 +39,15 @@ pub struct Ledger {
     /// The newest assignment that was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Held>,
+    /// The last assignment before it that was good, for going back. Never the accepted one's own content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Held>,
     /// The digest whose content was last reached completely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Digest>,
+    /// The digest that was last good: reached, and well for as long as it had to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<Digest>,
     /// Digests that failed, oldest first, at most [`MAX_FAILED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedDigest>,
@@ -93,8 +102,18 @@ pub struct Held {
     pub commit: CommitId,
     /// How often the digest was offered.
     pub attempt: Attempt,
+    /// How many seconds it must be well before it counts as good. 0: at once, and nothing is ever rolled back for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub soak_secs: u32,
+    /// An operator's word that locks do not count for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<Force>,
     /// The payload, verbatim.
     pub spec: SealedSpec,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// A digest that could not be reached.
@@ -107,6 +126,9 @@ pub struct FailedDigest {
     pub attempt: Attempt,
     /// Failures in a row, at most [`MAX_COUNTED_FAILURES`].
     pub failures: u32,
+    /// How it ended, if it failed for good at that attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Box<TerminalFailure>>,
 }
 
 /// Why a text is not a ledger.
@@ -138,7 +160,9 @@ impl Default for Ledger {
             schema: LEDGER_SCHEMA,
             starts: 0,
             accepted: None,
+            previous: None,
             applied: None,
+            good: None,
             failed: Vec::new(),
             actions: ActionLedger::default(),
             os: OsMemory::default(),
@@ -150,8 +174,8 @@ impl Ledger {
     /// Every image that something in it needs.
     pub fn images(&self) -> BTreeSet<String> {
         // A field that holds another spec must be thought of here: its images would be removed.
-        let Self { schema: _, starts: _, accepted, applied: _, failed: _, actions: _, os: _ } = self;
-        accepted.iter().flat_map(|held| images(&held.spec.spec)).collect()
+        let Self { schema: _, starts: _, accepted, previous, applied: _, good: _, failed: _, actions: _, os: _ } = self;
+        accepted.iter().chain(previous).flat_map(|held| images(&held.spec.spec)).collect()
     }
 
     /// The place and digest of the newest accepted assignment.
@@ -183,17 +207,71 @@ impl Ledger {
             return Err(LedgerError::Damaged);
         }
         let malformed = |reason: String| LedgerError::Malformed { reason };
-        let ledger: Self = serde_json::from_str(body).map_err(|error| malformed(error.to_string()))?;
+        let mut ledger: Self = serde_json::from_str(body).map_err(|error| malformed(error.to_string()))?;
         if ledger.schema != schema {
             // It would be written back as one that nobody can read.
             return Err(malformed(format!("its first line says schema {schema}, it says {}", ledger.schema)));
         }
-        match &ledger.accepted {
-            Some(held) if held.spec.digest != held.mark.digest => {
-                Err(malformed("the payload does not have the digest of its assignment".to_owned()))
-            }
-            Some(_) | None => Ok(ledger),
+        // An older shape is a newer one that leaves out what it does not know.
+        ledger.schema = LEDGER_SCHEMA;
+        if schema == 1 {
+            // What was reached then was good: there was no other word for it.
+            ledger.good = ledger.applied;
         }
+        let is_sound = |held: &Held| held.spec.digest == held.mark.digest;
+        match ledger.accepted.iter().chain(&ledger.previous).all(is_sound) {
+            true => Ok(ledger),
+            false => Err(malformed("the payload does not have the digest of its assignment".to_owned())),
+        }
+    }
+
+    /// Accepts an assignment. What was good until now is kept to go back to.
+    pub fn accept(&mut self, held: Held) {
+        let before = self.accepted.replace(held);
+        if before.as_ref().is_some_and(|before| self.good == Some(before.mark.digest)) {
+            self.previous = before;
+        }
+        let digest = self.mark().map(|mark| mark.digest);
+        self.previous.take_if(|previous| Some(previous.mark.digest) == digest);
+        // What failed before at this attempt is not tried again; by now something else may be the last that was good.
+        let back = self.previous.as_ref().map(|previous| previous.mark.digest);
+        let attempt = self.accepted.as_ref().map(|held| held.attempt);
+        let failed = self.failed.iter_mut().find(|one| Some(one.digest) == digest && Some(one.attempt) >= attempt);
+        if let Some(end) = failed.and_then(|failed| failed.end.as_mut()) {
+            end.rolled_back_to = back;
+        }
+    }
+
+    /// What the device has to reach: the newest assignment, or after its failure the last good one.
+    pub fn target(&self) -> Option<&Held> {
+        let accepted = self.accepted.as_ref()?;
+        match (self.end(), &self.previous) {
+            (Some(TerminalFailure { rolled_back_to: Some(digest), .. }), Some(previous))
+                if *digest == previous.mark.digest && !planted(Bug::RetryFailedDigest) =>
+            {
+                Some(previous)
+            }
+            (Some(_) | None, _) => Some(accepted),
+        }
+    }
+
+    /// How the newest assignment failed for good, at its attempt or a higher one.
+    pub fn end(&self) -> Option<&TerminalFailure> {
+        let held = self.accepted.as_ref()?;
+        let failed = self.failed.iter().find(|one| one.digest == held.mark.digest && one.attempt >= held.attempt)?;
+        failed.end.as_deref()
+    }
+
+    /// Remembers that the newest assignment failed for good. The device goes back to what was good before, if there is something.
+    pub fn fail(&mut self, mut end: TerminalFailure) {
+        let (digest, attempt) = (end.digest, end.attempt);
+        end.rolled_back_to = self.previous.as_ref().map(|previous| previous.mark.digest);
+        let failures = self.failures(digest, attempt).max(1);
+        for one in &mut self.failed {
+            // Only the newest keeps the lines of a log: the ledger is small.
+            one.end.iter_mut().for_each(|end| end.log.clear());
+        }
+        self.remember(FailedDigest { digest, attempt, failures, end: Some(Box::new(end)) });
     }
 
     /// How often the digest failed at this attempt.
@@ -207,8 +285,14 @@ impl Ledger {
         if failures == self.failures(digest, attempt) {
             return;
         }
-        self.forget_failures(digest);
-        self.failed.push(FailedDigest { digest, attempt, failures });
+        let known = self.failed.iter().find(|one| one.digest == digest && one.attempt >= attempt);
+        let end = known.and_then(|one| one.end.clone());
+        self.remember(FailedDigest { digest, attempt, failures, end });
+    }
+
+    fn remember(&mut self, failed: FailedDigest) {
+        self.forget_failures(failed.digest);
+        self.failed.push(failed);
         let surplus = self.failed.len().saturating_sub(MAX_FAILED);
         self.failed.drain(..surplus);
     }
@@ -227,6 +311,8 @@ impl Held {
             stage: assignment.stage.clone(),
             commit: assignment.commit.clone(),
             attempt: assignment.attempt,
+            soak_secs: assignment.soak_secs,
+            force: assignment.force.clone(),
             spec: assignment.spec.clone(),
         }
     }
@@ -237,11 +323,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_ledger_of_an_older_agent_is_read_and_what_it_reached_was_good() {
+        let digest = Digest::of(b"one");
+        let body = format!(r#"{{"schema":1,"starts":3,"applied":"{digest}"}}"#);
+        let text = format!("{HEADER} 1 {}\n{body}\n", Digest::of(body.as_bytes()));
+        let read = Ledger::parse(&text).expect("it is sound");
+        assert_eq!((read.schema, read.good), (LEDGER_SCHEMA, Some(digest)));
+        assert_eq!(Ledger::parse(&read.to_text()), Ok(read));
+    }
+
+    #[test]
     fn a_ledger_whose_two_schemas_differ_is_refused() {
         // Taken for a good one, it would be written back with a first line that this very agent refuses.
-        let body = r#"{"schema": 2, "starts": 3}"#;
+        let body = r#"{"schema": 3, "starts": 3}"#;
         let text = format!("{HEADER} 1 {}\n{body}\n", Digest::of(body.as_bytes()));
-        let reason = "its first line says schema 1, it says 2".to_owned();
+        let reason = "its first line says schema 1, it says 3".to_owned();
         assert_eq!(Ledger::parse(&text), Err(LedgerError::Malformed { reason }));
     }
 }

@@ -164,6 +164,11 @@ impl Lock {
         format!("{self}{}", self.details())
     }
 
+    /// The lock as something that is waited for.
+    pub fn awaited(&self) -> String {
+        format!("{}, held by `{}`{}", self.place, self.owner, self.details())
+    }
+
     fn details(&self) -> String {
         let words: Vec<&str> = [&self.reason, &self.trouble].into_iter().flatten().map(String::as_str).collect();
         if words.is_empty() { String::new() } else { format!(" ({})", words.join("; ")) }

@@ -1,11 +1,12 @@
 //! The agent's state machine: an event in, the next state and effects out. It performs nothing and knows no clock.
 //!
-//! Three lanes run side by side, each an enum of its own, because a slow pull must not stop polls and a silent controller
+//! Four lanes run side by side, each an enum of its own, because a slow pull must not stop polls and a silent controller
 //! must not stop repairs:
 //!
 //! ```text
 //! work       Due ─► Looking ─► Ready ─► Acting ─► Due …        Resting ─(timer)─► Due
 //! link       Due ─► Polling ─► AfterWrite ─► Due …             Paused ─(timer)─► Due
+//! probing    Idle ─► Asking ─► Idle …                          Waiting ─(timer)─► Idle
 //! reporting  Idle ─► Sending ─► Idle …                         Waiting ─(timer)─► Idle
 //! ```
 //!
@@ -21,7 +22,10 @@ mod conditions;
 mod link;
 mod local;
 mod os;
+mod probing;
 mod reporting;
+mod trial;
+mod windows;
 mod work;
 
 #[cfg(test)]
@@ -40,6 +44,7 @@ mod tests;
 use super::action::{Action, Failure};
 use super::backoff::Draws;
 use super::errand::Errand;
+use super::health::{ServiceId, Vigil};
 use super::ledger::{Held, Ledger};
 use super::local::{HealthTold, VolumePath};
 use super::locks::{Locks, Respect, locked};
@@ -56,8 +61,11 @@ use conditions::Conditions;
 use link::Link;
 use local::Local;
 use os::OsLane;
+use probing::Probing;
+pub use probing::{Answered, ProbeId, Question};
 use reporting::Reporting;
 use std::collections::{BTreeMap, BTreeSet};
+use trial::Trial;
 use work::Work;
 
 /// What the agent says of itself in every report.
@@ -152,6 +160,8 @@ pub enum Event {
         /// `Retry-After`, if the answer had one.
         retry_after_secs: Option<u64>,
     },
+    /// Services were asked whether they are well.
+    Probed(Vec<Answered>),
     /// A timer ran out.
     TimerDue(Timer),
     /// The controller listed the open actions, and its envelope was believed.
@@ -184,6 +194,8 @@ pub struct Look {
     pub os: Result<Option<FoundOs>, Failure>,
     /// The update locks that are held.
     pub locks: Locks,
+    /// The last lines of the output of services that may not be well, without secrets.
+    pub logs: BTreeMap<ServiceId, Vec<String>>,
 }
 
 /// When something happens, on both clocks of a device.
@@ -216,6 +228,8 @@ pub enum Effect {
     Act(Action),
     /// Do what an operator asked for, in order. Answered by one event, like the effects above.
     Errands(Vec<Errand>),
+    /// Ask services whether they are well, all at once. Answered by one event.
+    Probe(Vec<Question>),
     /// Send a report.
     Report(Box<Report>),
     /// Remove images that this agent brought and nobody needs. Nothing answers: it is tried again when the next change is done.
@@ -258,6 +272,12 @@ pub enum Timer {
     OsSoak,
     /// An OS on trial had its time.
     OsTrial,
+    /// The next question to a service.
+    Probe,
+    /// The end of a soak.
+    Soak,
+    /// The end of the time that a hand-over may take.
+    HandOver,
 }
 
 /// The agent.
@@ -287,11 +307,15 @@ pub struct Machine {
     /// What was found and is not mended yet.
     unmended: Vec<Difference>,
     refused: Option<Refusal>,
-    /// Since when services have been waiting for others.
-    waiting_since: Option<Timestamp>,
+    /// Since when services have been waiting for others, on the steady clock.
+    waiting_since: Option<i64>,
     /// When it was last told how far bringing images has come.
     progress_told: Option<Timestamp>,
     os: OsLane,
+    /// What is remembered of services from look to look.
+    vigil: Vigil,
+    trial: Trial,
+    probing: Probing,
     draws: Draws,
     local: Local,
     actions: Actions,
@@ -349,6 +373,9 @@ impl Machine {
             local: Local::default(),
             actions: Actions::default(),
             os: OsLane::default(),
+            vigil: Vigil::default(),
+            trial: Trial::default(),
+            probing: Probing::default(),
         };
         machine.recall_action(now);
         if machine.wanted.accepted.is_some() {
@@ -386,6 +413,8 @@ impl Machine {
                 self.reporting.failed(retry_after_secs, &mut effects);
             }
             Event::TimerDue(Timer::Work) => self.work.timer_due(),
+            Event::Probed(answers) => self.probed(answers),
+            Event::TimerDue(Timer::Probe) => self.probing.timer_due(),
             Event::TimerDue(Timer::Link) => self.link.timer_due(),
             Event::TimerDue(Timer::Report) => self.reporting.timer_due(),
             Event::TimerDue(Timer::Ledger) => self.ledger_timer_due(),
@@ -397,10 +426,17 @@ impl Machine {
             Event::HealthTold { app, service, told } => self.health_told(app, service, *told, now),
             Event::TimerDue(Timer::OsSoak) => self.os_has_soaked(),
             Event::TimerDue(Timer::OsTrial) => self.os_had_its_time(),
+            // Each is asked for at a look: how long it has been is known by then.
+            Event::TimerDue(Timer::Soak | Timer::HandOver) => self.work.timer_due(),
             Event::StopRequested => self.life = Life::Stopping,
         }
         self.advance(now, &mut effects);
         (self, effects)
+    }
+
+    /// What the device has to reach: the newest assignment that was accepted, or what it went back to.
+    pub fn target(&self) -> Option<&Held> {
+        self.durable.target()
     }
 
     /// What the agent is doing, for logs and tests.
@@ -426,7 +462,8 @@ impl Machine {
 
     /// Whether locks count for what is assigned now.
     fn respect(&self) -> Respect {
-        Respect::Locks
+        let forced = self.target().and_then(|held| held.force.as_ref());
+        forced.map_or(Respect::Locks, |_| Respect::Nothing)
     }
 
     /// Starts whatever can start now, lane by lane. Every event ends here, so no lane can be forgotten.
@@ -448,6 +485,7 @@ impl Machine {
         self.begin_action(now, effects);
         self.advance_work(effects);
         self.advance_link(now, effects);
+        self.advance_probing(effects);
     }
 
     /// Whether everything that must not be forgotten is in the file.
@@ -457,7 +495,8 @@ impl Machine {
 
     fn persisted(&mut self, now: Timestamp) {
         if let Write::Writing(written) = std::mem::replace(&mut self.write, Write::Idle) {
-            let moved = written.mark() != self.durable.mark();
+            let mark = |ledger: &Ledger| ledger.target().map(|held| held.mark);
+            let moved = (written.mark(), mark(&written)) != (self.durable.mark(), mark(&self.durable));
             self.durable = *written;
             self.conditions.clear(conditions::LEDGER_WRITABLE);
             if moved {

@@ -118,7 +118,7 @@ pub enum Outlook {
 
 impl Wait {
     fn locked(subject: String, lock: &Lock) -> Self {
-        Self { subject, what: lock.told(), outlook: Outlook::Locked }
+        Self { subject, what: lock.awaited(), outlook: Outlook::Locked }
     }
 }
 

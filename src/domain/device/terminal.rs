@@ -56,3 +56,9 @@ impl TerminalFailure {
         format!("{component}: {message} ({reason}); {then}")
     }
 }
+
+/// A line of output, fit to be reported.
+pub fn excerpt(line: &str) -> String {
+    let plain: String = line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    plain[..plain.floor_char_boundary(MAX_LOG_LINE_BYTES)].to_owned()
+}

@@ -51,6 +51,7 @@ codes! {
     ENCRYPTED_FILE "encrypted-file" "A whole file is encrypted with Ansible Vault, so nothing in it can be read." "$ANSIBLE_VAULT;1.1;AES256";
     FILE_TOO_LONG "file-too-long" "A file is longer than the bound on files." "a file of 100 MB";
     GROUP_CYCLE "group-cycle" "A group contains itself." "a: {children: {b: {children: {a: }}}}";
+    HANDOVER_CONFLICT "handover-conflict" "A service is to be handed over, but two containers of it cannot run side by side." "ports: [\"80:80\"] beside strategy: hand-over";
     HIDDEN_VARS_FILE "hidden-vars-file" "Another file or folder for the same name comes first, so this one is not read." "group_vars/kiosks.yml beside group_vars/kiosks/";
     HOST_IN_NO_GROUP "host-in-no-group" "A list of devices has variables for a host that no group lists, so it is not a device of the fleet." "{\"_meta\": {\"hostvars\": {\"a\": {}}}}";
     HOST_NAMED_AS_GROUP "host-named-as-group" "A host has the name of a group; its inline variables go to the group, as in Ansible." "web: {hosts: {web: {a: 1}}}";

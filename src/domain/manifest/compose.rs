@@ -9,6 +9,7 @@ mod health;
 mod host;
 mod mounts;
 mod network;
+mod own;
 mod ports;
 mod resources;
 mod rights;
@@ -228,10 +229,19 @@ fn check_dependencies(services: &mut BTreeMap<ServiceName, Service>, problems: &
             wanted.remove(name);
         });
     }
+    check_hand_overs(services, problems);
     if let Some(name) = left.keys().next() {
         let around: Vec<&str> = left.keys().map(|name| name.as_str()).collect();
         let message = format!("these services wait for each other: {}", show(&around.join(", ")));
         let span = services.get(*name).map_or(Span::default(), |service| service.span);
         problems.error(span, codes::COMPOSE_DEPENDENCY, message);
+    }
+}
+
+fn check_hand_overs(services: &BTreeMap<ServiceName, Service>, problems: &mut Problems) {
+    let specs: Vec<(&ServiceName, &ServiceSpec)> =
+        services.iter().map(|(name, service)| (name, &service.spec)).collect();
+    for (name, service) in services {
+        own::check_hand_over(name, service.span, &specs, problems);
     }
 }

@@ -77,6 +77,8 @@ impl Baseline {
                     spec: spec.clone(),
                     rollout: None,
                     assigned_at: Timestamp::EPOCH,
+                    soak_secs: 0,
+                    force: None,
                 }));
             }
         }

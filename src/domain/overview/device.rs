@@ -2,7 +2,9 @@
 
 use super::OverviewInput;
 use crate::domain::assignment::Mark;
-use crate::domain::condition::Condition;
+use crate::domain::condition::{Condition, ConditionStatus};
+use crate::domain::device::locks::Lock;
+use crate::domain::device::terminal::TerminalFailure;
 use crate::domain::digest::Digest;
 use crate::domain::drift::{Drift, DriftInput, Verdict, drift};
 use crate::domain::fleet::{Conflict, IdentityStatus, RegistryAttribute};
@@ -10,7 +12,7 @@ use crate::domain::generation::{Attempt, Order};
 use crate::domain::ids::{Actor, AppName, AttributeName, CommitId, DeviceId, DeviceType, StageName, Version};
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::waits::{Wait, standing, waits};
-use crate::domain::reported::{Found, ObservedOs, OsUpdate, Phase};
+use crate::domain::reported::{Found, ObservedOs, OsUpdate, Phase, Report};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +80,12 @@ pub struct DeviceDetail {
     /// How far an update of the OS is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os_update: Option<OsUpdate>,
+    /// How its newest assignment failed for good, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<TerminalFailure>,
+    /// The update locks that are held on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
     /// Facts that it states of itself: `reported.*` in filters.
     pub attributes: BTreeMap<String, String>,
     /// What operators say of it: `registry.*` in filters.
@@ -196,10 +204,12 @@ pub fn detail(input: &OverviewInput<'_>, device: &DeviceId) -> Option<DeviceDeta
         layers: device_drift(input, device),
         waits: waits(&input.pass, device),
         conflict: record.and_then(|record| record.control.conflict.clone()),
-        conditions: report.map(|report| report.conditions.clone()).unwrap_or_default(),
+        conditions: report.map(conditions).unwrap_or_default(),
         found: report.map(|report| report.found.clone()).unwrap_or_default(),
         runs: report.and_then(|report| report.os.clone()),
         os_update: report.and_then(|report| report.os_update.clone()),
+        failure: report.and_then(|report| report.failure.clone()),
+        locks: report.map(|report| report.locks.clone()).unwrap_or_default(),
         attributes: report.map(|report| report.attributes.clone()).unwrap_or_default(),
         registry: record
             .and_then(|record| record.registry.as_deref())
@@ -207,3 +217,18 @@ pub fn detail(input: &OverviewInput<'_>, device: &DeviceId) -> Option<DeviceDeta
             .unwrap_or_default(),
     })
 }
+
+/// What the device says of itself, and what follows from it.
+fn conditions(report: &Report) -> Vec<Condition> {
+    let degraded = report.failure.as_ref().map(|failure| Condition {
+        kind: DEGRADED.to_owned(),
+        status: ConditionStatus::True,
+        reason: if failure.rolled_back_to.is_some() { "RolledBack" } else { "Failed" }.to_owned(),
+        message: failure.describe(),
+        since: failure.at,
+    });
+    report.conditions.iter().cloned().chain(degraded).collect()
+}
+
+/// The condition of a device on which what it was assigned has failed for good.
+pub const DEGRADED: &str = "Degraded";

@@ -295,6 +295,8 @@ pub(super) fn decide_device(
     let assignment =
         next_content(input, record, &control, device, wanted, reissue).map(|(stage, commit, spec)| Assignment {
             device: device.clone(),
+            soak_secs: stages.iter().find(|policy| policy.name == stage).map_or(0, |policy| policy.soak_secs),
+            force: None,
             stage,
             commit,
             order: next_order(state, record, &control),
@@ -398,7 +400,7 @@ pub fn hold_on(
 }
 
 /// The place of the next assignment: beyond everything that was assigned and that the device was ever seen at.
-fn next_order(state: &FleetState, record: &DeviceRecord, control: &Control) -> Order {
+pub(crate) fn next_order(state: &FleetState, record: &DeviceRecord, control: &Control) -> Order {
     let known = record.assignment.as_ref().map(|assignment| assignment.order).max(control.floor);
     match known {
         None => Order { epoch: state.epoch(), generation: Generation::FIRST },

@@ -34,6 +34,17 @@ pub struct StagePolicy {
     /// What services of its devices may have of the host.
     #[serde(default, skip_serializing_if = "HostRights::are_none")]
     pub host: HostRights,
+    /// How many seconds its devices must be well with new content before it counts as good; until then they go back by themselves
+    /// when they are not. 0: at once, and nothing is rolled back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub soak_secs: u32,
+}
+
+/// The longest soak, in seconds: a week. Longer is not a trial but a life.
+pub const MAX_SOAK_SECS: u32 = 7 * 86_400;
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 impl StagePolicy {
@@ -49,6 +60,7 @@ impl StagePolicy {
             max_unstaged: Self::MAX_UNSTAGED,
             deletion_budget: Self::DELETION_BUDGET,
             host: HostRights::default(),
+            soak_secs: 0,
         }
     }
 

@@ -233,6 +233,16 @@ fn report_waits(record: &DeviceRecord, now: Timestamp, all: &mut Vec<Wait>) {
     }
     if report.phase != Phase::Settled {
         all.extend(window_waits(&assignment.spec.spec.maintenance, now));
+        for lock in &report.locks {
+            let hint = "its owner gives it back, or `bellwether retry --force` goes over it".to_owned();
+            all.push(wait("locked", lock.told(), Some(hint)).since(lock.since));
+        }
+    }
+    if let Some(failure) = &report.failure {
+        let hint = "push something else, or `bellwether retry` to try the same once more".to_owned();
+        let code = if failure.rolled_back_to.is_some() { "rolled-back" } else { "failed" };
+        all.push(wait(code, failure.describe(), Some(hint)).since(Some(failure.at)));
+        return;
     }
     if let Some(update) = &report.os_update {
         let since = report.conditions.iter().find(|one| one.kind == "OsUpdated").map(|one| one.since);

@@ -4,7 +4,7 @@
 //! the ports promise holds, and what a real engine refuses is refused (a missing image, a port that is taken, a network in
 //! use).
 
-use super::{EngineError, LogBound};
+use super::{EngineError, LogBound, ProbeAnswer};
 use crate::domain::device::action::Action;
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonical};
 use crate::domain::device::steps::Observed;
@@ -188,6 +188,14 @@ impl FakeEngine {
             bytes += lines[kept].len();
         }
         Ok(lines[kept..].concat())
+    }
+
+    /// What a service says when it is asked whether it is well: in the fake, whatever runs is.
+    pub fn probe(&self, app: &AppName, service: &ServiceName) -> ProbeAnswer {
+        match self.apps.get(app).and_then(|app| app.services.get(service)).map(|found| found.state) {
+            Some(ServiceState::Running) => Ok(()),
+            Some(_) | None => Err("it does not run".to_owned()),
+        }
     }
 
     /// Changes something by hand. `false` if there is nothing to change.

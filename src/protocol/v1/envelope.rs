@@ -3,7 +3,7 @@
 //! DSSE is described at <https://github.com/secure-systems-lab/dsse>: the signature covers the pre-authentication encoding of
 //! payload type and payload bytes, so nothing has to be canonicalised before it is checked.
 
-use crate::domain::assignment::{Assignment, Mark};
+use crate::domain::assignment::{Assignment, Force, Mark};
 use crate::domain::device::ledger::Held;
 use crate::domain::digest::{Digest, hex};
 use crate::domain::generation::{Attempt, Epoch, Generation, Order};
@@ -73,6 +73,9 @@ pub struct Statement {
     /// How many seconds the device must stay healthy before it counts as succeeded.
     #[serde(default)]
     pub soak_secs: u32,
+    /// An operator's word that update locks do not count for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<Force>,
     /// SHA-256 of the spec's bytes.
     pub spec_digest: Digest,
     /// The spec's bytes.
@@ -95,7 +98,8 @@ impl Statement {
             attempt: assignment.attempt,
             issued: now,
             expires: now.plus_secs(ENVELOPE_LIFETIME_SECS),
-            soak_secs: 0,
+            soak_secs: assignment.soak_secs,
+            force: assignment.force.clone(),
             spec_digest: assignment.spec.digest,
             spec: assignment.spec.payload.to_string(),
             secrets: SecretValues::default(),
@@ -303,12 +307,12 @@ pub fn offered(envelope: &[u8], trust: &Trust, clock: Option<Timestamp>) -> Resu
         },
     })?;
     let mark = statement.mark();
-    let Statement { stage, commit, attempt, secrets, .. } = statement;
+    let Statement { stage, commit, attempt, soak_secs, force, secrets, .. } = statement;
     if let Some(missing) = spec.spec.secrets().iter().find(|reference| !secrets.0.contains_key(*reference)) {
         let message = format!("the envelope does not have the value of {missing}");
         return Err(Refusal { offered: Some(mark), reason: "SecretMissing".to_owned(), message });
     }
-    Ok((Held { mark, stage, commit, attempt, spec }, secrets))
+    Ok((Held { mark, stage, commit, attempt, soak_secs, force, spec }, secrets))
 }
 
 #[cfg(test)]

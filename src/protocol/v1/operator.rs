@@ -19,12 +19,14 @@
 //! | `POST /v1/devices/{device}/actions` with [`ActionRequest`], `…/actions/cancel` with [`CancelRequest`] | [`Done`] |
 //! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
 //! | `POST /v1/holds/devices` with [`HoldDevicesRequest`]; `POST /v1/resume/devices` with [`ResumeDevicesRequest`] | [`Done`] |
+//! | `POST /v1/devices/{device}/retry` with [`RetryRequest`] | [`Done`] |
 //! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
 //! | `POST /v1/epoch` with [`EpochRequest`]; `POST /v1/refresh` | [`Done`] |
 //!
 //! Errors have a body of [`ErrorBody`](super::messages::ErrorBody).
 
 use crate::domain::actions::{DeviceAction, LockRule};
+use crate::domain::acts::retry::OverLocks;
 use crate::domain::desired::Explanation;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{Event, HoldScope, Listing, TokenBound};
@@ -220,6 +222,17 @@ pub struct HoldDevicesRequest {
 pub struct ResumeDevicesRequest {
     /// 1 to 5000 devices; those that are not held do not matter.
     pub devices: BTreeSet<DeviceId>,
+}
+
+/// Offers a device what it was assigned once more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    /// Why, 1 to 500 characters.
+    pub reason: String,
+    /// Whether update locks count.
+    #[serde(default)]
+    pub over_locks: OverLocks,
 }
 
 /// Raises the epoch.

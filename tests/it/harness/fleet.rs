@@ -153,6 +153,11 @@ impl Fleet {
         self.directory.join("devices").join(device)
     }
 
+    /// The update locks of a device.
+    pub fn lock_dir(&self, device: &str) -> PathBuf {
+        self.directory.join("locks").join(device)
+    }
+
     /// A command of `bellwether` that talks to this controller.
     pub fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = program(BELLWETHER);
@@ -220,7 +225,8 @@ impl Fleet {
         let mut command = program(BELLWETHER_AGENT);
         command.args(["run", "--server", &self.url(), "--device", device, "--os", "simulated", "--os-soak-secs", "1"]);
         command.args(["--poll-interval-secs", "1", "--look-interval-secs", "1"]);
-        command.arg("--state-dir").arg(self.state_dir(device)).args(&self.agent_flags);
+        command.arg("--state-dir").arg(self.state_dir(device)).arg("--lock-dir").arg(self.lock_dir(device));
+        command.args(&self.agent_flags);
         match self.on {
             On::Engine(engine) => command.args(["--engine", "docker", "--docker-socket"]).arg(engine.docker_socket()),
             On::Simulated => command.args(["--engine", "simulated"]),

@@ -146,6 +146,11 @@ impl World {
                 self.at(delay, Happening::ActEnds { device: name.clone(), life, work, action: Box::new(action) });
             }
             Effect::Errands(errands) => return self.do_errands(name, &errands),
+            // Nothing of the simulation has probes.
+            Effect::Probe(questions) => {
+                let answers = questions.into_iter().map(|one| (one.id, Some(Ok(())))).collect();
+                return Some(Event::Probed(answers));
+            }
             Effect::Report(report) => {
                 note!(
                     self,

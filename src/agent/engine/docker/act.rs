@@ -112,7 +112,12 @@ impl DockerEngine {
     }
 
     /// The container that has one of a service's two names, or the only one that there is.
-    async fn named(&self, app: &AppName, service: &ServiceName, name: &str) -> Result<Option<String>, EngineError> {
+    pub(super) async fn named(
+        &self,
+        app: &AppName,
+        service: &ServiceName,
+        name: &str,
+    ) -> Result<Option<String>, EngineError> {
         let ids = self.containers_of(app, service).await?;
         let names = self.names().await?;
         let named = ids.iter().find(|id| names.get(*id).is_some_and(|one| one == name));
@@ -141,6 +146,13 @@ impl DockerEngine {
     ) -> Result<(), EngineError> {
         let (own, next) = (self.owner.container(app, service), self.owner.successor(app, service));
         let subject = format!("{app}/{service}");
+        if let Some(locks) = &self.locks {
+            let failed = |error: std::io::Error| {
+                let reason = format!("the word of an earlier container could not be removed: {error}");
+                EngineError::Failed { attempted: "create", subject: subject.clone(), reason }
+            };
+            locks.forget_handover(app, service).map_err(failed)?;
+        }
         // A hand-over that was cut off may have left the service under the successor's name.
         let names = self.names().await?;
         let ids = self.containers_of(app, service).await?;

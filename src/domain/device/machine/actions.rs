@@ -213,7 +213,7 @@ impl Machine {
 
     fn errands_of(&self, request: &RequestedAction) -> Result<Vec<Errand>, Failure> {
         let nothing = DeviceSpec::default();
-        let spec = self.durable.accepted.as_ref().map_or(&nothing, |held| &held.spec.spec);
+        let spec = self.target().map_or(&nothing, |held| &held.spec.spec);
         let none = BTreeMap::new();
         let look = self.seen.as_ref().and_then(|look| look.apps.as_ref().ok());
         errands(&request.action, spec, look.map_or(&none, |observed| &observed.apps))

@@ -5,6 +5,7 @@ use crate::domain::assignment::Mark;
 use crate::domain::condition::ConditionStatus;
 use crate::domain::generation::{Attempt, Epoch, Generation, Order};
 use crate::domain::ids::{AppName, CommitId, ServiceName, VariableName, Version};
+use crate::domain::reported::ServiceState;
 use crate::domain::spec::{AppSpec, DeviceSpec, SealedSpec, ServiceSpec};
 use crate::ports::engine::fake::FakeEngine;
 use crate::ports::os::fake::FakeOs;
@@ -27,6 +28,8 @@ pub(super) fn held(generation: u64, spec: DeviceSpec) -> Held {
         stage: StageName::new("main").expect("a stage name"),
         commit: CommitId::new(&"a".repeat(40)).expect("a commit id"),
         attempt: Attempt::FIRST,
+        soak_secs: 0,
+        force: None,
         spec,
     }
 }
@@ -58,6 +61,7 @@ pub(super) struct Bench {
     pub(super) disk: Ledger,
     pub(super) waiting: Vec<Effect>,
     now: Timestamp,
+    skew: i64,
     pub(super) transcript: String,
     /// Answers to actions that come next, before the engine is asked.
     pub(super) faults: Vec<Failure>,
@@ -67,6 +71,12 @@ pub(super) struct Bench {
     pub(super) locks: Locks,
     /// What stays whenever images are tidied up.
     pub(super) tidied: Vec<BTreeSet<String>>,
+    /// Running services that were stopped, each with the images that were there.
+    pub(super) stops: Vec<(ServiceId, BTreeSet<String>)>,
+    /// Probes that fail, by name, and what they say.
+    pub(super) wrong: BTreeMap<&'static str, &'static str>,
+    /// What services have written last.
+    pub(super) logs: BTreeMap<ServiceId, Vec<String>>,
 }
 
 impl Bench {
@@ -88,19 +98,23 @@ impl Bench {
             disk,
             waiting,
             now,
+            skew: 0,
             transcript,
             faults,
             disk_works,
             engine_answers,
             locks,
             tidied,
+            stops: Vec::new(),
+            wrong: BTreeMap::new(),
+            logs: BTreeMap::new(),
         };
         bench.take(effects);
         bench
     }
 
     pub(super) fn send(&mut self, event: Event) {
-        let (machine, effects) = self.machine.clone().step(event, Moment::at(self.now));
+        let (machine, effects) = self.machine.clone().step(event, self.moment());
         self.machine = machine;
         self.take(effects);
     }
@@ -132,6 +146,7 @@ impl Bench {
                 | Effect::Look { .. }
                 | Effect::Act(_)
                 | Effect::Errands(_)
+                | Effect::Probe(_)
                 | Effect::Report(_)
                 | Effect::Poll { .. }
                 | Effect::Exit => {
@@ -143,22 +158,36 @@ impl Bench {
 
     /// Performs the first waiting look, action or report; `false` if there is none.
     pub(super) fn perform_one(&mut self) -> bool {
-        let busy = |effect: &Effect| matches!(effect, Effect::Look { .. } | Effect::Act(_) | Effect::Report(_));
+        let busy = |effect: &Effect| {
+            matches!(effect, Effect::Look { .. } | Effect::Act(_) | Effect::Report(_) | Effect::Probe(_))
+        };
         let Some(place) = self.waiting.iter().position(busy) else { return false };
         let event = match self.waiting.remove(place) {
             Effect::Look { images } => Event::Looked(Box::new(Look {
                 apps: self.engine_answers.clone().map(|()| self.engine.look(&images)),
                 os: Ok(Some(self.os.look())),
                 locks: self.locks.clone(),
+                logs: self.logs.clone(),
             })),
             Effect::Act(action) => self.act(&action),
+            Effect::Probe(questions) => Event::Probed(questions.into_iter().map(|one| self.answer(one)).collect()),
             _ => Event::ReportAnswered,
         };
         self.send(event);
         true
     }
 
+    fn answer(&self, question: Question) -> Answered {
+        let ((app, service), name) = &question.id;
+        let answer = match self.wrong.get(name.as_str()) {
+            Some(wrong) => Err((*wrong).to_owned()),
+            None => self.engine.probe(app, service),
+        };
+        (question.id, Some(answer))
+    }
+
     fn act(&mut self, action: &Action) -> Event {
+        self.stops.extend(stopped(action, &self.engine).map(|id| (id, self.engine.images.clone())));
         if !self.faults.is_empty() {
             return Event::Failed(self.faults.remove(0));
         }
@@ -190,6 +219,16 @@ impl Bench {
         true
     }
 
+    /// Both clocks, of which one may be wrong.
+    fn moment(&self) -> Moment {
+        Moment { wall: self.now.plus_millis(self.skew), steady_millis: self.now.millis() }
+    }
+
+    /// Somebody sets the wall clock.
+    pub(super) fn jump(&mut self, millis: i64) {
+        self.skew += millis;
+    }
+
     pub(super) fn pass(&mut self, millis: i64) {
         self.now = self.now.plus_millis(millis);
     }
@@ -214,6 +253,15 @@ impl Bench {
     }
 }
 
+/// The running service that an action stops.
+fn stopped(action: &Action, engine: &FakeEngine) -> Option<ServiceId> {
+    let (Action::RemoveService { app, service, .. } | Action::Promote { app, service, .. }) = action else {
+        return None;
+    };
+    let found = engine.apps.get(app)?.services.get(service)?;
+    (found.state == ServiceState::Running).then(|| (app.clone(), service.clone()))
+}
+
 fn show(effect: &Effect) -> String {
     match effect {
         Effect::Persist(ledger) => {
@@ -231,6 +279,10 @@ fn show(effect: &Effect) -> String {
         Effect::Look { images } => format!("look ({} images)", images.len()),
         Effect::Act(action) => action.to_string(),
         Effect::Errands(errands) => format!("errands {errands:?}"),
+        Effect::Probe(questions) => {
+            let names: Vec<&str> = questions.iter().map(|one| one.id.1.as_str()).collect();
+            format!("probe {}", names.join(", "))
+        }
         Effect::Report(report) => show_report(report),
         Effect::Poll { etag, wait_secs } => {
             format!("poll {} for {wait_secs}s", etag.as_ref().map_or("without tag", |tag| &tag[..8]))
@@ -246,6 +298,15 @@ fn show_report(report: &Report) -> String {
         let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".to_owned());
         let Difference { subject, wanted, found, .. } = &found.difference;
         let _ = write!(text, "\n      found {subject}: {} instead of {}", side(found), side(wanted));
+    }
+    if let Some(failure) = &report.failure {
+        let _ = write!(text, "\n      failed while {:?}: {}", failure.phase, failure.describe());
+        for line in &failure.log {
+            let _ = write!(text, "\n        | {line}");
+        }
+    }
+    for lock in &report.locks {
+        let _ = write!(text, "\n      {}", lock.told());
     }
     if let Some(refusal) = &report.refused {
         let _ = write!(text, "\n      refused {}: {}", refusal.reason, refusal.message);

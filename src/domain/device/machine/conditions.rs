@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// Whether everything that is assigned is there and runs.
 pub(super) const READY: &str = "Ready";
+/// Whether what runs is well; only there when something is not.
+pub(super) const HEALTHY: &str = "Healthy";
 /// Whether the container engine answers.
 pub(super) const ENGINE_AVAILABLE: &str = "EngineAvailable";
 /// Whether the OS updater answers.

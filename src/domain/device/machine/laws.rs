@@ -39,7 +39,7 @@ fn any_service() -> impl Strategy<Value = ServiceSpec> {
 
 /// Two apps of up to three services. Each host port has one owner, which may be another service in another spec: then
 /// the old owner has to go first.
-fn any_spec() -> impl Strategy<Value = DeviceSpec> {
+pub(super) fn any_spec() -> impl Strategy<Value = DeviceSpec> {
     let services = || proptest::collection::btree_map(0u8..3, any_service(), 0..3);
     (services(), services(), 0u8..4).prop_map(|(one, two, port_owner)| {
         let mut spec = DeviceSpec::default();
@@ -127,7 +127,7 @@ fn inflict(engine: &mut FakeEngine, harm: &Harm) {
     }
 }
 
-fn is_reached(spec: &DeviceSpec, engine: &FakeEngine) -> bool {
+pub(super) fn is_reached(spec: &DeviceSpec, engine: &FakeEngine) -> bool {
     app_differences(&spec.apps, &engine.apps).is_empty()
 }
 

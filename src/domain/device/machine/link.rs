@@ -93,7 +93,7 @@ impl Machine {
         match accept(self.wanted.mark().as_ref(), &offered) {
             Ok(Accepted::Newer) => {
                 self.answered_well(now);
-                self.wanted.accepted = Some(held);
+                self.wanted.accept(held);
                 if planted(Bug::SkipLedger) {
                     self.durable.accepted.clone_from(&self.wanted.accepted);
                 }

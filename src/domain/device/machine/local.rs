@@ -28,7 +28,7 @@ pub(super) struct Local {
 impl Machine {
     /// The device as it is known now.
     pub fn status(&self) -> LocalStatus {
-        let held = self.durable.accepted.as_ref();
+        let held = self.target();
         let look = self.seen.as_ref();
         let found = look.and_then(|look| look.apps.as_ref().ok()).map(|observed| &observed.apps);
         let nothing = DeviceSpec::default();
@@ -56,7 +56,7 @@ impl Machine {
 
     /// What the device was told to run. It holds references to secrets and never their values.
     pub fn assigned(&self) -> Option<&DeviceSpec> {
-        self.durable.accepted.as_ref().map(|held| held.spec.spec.as_ref())
+        self.target().map(|held| held.spec.spec.as_ref())
     }
 
     fn services(&self, spec: &DeviceSpec, found: &BTreeMap<AppName, ObservedApp>) -> BTreeMap<String, LocalService> {
@@ -134,7 +134,7 @@ impl Machine {
     /// What services said, as one condition; only there if any said something.
     pub(super) fn judge_told_health(&mut self, now: Timestamp) {
         let nothing = DeviceSpec::default();
-        let spec = self.durable.accepted.as_ref().map_or(&nothing, |held| &held.spec.spec);
+        let spec = self.durable.target().map_or(&nothing, |held| &held.spec.spec);
         let is_assigned = |app: &AppName, service: &ServiceName| {
             spec.apps.get(app).is_some_and(|app| app.services.contains_key(service))
         };

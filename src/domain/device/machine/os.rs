@@ -85,7 +85,14 @@ impl Machine {
                 message: "services are brought to what is assigned before the OS is".to_owned(),
             }),
             (_, Some(message)) => Err(Failure { reason: "WindowClosed", message }),
-            (Standing::Settled | Standing::Waiting(_) | Standing::Locked(_) | Standing::Lacking(_), None) => Ok(()),
+            (
+                Standing::Settled
+                | Standing::Waiting(_)
+                | Standing::Locked(_)
+                | Standing::Lacking(_)
+                | Standing::Bleak(_),
+                None,
+            ) => Ok(()),
         };
         let unlocked = |deed: Deed<'_>| locks.in_the_way(deed, self.respect()).map_or(Ok(()), |lock| Err(locked(lock)));
         Permits {
@@ -126,7 +133,10 @@ impl Machine {
             Standing::Busy => {
                 Failure { reason: "ServicesNotSettled", message: "services are not yet what is assigned".to_owned() }
             }
-            Standing::Waiting(failure) | Standing::Locked(failure) | Standing::Lacking(failure) => failure.clone(),
+            Standing::Waiting(failure)
+            | Standing::Locked(failure)
+            | Standing::Lacking(failure)
+            | Standing::Bleak(failure) => failure.clone(),
         };
         self.os.soak = Span::NotBegun;
         match self.os.trial {

@@ -155,7 +155,7 @@ impl Machine {
             os_update: self.os.told.clone(),
             found: self.found.clone(),
             refused: self.refused.clone(),
-            failure: None,
+            failure: self.durable.end().cloned(),
             locks: look.map(|look| look.locks.held.clone()).unwrap_or_default(),
             actions: Some(self.actions_report()),
             branch: self.about.branch.clone(),

@@ -1,12 +1,15 @@
 //! The lane that looks, compares and mends.
 
 use super::conditions::{DOWNLOADING, ENGINE_AVAILABLE, LAST_CHANGE, OS_UPDATER_AVAILABLE, READY};
+use super::trial::{MAX_TRIES, Trial, is_the_assignments_fault};
+use super::windows::within;
 use super::{Effect, Life, Look, Machine, Timer};
 use crate::domain::condition::ConditionStatus;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::backoff::{Backoff, next_poll_millis};
+use crate::domain::device::health::{Ailment, ServiceId};
 use crate::domain::device::ledger::Held;
-use crate::domain::device::locks::{Locks, Respect};
+use crate::domain::device::locks::Respect;
 use crate::domain::device::os;
 use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::{Observed, Outlook, Situation, Turn, Wait, all_differences, app_turn, images};
@@ -87,6 +90,8 @@ pub(super) enum Standing {
     Locked(Failure),
     /// Something is not there, or not known to be.
     Lacking(Failure),
+    /// Something that services wait for will not come true by itself any more.
+    Bleak(Failure),
 }
 
 impl Work {
@@ -118,7 +123,7 @@ impl Machine {
         }
         match std::mem::replace(&mut self.work, Work::Resting) {
             Work::Due(before) => {
-                let held = self.durable.accepted.clone().map(Box::new);
+                let held = self.target().cloned().map(Box::new);
                 let images = held.as_ref().map(|held| images(&held.spec.spec)).unwrap_or_default();
                 effects.push(Effect::Look { images });
                 self.work = Work::Looking(held, before);
@@ -138,8 +143,11 @@ impl Machine {
     pub(super) fn adopt(&mut self, now: Timestamp) {
         self.unmended.clear();
         self.waiting_since = None;
+        self.vigil.clear();
+        self.trial = Trial::default();
         self.phase = Phase::Applying;
         self.conditions.set(READY, ConditionStatus::False, "Applying", "a newer assignment was accepted", now);
+        self.show_end(now);
         match self.work {
             Work::Resting | Work::Ready { .. } => self.work = Work::due(),
             // Both notice by themselves when they end.
@@ -151,10 +159,15 @@ impl Machine {
         let Work::Looking(held, before) = std::mem::replace(&mut self.work, Work::Resting) else { return };
         self.note_availability(&look, held.as_deref(), now);
         self.judge_told_health(now);
-        let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look, self.respect()));
+        if let Ok(observed) = &look.apps {
+            self.vigil.observe(observed, self.steady_millis);
+        }
+        let ripe = self.ripe(held.as_deref(), &look, effects);
+        let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look, self.respect(), &ripe));
+        let judgement = judgement.map(|judgement| self.in_windows(held.as_deref(), judgement, now));
         let (os, locks) = (look.os.clone(), look.locks.clone());
         self.seen = Some(look);
-        if held.as_ref().map(|held| held.mark) != self.durable.mark() {
+        if held.as_ref().map(|held| held.mark) != self.target().map(|held| held.mark) {
             self.work = Work::due();
             return;
         }
@@ -162,6 +175,11 @@ impl Machine {
             self.phase = Phase::Waiting;
             return self.rest(effects);
         };
+        if let Some(ailment) = self.ailment(&held, now)
+            && self.is_on_trial(&held)
+        {
+            return self.fail_for_good(&held, &ailment, now);
+        }
         let os = match os {
             Ok(Some(found)) => self.os_turn(&held, &found, &locks, &standing, now, effects),
             Ok(None) if held.spec.spec.os.is_some() => os::Turn::GaveUp(no_updater()),
@@ -178,9 +196,10 @@ impl Machine {
         }
         self.note_found(&held, differences, &steps, now);
         match (steps.is_empty(), standing, os) {
-            (true, Standing::Waiting(failure), _) => self.wait_for_others(&failure, now, effects),
+            (true, Standing::Waiting(failure), _) => self.wait_for_others(&held, &failure, now, effects),
             (true, Standing::Locked(failure), _) => self.wait_for_lock(&failure, now, effects),
             (true, Standing::Lacking(failure), _) => self.wait_and_see(&failure, now, effects),
+            (true, Standing::Bleak(failure), _) => self.cannot_come_true(&held, &failure, now, effects),
             (true, Standing::Settled | Standing::Busy, os) => match os {
                 os::Turn::Settled | os::Turn::Act(_) => self.settle(&held, now, effects),
                 // For a window, a lock, the updater, or the end of a trial: however long it takes.
@@ -196,6 +215,17 @@ impl Machine {
                 self.work = Work::Ready { of: held, steps: steps.into() };
             }
         }
+    }
+
+    /// Leaves out what the maintenance windows do not allow now. Only what is new waits for them.
+    fn in_windows(&self, held: Option<&Held>, judgement: Judgement, now: Timestamp) -> Judgement {
+        let is_new = |held: &&Held| !self.went_back(held) && self.durable.applied != Some(held.mark.digest);
+        let Some(held) = held.filter(is_new) else { return judgement };
+        let before = self.durable.previous.as_ref().map(|before| before.spec.spec.as_ref());
+        let Judgement { steps, differences, standing } = judgement;
+        let (steps, waits) = within(steps, &held.spec.spec.maintenance, before, now);
+        let standing = waits.map_or(standing, Standing::Locked);
+        Judgement { steps, differences, standing }
     }
 
     pub(super) fn done(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -214,7 +244,7 @@ impl Machine {
         if rest.front().and_then(image_of).is_none() {
             self.end_progress();
         }
-        if self.life != Life::Running || self.durable.mark() != Some(of.mark) || !self.is_durable() {
+        if self.life != Life::Running || self.target().map(|held| held.mark) != Some(of.mark) || !self.is_durable() {
             self.note_done(&done, now);
             self.work = Work::due();
             return;
@@ -244,7 +274,7 @@ impl Machine {
         }
         self.os_failed(&step, failure, &of);
         let failure = Failure { reason: failure.reason, message: format!("{step}: {}", failure.message) };
-        if self.wanted.mark() != Some(of.mark) {
+        if self.wanted.target().map(|held| held.mark) != Some(of.mark) {
             // It was for an assignment that a newer one replaced.
             self.work = Work::due();
             return;
@@ -272,23 +302,37 @@ impl Machine {
     /// Everything is there: remembers it, and looks again after a while.
     fn settle(&mut self, held: &Held, now: Timestamp, effects: &mut Vec<Effect>) {
         self.unmended.clear();
+        self.waiting_since = None;
+        let digest = held.mark.digest;
+        self.wanted.applied = Some(digest);
+        if self.went_back(held) {
+            return self.stay(now, effects);
+        }
+        if !self.has_soaked(held, effects) {
+            if self.wanted.end().is_some() {
+                return self.stay(now, effects);
+            }
+            self.phase = Phase::Applying;
+            let message = format!("everything is there and has to stay well for {}", show_secs(held.soak_secs.into()));
+            self.conditions.set(READY, ConditionStatus::False, "Soaking", &message, now);
+            return self.rest(effects);
+        }
         if self.phase != Phase::Settled {
             effects.push(Effect::Tidy { keep: self.wanted.images() });
         }
-        self.waiting_since = None;
-        self.wanted.applied = Some(held.mark.digest);
-        self.wanted.forget_failures(held.mark.digest);
+        self.wanted.good = Some(digest);
+        self.wanted.forget_failures(digest);
         self.phase = Phase::Settled;
         self.conditions.holds(READY, "Settled", now);
         self.rest(effects);
     }
 
     /// Services wait for others. That is part of applying, until it takes longer than anybody would wait.
-    fn wait_for_others(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
-        let since = *self.waiting_since.get_or_insert(now);
-        if now.secs_since(since) > MAX_WAIT_SECS {
+    fn wait_for_others(&mut self, held: &Held, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        let since = *self.waiting_since.get_or_insert(self.steady_millis);
+        if self.steady_millis.saturating_sub(since) > MAX_WAIT_SECS * 1000 {
             let message = format!("{} for more than {}", failure.message, show_secs(MAX_WAIT_SECS));
-            return self.wait_and_see(&Failure { reason: failure.reason, message }, now, effects);
+            return self.cannot_come_true(held, &Failure { reason: failure.reason, message }, now, effects);
         }
         if self.phase != Phase::Failing {
             self.phase = Phase::Applying;
@@ -307,14 +351,25 @@ impl Machine {
         self.look_again_soon(effects);
     }
 
+    /// Services wait for what has failed.
+    fn cannot_come_true(&mut self, held: &Held, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.is_on_trial(held) {
+            let Failure { reason, message } = failure.clone();
+            let component = message.split(' ').next().unwrap_or_default().to_owned();
+            return self.fail_for_good(held, &Ailment { component, reason, message }, now);
+        }
+        self.wait_and_see(failure, now, effects);
+    }
+
     /// There is nothing to do about it but to look again, sooner than while everything is well.
     fn wait_and_see(&mut self, failure: &Failure, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.trial.interrupt();
         self.phase = Phase::Failing;
         self.conditions.fails(READY, failure, now);
         self.look_again_soon(effects);
     }
 
-    fn look_again_soon(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn look_again_soon(&mut self, effects: &mut Vec<Effect>) {
         let cap_millis = i64::from(self.pace.look_interval_secs) * 1000;
         let backoff = Backoff { base_millis: RETRY.base_millis, cap_millis };
         let after_millis = backoff.wait_millis(self.conditions.repeats(READY), self.draws.draw());
@@ -331,12 +386,16 @@ impl Machine {
             self.wanted.count_failure(digest, held.attempt);
         }
         let failures = self.wanted.failures(digest, held.attempt);
+        if failures >= MAX_TRIES && is_the_assignments_fault(failure) && self.is_on_trial(held) {
+            let Failure { reason, message } = failure.clone();
+            return self.fail_for_good(held, &Ailment { component: "device".to_owned(), reason, message }, now);
+        }
         let after_millis = RETRY.wait_millis(failures, self.draws.draw());
         self.work = Work::Resting;
         effects.push(Effect::Wake { timer: Timer::Work, after_millis });
     }
 
-    fn rest(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn rest(&mut self, effects: &mut Vec<Effect>) {
         self.work = Work::Resting;
         let after_millis = next_poll_millis(self.pace.look_interval_secs, self.draws.draw());
         effects.push(Effect::Wake { timer: Timer::Work, after_millis });
@@ -389,13 +448,10 @@ pub(super) const LOCKED: &str = "Locked";
 
 /// Compares what is wanted with what was found. An engine that does not answer does not keep the OS from being mended, nor
 /// the other way round; what is to be done about the OS is decided apart from this.
-fn judge(spec: &DeviceSpec, look: &Look, respect: Respect) -> Judgement {
+fn judge(spec: &DeviceSpec, look: &Look, respect: Respect, ripe: &BTreeSet<ServiceId>) -> Judgement {
     let observed: Option<&Observed> = look.apps.as_ref().ok();
     let os: Option<&ObservedOs> = look.os.as_ref().ok().and_then(Option::as_ref).map(|found| &found.running);
-    let situation = |observed| {
-        let Locks { held: _, handed_over } = &look.locks;
-        Situation { spec, observed, locks: &look.locks, respect, ripe: handed_over }
-    };
+    let situation = |observed| Situation { spec, observed, locks: &look.locks, respect, ripe };
     let Turn { steps, waits } = observed.map(|observed| app_turn(&situation(observed))).unwrap_or_default();
     let differences = all_differences(spec, observed, os);
     let of_apps: Vec<&Difference> = differences.iter().filter(|one| one.layer != Layer::Os).collect();
@@ -418,7 +474,7 @@ fn waiting(waits: &[Wait]) -> Option<Standing> {
     let more = if waits.len() > 1 { format!(", and {} more wait", waits.len() - 1) } else { String::new() };
     let message = format!("{} waits for {}{more}", first.subject, first.what);
     Some(match first.outlook {
-        Outlook::Bleak => Standing::Lacking(Failure { reason: "DependencyFailed", message }),
+        Outlook::Bleak => Standing::Bleak(Failure { reason: "DependencyFailed", message }),
         Outlook::Open => Standing::Waiting(Failure { reason: "WaitingForServices", message }),
         Outlook::Locked => Standing::Locked(Failure { reason: LOCKED, message }),
     })

@@ -4,7 +4,7 @@ use super::forms::{bad, one_or_many, pairs, parsed, text, texts};
 use super::table::SERVICE;
 use super::units::nanos;
 use super::words::split;
-use super::{HostRights, Service, depends, health, host, mounts, network, ports, resources};
+use super::{HostRights, Service, depends, health, host, mounts, network, own, ports, resources};
 use crate::domain::finding::codes;
 use crate::domain::ids::VariableName;
 use crate::domain::manifest::problems::{Problems, show};
@@ -34,6 +34,7 @@ pub(super) fn read(span: Span, node: &Node, rules: Rules<'_>, problems: &mut Pro
             other(&mut service, field, problems);
         }
     }
+    own::read(node, &mut service.spec, problems);
     resources::check(&service.spec.options, span, problems);
     check(&service.spec, span, problems);
     if service.spec.image.is_empty() {
@@ -201,8 +202,13 @@ fn check(spec: &ServiceSpec, span: Span, problems: &mut Problems) {
         }
     }
     let twice = |path: &&String| {
-        let places =
-            [spec.mounts.contains_key(*path), spec.binds.contains_key(*path), options.tmpfs.contains_key(*path)];
+        let is_lock_folder = spec.lock_folder.as_ref() == Some(*path);
+        let places = [
+            spec.mounts.contains_key(*path),
+            spec.binds.contains_key(*path),
+            options.tmpfs.contains_key(*path),
+            is_lock_folder,
+        ];
         places.into_iter().filter(|is_there| *is_there).count() > 1
     };
     if let Some(path) = spec.mounts.keys().chain(spec.binds.keys()).find(twice) {
@@ -240,7 +246,7 @@ fn image(node: &Node, strictness: Strictness, problems: &mut Problems) -> Option
 }
 
 /// A command line, or its words.
-fn command(node: &Node, what: &str, problems: &mut Problems) -> Option<Vec<String>> {
+pub(super) fn command(node: &Node, what: &str, problems: &mut Problems) -> Option<Vec<String>> {
     match &node.kind {
         _ if node.is_null() => None,
         Kind::List(_) => {

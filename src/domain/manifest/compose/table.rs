@@ -4,12 +4,14 @@
 //! with those of the specification's own schema, so that no key can be dropped in silence.
 
 mod nested;
+mod own;
 mod service;
 
 pub use nested::{
     ATTACHMENT, BIND, DEPENDENCY, DEPLOY, DEVICE, HEALTHCHECK, INSIDE_REFUSED, IPAM, IPAM_CONFIG, LIMITS, LOGGING,
     NETWORK, PORT, RESERVATIONS, RESOURCES, TMPFS, ULIMIT, VOLUME, VOLUME_DEFINITION, VOLUME_OPTIONS,
 };
+pub use own::{OWN, PROBE, PROBE_FILE, PROBE_HTTP, SERVICE_OWN, UPDATE};
 pub use service::SERVICE;
 
 use crate::domain::finding::codes;
@@ -165,7 +167,7 @@ impl Section {
 /// The text of `docs/compose.md`.
 pub fn document() -> String {
     let mut text = String::from(include_str!("table/head.md"));
-    for section in SECTIONS {
+    for section in SECTIONS.iter().chain(OWN) {
         let title = if section.path.is_empty() { "The file" } else { section.path };
         let title = if section.path.is_empty() { title.to_owned() } else { format!("`{title}`") };
         text.push_str(&format!("\n## {title}\n\n| key | | |\n|---|---|---|\n"));

@@ -243,3 +243,35 @@ proptest::proptest! {
         file(&text);
     }
 }
+
+#[test]
+fn what_the_specification_has_no_words_for_stands_under_an_extension() {
+    insta::assert_snapshot!(check("x-bellwether:\n  locks: /run/lock\n  update: {strategy: hand-over, handover_timeout: 2m}"), @r#"
+    web {"image":"IMAGE","update":{"strategy":"hand-over","handover_timeout_secs":120},"lock_folder":"/run/lock"} []
+    "#);
+    let probes = "x-bellwether:\n  probes:\n    a: {exec: test -e /ok}\n    b: {http: {port: 8080, path: /healthz}, interval: 10s}\n    c: {file: {path: /alive, max_age: 1m}, timeout: 1s, threshold: 1}";
+    insta::assert_snapshot!(check(probes), @r#"
+    web {"image":"IMAGE","probes":{"a":{"check":{"exec":["test","-e","/ok"]}},"b":{"check":{"http":{"port":8080,"path":"/healthz"}},"interval_secs":10},"c":{"check":{"file":{"path":"/alive","max_age_secs":60}},"timeout_secs":1,"threshold":1}}} []
+    "#);
+    insta::assert_snapshot!(check("x-bellwether:\n  update: {strategy: blue-green}\n  lock: /x"), @"
+    6:7 unknown-key: `x-bellwether` has no key `lock` (did you mean `locks`?)
+    5:26 bad-value: `blue-green` cannot be an update strategy (write `download-then-kill`, `kill-then-download`, `delete-then-download` or `hand-over`)
+    ");
+    insta::assert_snapshot!(check("x-bellwether:\n  probes: {a: {}, b: {http: {path: x}}, c: {exec: ''}}"), @"
+    5:19 bad-value: a probe asks one thing (write one of `exec`, `http` and `file`)
+    5:40 bad-value: this is not the path of a request (begin it with `/`)
+    5:33 missing-key: `http` has no `port`
+    5:48 bad-value: `exec` names no program (write a list of words, or a line)
+    ");
+}
+
+#[test]
+fn what_cannot_stand_beside_itself_cannot_be_handed_over() {
+    let hand_over = "x-bellwether: {update: {strategy: hand-over}}";
+    insta::assert_snapshot!(check(&format!("ports: ['80:80']\n{hand_over}")), @"2:3 handover-conflict: the service `web` cannot be handed over: it publishes port 80 of the host, which only one container can have (two containers of it run side by side meanwhile; take the conflict away, or choose another strategy)");
+    insta::assert_snapshot!(check(&format!("ports: ['80']\n{hand_over}")), @r#"web {"image":"IMAGE","ports":[{"target":80,"transport":"tcp"}],"update":{"strategy":"hand-over"}} []"#);
+    let two = format!(
+        "services:\n  web:\n    image: {IMAGE}\n    {hand_over}\n  side:\n    image: {IMAGE}\n    network_mode: service:web\n"
+    );
+    insta::assert_snapshot!(file(&two), @"2:3 handover-conflict: the service `web` cannot be handed over: `side` is in its namespace, which goes with the old container (two containers of it run side by side meanwhile; take the conflict away, or choose another strategy)");
+}

@@ -77,6 +77,8 @@ pub fn device_parts(device: &str, version: u64) -> Vec<Change> {
         spec: spec(version),
         rollout: None,
         assigned_at: at,
+        soak_secs: 300,
+        force: None,
     };
     let conflict = Conflict {
         since: at,

@@ -28,6 +28,8 @@ fn statement() -> Statement {
         spec: SealedSpec::seal(DeviceSpec::default()),
         rollout: None,
         assigned_at: NOW,
+        soak_secs: 0,
+        force: None,
     };
     Statement::of(&trust().fleet, &assignment, NOW)
 }
