@@ -20,7 +20,7 @@ use crate::domain::device::terminal::{MAX_LOG_LINES, excerpt};
 use crate::domain::reported::Phase;
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
-use crate::ports::engine::{Batch, Engine, perform};
+use crate::ports::engine::{Batch, Engine, LogBound, perform};
 use crate::ports::os::{self, Os};
 use crate::protocol::v1::envelope::Trust;
 use sd_notify::NotifyState;
@@ -36,6 +36,8 @@ use tokio::time::Instant;
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// How long reading the last lines of a container may take. They are of use, and nothing depends on them.
 const LOG_LIMIT: Duration = Duration::from_secs(5);
+/// What of it is of use: the lines that a failure carries, which may be longer than what of each is kept.
+const EXCERPT: LogBound = LogBound { lines: MAX_LOG_LINES as u32, bytes: 32 << 10 };
 /// How long an action may take, stopping a stubborn container included.
 const ACTION_LIMIT: Duration = Duration::from_secs(180);
 /// How long removing a service may take: as long as any may take to stop, and then as any other action.
@@ -308,9 +310,10 @@ fn probe(parts: &Parts, questions: Vec<Question>) -> Lane {
 async fn excerpts(engine: &dyn Engine, observed: &Observed, values: &SecretValues) -> BTreeMap<ServiceId, Vec<String>> {
     let mut all = BTreeMap::new();
     for (app, service) in suspects(observed) {
-        let lines = tokio::time::timeout(LOG_LIMIT, engine.tail(&app, &service, MAX_LOG_LINES)).await;
-        if let Ok(Ok(lines)) = lines {
-            let lines = lines.iter().map(|line| excerpt(&values.conceal(line))).collect();
+        let text = tokio::time::timeout(LOG_LIMIT, engine.logs(&app, &service, EXCERPT)).await;
+        if let Ok(Ok(text)) = text {
+            // As a whole: a value may have line ends in it.
+            let lines = values.conceal(&text).lines().map(excerpt).collect();
             all.insert((app, service), lines);
         }
     }

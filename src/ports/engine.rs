@@ -189,14 +189,6 @@ pub trait Engine: Send + Sync {
     /// Stops and removes a successor. None there is success.
     fn remove_successor<'a>(&'a self, app: &'a AppName, service: &'a ServiceName) -> Answer<'a, (), EngineError>;
 
-    /// The last lines that a service's container has written, oldest first, as they are: whoever asks takes secrets out.
-    fn tail<'a>(
-        &'a self,
-        app: &'a AppName,
-        service: &'a ServiceName,
-        lines: usize,
-    ) -> Answer<'a, Vec<String>, EngineError>;
-
     /// Asks a service once whether it is well. An error says nothing of the service: it could not be asked.
     fn probe<'a>(
         &'a self,
@@ -209,7 +201,8 @@ pub trait Engine: Send + Sync {
     /// Removes an image. None there is success, and so is one that something else uses.
     fn remove_image<'a>(&'a self, image: &'a str) -> Answer<'a, (), EngineError>;
 
-    /// The newest lines that a service wrote, each with its time, oldest first. Whole lines, at most as much as asked for.
+    /// The newest lines that a service wrote, each with its time, oldest first. Whole lines, at most as much as asked for, and as
+    /// they are: whoever asks takes secrets out. Of a service and its successor, the one that was made last is asked.
     fn logs<'a>(
         &'a self,
         app: &'a AppName,

@@ -66,7 +66,7 @@ fn a_crash_loop_within_the_soak_leads_back_on_the_device_without_the_controller(
     });
     let failure = detail.failure.clone().expect("it failed for good");
     assert_eq!((failure.component.as_str(), failure.reason.as_str()), ("web/app", "CrashLoop"));
-    assert!(failure.log.iter().any(|line| line == "there is no such display"), "{failure:?}");
+    assert!(failure.log.iter().any(|line| line.ends_with(" there is no such display")), "{failure:?}");
     assert!(failure.log.iter().all(|line| !line.contains("canary-token")), "{failure:?}");
     assert_eq!(detail.row.phase, Some(Phase::Failing));
     let (_, shown, _) = outcome(&mut fleet.cli(&["why", device]));

@@ -210,15 +210,6 @@ impl Engine for DockerEngine {
         Box::pin(self.remove_successor_now(app, service))
     }
 
-    fn tail<'a>(
-        &'a self,
-        app: &'a AppName,
-        service: &'a ServiceName,
-        lines: usize,
-    ) -> Answer<'a, Vec<String>, EngineError> {
-        Box::pin(self.tail_now(app, service, lines))
-    }
-
     fn probe<'a>(
         &'a self,
         app: &'a AppName,

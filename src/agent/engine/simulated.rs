@@ -264,16 +264,6 @@ impl Engine for SimulatedEngine {
         self.answer(Action::RemoveSuccessor { app: app.clone(), service: service.clone() })
     }
 
-    fn tail<'a>(
-        &'a self,
-        _app: &'a AppName,
-        _service: &'a ServiceName,
-        _lines: usize,
-    ) -> Answer<'a, Vec<String>, EngineError> {
-        // Nothing runs here that could write anything.
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
     fn probe<'a>(
         &'a self,
         app: &'a AppName,

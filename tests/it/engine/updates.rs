@@ -12,7 +12,7 @@ use bellwether::domain::spec::{
     DeviceSpec, HealthCheck, HealthTest, Network, ProbeCheck, Restart, ServiceSpec, Strategy, Update,
 };
 use bellwether::domain::time::Timestamp;
-use bellwether::ports::engine::{Engine, perform};
+use bellwether::ports::engine::{Engine, LogBound, perform};
 use std::collections::BTreeSet;
 
 /// A service that runs and says so.
@@ -250,8 +250,11 @@ fn the_last_lines_of_a_container_are_read() {
     let service = ServiceSpec { command: texts(&["/bin/sh", "-c", line]), restart: Restart::No, ..worker(device.real) };
     device.apply(&spec([("app", service)]));
     let lines = eventually("it has written", || {
-        let lines = wait_for(device.engine.tail(&app(), &name("app"), 3)).expect("the engine answers");
+        let bound = LogBound { lines: 3, bytes: 1000 };
+        let text = wait_for(device.engine.logs(&app(), &name("app"), bound)).expect("the engine answers");
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         (lines.len() == 3).then_some(lines)
     });
-    assert!(lines.iter().any(|line| line == "wrong") && lines.iter().all(|line| line != "line 1"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.ends_with(" wrong")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.ends_with(" line 1")), "{lines:?}");
 }

@@ -1,4 +1,4 @@
-//! What the agent asks services from outside, and what they wrote last.
+//! What the agent asks services from outside.
 
 use super::{DockerEngine, found, told};
 use crate::domain::ids::{AppName, ServiceName};
@@ -8,15 +8,13 @@ use crate::ports::engine::{EngineError, ProbeAnswer};
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{ContainerArchiveInfoOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder};
+use bollard::query_parameters::{ContainerArchiveInfoOptionsBuilder, InspectContainerOptions};
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// The longest status line that is read, in bytes.
 const MAX_STATUS_LINE: u64 = 256;
-/// How much output of a container is read for its last lines, in bytes; a line may be as long as its writer likes.
-const MAX_TAIL_BYTES: usize = 64 << 10;
 /// How much output of a program is waited for, in bytes; one that writes without end is stopped by its probe's time.
 const MAX_OUTPUT: usize = 64 << 10;
 
@@ -46,29 +44,6 @@ impl DockerEngine {
             }
             ProbeCheck::File { path, max_age_secs } => self.file(&id, path, *max_age_secs, now, &subject).await,
         }
-    }
-
-    pub(super) async fn tail_now(
-        &self,
-        app: &AppName,
-        service: &ServiceName,
-        lines: usize,
-    ) -> Result<Vec<String>, EngineError> {
-        let subject = format!("{app}/{service}");
-        // What was made last: of a service and its successor, the one that is on trial.
-        let Some(id) = self.containers_of(app, service).await?.into_iter().next() else { return Ok(Vec::new()) };
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
-        let mut output = std::pin::pin!(self.docker().await?.logs(&id, Some(options)));
-        let mut text = Vec::new();
-        while let Some(piece) = output.next().await {
-            text.extend_from_slice(&piece.map_err(|error| told("read the output of", &subject, error))?.into_bytes());
-            if text.len() > MAX_TAIL_BYTES {
-                break;
-            }
-        }
-        let text = String::from_utf8_lossy(&text);
-        let all: Vec<String> = text.lines().map(str::to_owned).collect();
-        Ok(all[all.len().saturating_sub(lines)..].to_vec())
     }
 
     async fn exec(&self, id: &str, words: &[String], subject: &str) -> Result<ProbeAnswer, EngineError> {
