@@ -172,6 +172,26 @@ pub struct ObservedService {
     /// What its health check says.
     #[serde(default, skip_serializing_if = "Health::is_unchecked")]
     pub health: Health,
+    /// How the engine changes a restart policy or a limit.
+    #[serde(default, skip_serializing_if = "Changes::is_in_place")]
+    pub changes: Changes,
+}
+
+/// How an engine changes what it could change while a container runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Changes {
+    /// In the container that is there.
+    #[default]
+    InPlace,
+    /// Not at all: the container has to be made anew.
+    Anew,
+}
+
+impl Changes {
+    fn is_in_place(&self) -> bool {
+        *self == Self::InPlace
+    }
 }
 
 /// What the health check of a container says.

@@ -4,6 +4,7 @@ mod foreign;
 mod images;
 mod keys;
 mod places;
+mod podman;
 mod updates;
 
 use crate::harness::engine::Engine as RealEngine;
@@ -57,6 +58,16 @@ impl Device {
         let differences = all_differences(spec, Some(&observed), None);
         assert!(differences.is_empty(), "after {actions:#?}: {differences:#?}");
         actions
+    }
+
+    /// Does everything but start; what is left to do then.
+    fn make(&self, spec: &DeviceSpec) -> Vec<String> {
+        let steps = app_steps(spec, &self.look(spec));
+        for step in steps.iter().filter(|step| !matches!(step, Action::StartService { .. })) {
+            let answer = perform(&self.engine, step).expect("it concerns the engine");
+            wait_for(answer).unwrap_or_else(|error| panic!("{step}: {error}"));
+        }
+        app_steps(spec, &self.look(spec)).iter().map(Action::to_string).collect()
     }
 
     /// The engine's id of a service's container.
@@ -238,6 +249,11 @@ fn variations(image: &str, command: &[&str]) -> Vec<(&'static str, ServiceSpec)>
 #[test]
 fn what_was_applied_is_what_is_read_back() {
     let Some(device) = Device::new("it-law") else { return };
+    hold_to_the_law(&device);
+}
+
+/// Applies every variation over every image twice.
+fn hold_to_the_law(device: &Device) {
     let [first, second] = &device.real.registry().worker;
     device.converge(&spec([("app", ServiceSpec::of_image(&second.by_tag()))]));
     let run = "trap 'exit 0' TERM; sleep 86401 & wait";
@@ -304,6 +320,10 @@ fn what_somebody_did_by_hand_is_seen_and_mended() {
 #[test]
 fn data_survives_changes_and_the_app_and_nothing_else_is_left() {
     let Some(device) = Device::new("it-data") else { return };
+    keep_data(&device);
+}
+
+fn keep_data(device: &Device) {
     let image = rich_image(device.real);
     let mounts = BTreeMap::from([(
         "/data".to_owned(),
@@ -336,6 +356,10 @@ fn data_survives_changes_and_the_app_and_nothing_else_is_left() {
 #[test]
 fn services_of_an_app_find_each_other_by_name_and_ports_are_published() {
     let Some(device) = Device::new("it-names") else { return };
+    find_each_other(&device);
+}
+
+fn find_each_other(device: &Device) {
     let mut front = ServiceSpec::of_image(&device.real.registry().web[0].by_digest());
     front.ports = BTreeSet::from([port(8080, Transport::Tcp, Some(18_211), Some("127.0.0.1"))]);
     let spec = spec([("front", front), ("worker", worker(device.real))]);
@@ -352,6 +376,10 @@ fn services_of_an_app_find_each_other_by_name_and_ports_are_published() {
 fn what_belongs_to_others_is_not_touched() {
     let Some(device) = Device::new("it-mine") else { return };
     let Some(other) = Device::new("it-other") else { return };
+    leave_others_alone(&device, &other);
+}
+
+fn leave_others_alone(device: &Device, other: &Device) {
     let image = device.real.registry().worker[0].by_digest();
     let spec = spec([("app", worker(device.real))]);
     device.converge(&spec);
@@ -368,6 +396,10 @@ fn what_belongs_to_others_is_not_touched() {
 #[test]
 fn a_name_that_somebody_took_is_not_taken_from_him() {
     let Some(device) = Device::new("it-taken") else { return };
+    respect_a_name(&device);
+}
+
+fn respect_a_name(device: &Device) {
     let spec = spec([("app", worker(device.real))]);
     device.converge(&spec);
     let taken = device.real.docker(&["inspect", "--format", "{{.Name}}", &device.container("app")]);
@@ -384,6 +416,10 @@ fn a_name_that_somebody_took_is_not_taken_from_him() {
 #[test]
 fn an_operation_that_was_cut_off_is_safe_to_repeat() {
     let Some(device) = Device::new("it-twice") else { return };
+    repeat_each_step(&device);
+}
+
+fn repeat_each_step(device: &Device) {
     let mounts = BTreeMap::from([(
         "/data".to_owned(),
         Mount { volume: volume("data"), access: Access::ReadWrite, seeding: Seeding::FromImage },

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod git;
 pub mod git_servers;
 pub mod lists;
+pub mod podman;
 pub mod process;
 pub mod proxy;
 pub mod rauc;

@@ -6,9 +6,11 @@
 mod act;
 mod asked;
 mod images;
+mod kind;
 mod logs;
 mod look;
 mod names;
+mod podman;
 mod probe;
 mod read;
 mod volumes;
@@ -25,6 +27,7 @@ use crate::ports::engine::{Answer, Batch, Engine, EngineError, LogBound, ProbeAn
 use bollard::errors::Error;
 use bollard::{ClientVersion, Docker};
 pub use images::ImageSettings;
+use kind::{Kind, Recognised};
 use names::Owner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -47,7 +50,8 @@ const MAX_CONTAINERS: usize = 1024;
 pub struct DockerEngine {
     socket: PathBuf,
     owner: Owner,
-    docker: OnceCell<Docker>,
+    /// The connection, and what answered when it was made.
+    docker: OnceCell<(Docker, Recognised)>,
     locks: Option<LockFiles>,
     remembered: Mutex<BTreeMap<String, ImageDefaults>>,
     images: ImageSettings,
@@ -85,9 +89,25 @@ impl DockerEngine {
     }
 
     async fn docker(&self) -> Result<&Docker, EngineError> {
+        self.connected().await.map(|(docker, _)| docker)
+    }
+
+    async fn kind(&self) -> Result<Kind, EngineError> {
+        self.connected().await.map(|(_, recognised)| recognised.kind)
+    }
+
+    async fn connected(&self) -> Result<&(Docker, Recognised), EngineError> {
         let connect = async {
             let path = self.socket.to_str().unwrap_or_default();
-            Docker::connect_with_unix(path, REQUEST_TIMEOUT_SECS, &API_VERSION)?.negotiate_version().await
+            let docker =
+                Docker::connect_with_unix(path, REQUEST_TIMEOUT_SECS, &API_VERSION)?.negotiate_version().await?;
+            let recognised = kind::recognised(docker.version().await?);
+            tracing::info!(
+                engine = recognised.kind.name(),
+                version = recognised.version,
+                "connected to the container engine"
+            );
+            Ok::<_, Error>((docker, recognised))
         };
         self.docker
             .get_or_try_init(|| connect)

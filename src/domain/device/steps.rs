@@ -26,6 +26,8 @@ pub struct Observed {
     pub apps: BTreeMap<AppName, ObservedApp>,
     /// Which of the images that were asked for are present.
     pub images: BTreeSet<String>,
+    /// What the engine says of itself, as attributes of the device: `engine`, `engine_version`.
+    pub engine: BTreeMap<String, String>,
 }
 
 /// Every image that a spec needs, so that a look can ask for them.

@@ -10,7 +10,7 @@ use crate::domain::device::canonical::{CanonicalService, ImageDefaults, canonica
 use crate::domain::device::steps::Observed;
 use crate::domain::digest::Digest;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VariableName, VolumeName};
-use crate::domain::reported::{Health, ObservedApp, ObservedService, ServiceState};
+use crate::domain::reported::{Changes, Health, ObservedApp, ObservedService, ServiceState};
 use crate::domain::spec::{Network, Port, ServiceSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +93,8 @@ fn refused(attempted: &'static str, app: &AppName, service: &ServiceName, reason
 impl FakeEngine {
     /// Everything that there is, and which of these images are present.
     pub fn look(&self, images: &BTreeSet<String>) -> Observed {
-        Observed { apps: self.apps.clone(), images: images.intersection(&self.images).cloned().collect() }
+        let images = images.intersection(&self.images).cloned().collect();
+        Observed { apps: self.apps.clone(), images, engine: BTreeMap::new() }
     }
 
     /// Performs an action. One for the OS is none of the engine's.
@@ -264,7 +265,7 @@ impl FakeEngine {
         let state = ServiceState::Created;
         let health = Health::default();
         *self.creates.entry(key).or_default() += 1;
-        Ok(ObservedService { content, image_defaults, state, restarts: 0, health })
+        Ok(ObservedService { content, image_defaults, state, restarts: 0, health, changes: Changes::InPlace })
     }
 
     fn adjust(&mut self, app: &AppName, service: &ServiceName, spec: &ServiceSpec) -> Result<(), EngineError> {

@@ -23,23 +23,24 @@ fn read(device: &Device, service: &str) -> Result<String, String> {
 #[test]
 fn a_volume_goes_with_its_data_only_when_it_is_purged() {
     let Some(device) = Device::new("it-purge") else { return };
-    let spec = spec([
-        ("app", keeper(&device, "data")),
-        ("reader", keeper(&device, "data")),
-        ("other", keeper(&device, "notes")),
-    ]);
+    purge(&device);
+}
+
+pub(super) fn purge(device: &Device) {
+    let spec =
+        spec([("app", keeper(device, "data")), ("reader", keeper(device, "data")), ("other", keeper(device, "notes"))]);
     device.converge(&spec);
-    write(&device, "app", "kept");
-    write(&device, "other", "noted");
-    assert_eq!(read(&device, "reader").expect("it is there"), "kept", "services share a volume by its name");
+    write(device, "app", "kept");
+    write(device, "other", "noted");
+    assert_eq!(read(device, "reader").expect("it is there"), "kept", "services share a volume by its name");
     let untouched = device.container("other");
     wait_for(device.engine.purge_volume(&app(), &volume("data"))).expect("purged");
     assert!(!device.look(&spec).apps[&app()].services.contains_key(&name("app")));
     let again =
         ["create volume data of web", "create web/app", "start web/app", "create web/reader", "start web/reader"];
     assert_eq!(device.converge(&spec), again);
-    read(&device, "app").expect_err("its data is gone");
-    assert_eq!(read(&device, "other").expect("it is there"), "noted");
+    read(device, "app").expect_err("its data is gone");
+    assert_eq!(read(device, "other").expect("it is there"), "noted");
     assert_eq!(device.container("other"), untouched, "what does not use the volume runs on");
     wait_for(device.engine.purge_volume(&app(), &volume("absent"))).expect("none there is success");
 }
@@ -47,9 +48,13 @@ fn a_volume_goes_with_its_data_only_when_it_is_purged() {
 #[test]
 fn foreign_things_survive_everything() {
     let Some(device) = Device::new("it-foreign") else { return };
+    spare_what_is_foreign(&device);
+}
+
+pub(super) fn spare_what_is_foreign(device: &Device) {
     let real = device.real;
     let image = real.registry().worker[0].by_digest();
-    let spec = spec([("app", keeper(&device, "data"))]);
+    let spec = spec([("app", keeper(device, "data"))]);
     device.converge(&spec);
     let volume_name =
         real.docker(&["volume", "ls", "--quiet", "--filter", &format!("label=bellwether.device={}", device.name)]);

@@ -133,6 +133,10 @@ fn a_registry_that_falls_silent_is_given_up_and_one_that_is_down_is_tried_again(
 #[test]
 fn a_mirror_gives_an_image_under_the_name_that_the_spec_uses() {
     let Some(real) = real() else { return };
+    use_a_mirror(real);
+}
+
+pub(super) fn use_a_mirror(real: &RealEngine) {
     // No other test of this engine has these.
     let [_, image, next] = &real.registry().web;
     let mirrors =
@@ -184,6 +188,10 @@ fn an_image_comes_from_an_archive_where_there_is_no_registry() {
 #[test]
 fn only_what_this_agent_brought_and_nobody_needs_is_removed() {
     let Some(real) = real() else { return };
+    tidy_up(real);
+}
+
+pub(super) fn tidy_up(real: &RealEngine) {
     let registry = real.registry();
     let pushed = ["kept", "used", "tagged", "foreign", "gone"]
         .map(|name| registry.push_filled(real, &format!("tidy-{name}"), 1, Filling::Noise).by_digest());

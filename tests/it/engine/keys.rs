@@ -13,7 +13,7 @@ use bellwether::ports::engine::perform;
 use std::collections::BTreeMap;
 
 /// A key that this engine keeps, and the fields in which a container without it differs.
-const KEPT: &[(&str, &str)] = &[
+pub(super) const KEPT: &[(&str, &str)] = &[
     ("command: ['-c', 'exec sleep 86405']\nentrypoint: /bin/sh", "entrypoint, command"),
     ("environment: {A: b c}", "environment.A"),
     ("labels: [a=b]", "labels.a"),
@@ -98,7 +98,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("cap_add: [NO_SUCH_RIGHT]", "NO_SUCH_RIGHT"),
 ];
 
-fn compose(device: &Device, body: &str) -> Compose {
+pub(super) fn compose(device: &Device, body: &str) -> Compose {
     let run = "trap 'exit 0' TERM; sleep 86400 & wait";
     let image = device.real.registry().worker[0].by_digest();
     let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
@@ -163,8 +163,13 @@ fn every_key_is_kept_and_its_change_is_seen_as_that_change() {
 #[test]
 fn what_the_engine_does_not_keep_is_an_error_that_names_it() {
     let Some(device) = Device::new("it-drops") else { return };
-    for (body, wanted) in REFUSED {
-        let spec = spec(&compose(&device, body));
+    check_refused(&device, REFUSED);
+}
+
+/// Tries each key, and finds it refused with these words and nothing of it left.
+pub(super) fn check_refused(device: &Device, keys: &[(&str, &str)]) {
+    for (body, wanted) in keys {
+        let spec = spec(&compose(device, body));
         let steps = app_steps(&spec, &device.look(&spec));
         let said: Vec<String> = steps
             .iter()
@@ -181,13 +186,7 @@ fn what_the_engine_adds_to_a_privileged_service_is_no_difference() {
     let Some(device) = Device::new("it-rights") else { return };
     let spec = spec(&compose(&device, "privileged: true"));
     // Made, but not started: a machine that lacks a right itself, as many test machines do, cannot give it to a container.
-    let steps = app_steps(&spec, &device.look(&spec));
-    for step in steps.iter().filter(|step| !step.to_string().starts_with("start ")) {
-        let answer = perform(&device.engine, step).expect("it concerns the engine");
-        super::wait_for(answer).unwrap_or_else(|error| panic!("{step}: {error}"));
-    }
-    let left: Vec<String> = app_steps(&spec, &device.look(&spec)).iter().map(ToString::to_string).collect();
-    assert_eq!(left, ["start web/app"]);
+    assert_eq!(device.make(&spec), ["start web/app"]);
 }
 
 /// `web` shares the network and memory of `base`; `late` waits until `base` is healthy, and `job` has run.

@@ -1,8 +1,9 @@
-//! A real container engine: containerd and dockerd as two processes, in a directory and a network namespace of their own.
+//! A real container engine, in a directory and a network namespace of its own: containerd and dockerd as two processes, or Podman.
 //!
 //! Two processes, because containers then survive a killed dockerd, as they must on a device. An own namespace, because
-//! dockerd rewrites the firewall and the forwarding of the namespace that it runs in.
+//! engines rewrite the firewall and the forwarding of the namespace that they run in.
 
+use super::podman::{self, Keeper};
 use super::process::{eventually, output_of};
 use super::registry::Registry;
 use super::run::{has_real_parts, run};
@@ -23,7 +24,10 @@ pub struct Engine {
     namespace: String,
     /// Kept so that it can be reaped; the guard ends it.
     containerd: Mutex<Option<Child>>,
-    dockerd: Mutex<Option<Child>>,
+    /// What holds a Podman; `None` beside a dockerd.
+    keeper: Option<Keeper>,
+    /// The process that answers: dockerd, or Podman's service.
+    service: Mutex<Option<Child>>,
     registry: OnceLock<Registry>,
 }
 
@@ -33,6 +37,19 @@ impl Engine {
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Engine> = OnceLock::new();
         has_real_parts(&PROGRAMS).then(|| SHARED.get_or_init(|| Self::launch("shared")))
+    }
+
+    /// The Podman that all tests share, on the same terms.
+    pub fn podman() -> Option<&'static Self> {
+        static SHARED: OnceLock<Engine> = OnceLock::new();
+        let launch = || {
+            let engine = Self::prepare(run().scratch("podman"));
+            let keeper = Some(Keeper::start(&engine.directory, &engine.namespace));
+            let engine = Self { keeper, ..engine };
+            engine.restart();
+            engine
+        };
+        has_real_parts(&podman::PROGRAMS).then(|| SHARED.get_or_init(launch))
     }
 
     /// An engine for one test alone, to be crashed and restarted. `purpose` must be unique among the tests, short, and fit
@@ -53,12 +70,22 @@ impl Engine {
 
     /// What `docker` prints for these arguments, trimmed. Panics with its error when it fails.
     pub fn docker(&self, arguments: &[&str]) -> String {
-        output_of(self.docker_command().args(arguments)).unwrap_or_else(|error| panic!("{error}"))
+        self.try_docker(arguments).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// As [`Engine::docker`], for commands that may fail.
     pub fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
-        output_of(self.docker_command().args(arguments))
+        let makes = arguments.first().is_some_and(|word| matches!(*word, "create" | "run"));
+        match &self.keeper {
+            // Docker's own program makes containers only where the engine names its operating system; this one does not.
+            Some(keeper) if makes => {
+                let mut command = run().command("podman");
+                keeper.configure(&mut command);
+                command.arg("--remote").arg("--url").arg(format!("unix://{}", self.docker_socket().display()));
+                output_of(command.args(arguments))
+            }
+            Some(_) | None => output_of(self.docker_command().args(arguments)),
+        }
     }
 
     /// The `docker` program, talking to this engine and blind to the user's own configuration.
@@ -106,21 +133,27 @@ impl Engine {
         })
     }
 
-    /// Kills dockerd as a crash would. Containers keep running.
+    /// Kills what answers, as a crash would. Containers keep running.
     pub fn crash(&self) {
-        if let Some(mut dockerd) = self.dockerd.lock().expect("no test panics while it holds dockerd").take() {
-            dockerd.kill().expect("kill dockerd");
-            dockerd.wait().expect("reap dockerd");
+        if let Some(mut service) = self.service.lock().expect("no test panics while it holds the engine").take() {
+            match &self.keeper {
+                Some(keeper) => keeper.kill_service(),
+                None => service.kill().expect("kill dockerd"),
+            }
+            service.wait().expect("reap the engine");
         }
     }
 
-    /// Starts dockerd again after [`Engine::crash`], or crashes and starts it.
+    /// Starts it again after [`Engine::crash`], or crashes and starts it.
     pub fn restart(&self) {
         self.crash();
         // A killed dockerd leaves its pid file and would then refuse to start.
         let _ = std::fs::remove_file(self.directory.join("dockerd.pid"));
-        let dockerd = self.start_dockerd();
-        *self.dockerd.lock().expect("no test panics while it holds dockerd") = Some(dockerd);
+        let service = match &self.keeper {
+            Some(keeper) => self.spawn_until(keeper.service(), "podman", || answers_ping(&self.docker_socket())),
+            None => self.start_dockerd(),
+        };
+        *self.service.lock().expect("no test panics while it holds the engine") = Some(service);
     }
 
     /// An engine for one test alone whose images and containers lie on a small disk of their own.
@@ -147,21 +180,22 @@ impl Engine {
     }
 
     fn launch_in(directory: PathBuf) -> Self {
+        let engine = Self::prepare(directory);
+        *engine.containerd.lock().expect("nobody else has the engine yet") = Some(engine.start_containerd());
+        engine.restart();
+        engine
+    }
+
+    /// An engine's place on the network; nothing runs yet.
+    fn prepare(directory: PathBuf) -> Self {
         let namespace = format!("{}-{}", run().name(), directory.file_name().unwrap_or_default().display());
         output_of(run().command("ip").args(["netns", "add", &namespace])).expect("make a network namespace");
-        let engine = Self {
-            directory,
-            namespace,
-            containerd: Mutex::new(None),
-            dockerd: Mutex::new(None),
-            registry: OnceLock::new(),
-        };
+        let (containerd, keeper, service, registry) = Default::default();
+        let engine = Self { directory, namespace, containerd, keeper, service, registry };
         output_of(engine.inside("ip").args(["link", "set", "lo", "up"])).expect("raise the loopback");
         // A new namespace takes this over from the machine. An engine that finds it on closes nothing.
         let no_forwarding = ["sysctl", "-w", "net.ipv4.ip_forward=0"];
         output_of(engine.inside("busybox").args(no_forwarding)).expect("forward nothing before the engine does");
-        *engine.containerd.lock().expect("nobody else has the engine yet") = Some(engine.start_containerd());
-        engine.restart();
         engine
     }
 

@@ -27,6 +27,10 @@ done
 awk -v prefix="$directory/" 'index($5, prefix) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r mounted; do
   umount -l "$mounted"
 done
+# Podman's containers have control groups of its own naming; their processes went with its namespaces.
+for container in "$directory"/*/root/overlay-containers/*/; do
+  find /sys/fs/cgroup -maxdepth 3 -type d -path "*/libpod_parent/libpod-*$(basename "$container")" -exec rmdir {} \; 2>/dev/null
+done
 for namespace in /run/netns/"$name"-*; do
   [ -e "$namespace" ] && ip netns del "$(basename "$namespace")"
 done

@@ -218,8 +218,11 @@ fn push_root(engine: &Engine, root: &Path, name: &str, tag: &str, changes: &[&st
     output_of(&mut import).expect("import an image");
     assert!(tar.wait().expect("wait for tar").success(), "tar packs the image");
     engine.docker(&["push", &reference]);
-    let by_digest = engine.docker(&["inspect", "--format", "{{index .RepoDigests 0}}", &reference]);
-    let digest = by_digest.split_once('@').expect("a pushed image has a digest").1.to_owned();
-    engine.docker(&["image", "rm", "--force", &reference, &by_digest]);
+    // As the registry has it: engines may know an image by more digests than that.
+    let repository = name.split_once('/').expect("a registry and a repository").1;
+    let link = format!("registry/data/docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}/current/link");
+    let digest = std::fs::read_to_string(engine.directory().join(link)).expect("the registry has it").trim().to_owned();
+    let ids = engine.docker(&["image", "ls", "--quiet", "--no-trunc", &reference]);
+    ids.lines().take(1).for_each(|id| _ = engine.docker(&["image", "rm", "--force", id]));
     Image { name, tag: tag.to_owned(), digest }
 }

@@ -1,6 +1,7 @@
 //! Changing what the engine has of the device: networks, volumes and containers.
 
 use super::look::no_container;
+use super::names::{APP, VOLUME};
 use super::read;
 use super::write;
 use super::{DockerEngine, REQUEST_TIMEOUT_SECS, STOP_TIMEOUT_SECS, found, told};
@@ -47,7 +48,7 @@ impl DockerEngine {
         let labels = self.owner.labels_of_volume(app, volume);
         let existing = found(docker.inspect_volume(&name).await).map_err(|error| told("inspect", &name, error))?;
         if let Some(existing) = existing {
-            let ours = labels.iter().all(|(label, value)| existing.labels.get(label) == Some(value));
+            let ours = self.owner.owns(Some(&existing.labels), &[(APP, app.as_str()), (VOLUME, volume.as_str())]);
             return if ours { Ok(()) } else { Err(EngineError::NotOwned { kind: "volume", name }) };
         }
         let request = VolumeCreateRequest {
@@ -73,7 +74,14 @@ impl DockerEngine {
         let wanted = canonical(spec, &image.defaults);
         let joined = self.joined(app, spec).await?;
         let lock_folder = self.lock_folder(app, service, spec).map_err(&failed)?;
-        let place = write::Place { owner: &self.owner, app, service, joined: &joined, lock_folder: &lock_folder };
+        let place = write::Place {
+            kind: self.kind().await?,
+            owner: &self.owner,
+            app,
+            service,
+            joined: &joined,
+            lock_folder: &lock_folder,
+        };
         let write::Request { body, more_networks } = write::container(&place, wanted.clone(), image.name);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let docker = self.docker().await?;
@@ -86,7 +94,7 @@ impl DockerEngine {
                     Err(failed(if told.is_empty() { reason } else { format!("{reason}: {told}") }))
                 }
             },
-            Err(Error::DockerResponseServerError { status_code: 409, message }) => {
+            Err(Error::DockerResponseServerError { status_code, message }) if is_taken(status_code, &message) => {
                 // A request that was cut off may still have been carried out; the next look tells whether it is right.
                 let names = self.names().await?;
                 let ours = self.containers_of(app, service).await?;
@@ -219,7 +227,7 @@ impl DockerEngine {
         let found = self.inspect(id).await.map_err(|error| error.to_string())?;
         let found = found.ok_or_else(|| "it went away at once".to_owned())?;
         let known = self.known().await.map_err(|error| error.to_string())?;
-        let content = read::content(&found, &self.owner, app, &known);
+        let content = self.content(found, app, &known).await.map_err(|error| error.to_string())?;
         let dropped: Vec<String> = differences(wanted, &content).into_iter().map(|one| one.field).collect();
         if dropped.is_empty() { Ok(()) } else { Err(format!("the engine does not keep {}", dropped.join(", "))) }
     }
@@ -281,4 +289,9 @@ impl DockerEngine {
             Err(error) => Err(told("remove", &network.name, error)),
         }
     }
+}
+
+/// Whether a name has somebody already. Podman says so in words only.
+fn is_taken(status_code: u16, message: &str) -> bool {
+    status_code == 409 || (status_code == 500 && message.contains("already in use"))
 }

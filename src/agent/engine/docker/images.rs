@@ -157,7 +157,8 @@ impl DockerEngine {
     pub(super) async fn tidy_now(&self, keep: &BTreeSet<String>) -> Result<Vec<String>, EngineError> {
         let kept: BTreeSet<String> = keep.iter().filter_map(|image| Named::parse(image).hex).collect();
         let docker = self.docker().await?;
-        let options = ListImagesOptionsBuilder::default().digests(true).build();
+        // Digests come unasked; a Podman that is asked for them answers nothing at all.
+        let options = ListImagesOptionsBuilder::default().build();
         let images = docker.list_images(Some(options)).await.map_err(|error| told("list", "images", error))?;
         let marks = self.marks();
         let ours: Vec<Ours> = images.iter().filter_map(|image| self.ours(image, &marks)).collect();
@@ -207,9 +208,10 @@ impl DockerEngine {
 
     /// An image that this agent brought and that nobody else names.
     fn ours(&self, image: &ImageSummary, marks: &Marks) -> Option<Ours> {
-        let hexes: BTreeSet<String> =
-            image.repo_tags.iter().filter_map(|tag| marks.hex(tag)).map(str::to_owned).collect();
-        if hexes.is_empty() || image.repo_tags.iter().any(|tag| marks.hex(tag).is_none()) {
+        // Podman lists digests among the tags as well.
+        let tags = || image.repo_tags.iter().filter(|tag| !tag.contains('@'));
+        let hexes: BTreeSet<String> = tags().filter_map(|tag| marks.hex(tag)).map(str::to_owned).collect();
+        if hexes.is_empty() || tags().any(|tag| marks.hex(tag).is_none()) {
             return None;
         }
         let named: Vec<(&String, Named)> =
@@ -226,7 +228,8 @@ impl DockerEngine {
             return None;
         }
         // The marks last: until they are gone, the image is known to be ours.
-        let references = image.repo_digests.iter().cloned().chain(image.repo_tags.iter().cloned()).collect();
+        let digests = image.repo_digests.iter().filter(|digest| !digest.starts_with(MARK_HOST));
+        let references = digests.chain(tags()).cloned().collect();
         Some(Ours { id: image.id.clone(), hexes, references })
     }
 

@@ -1,12 +1,14 @@
 //! Reading back what the engine has of the device, and what its images supply.
 
+use super::kind::Kind;
 use super::names::{APP, SERVICE, VOLUME};
+use super::podman;
 use super::read::{self, FoundNetworks, Known};
 use super::{DockerEngine, MAX_CONTAINERS, MAX_REMEMBERED_IMAGES, found, told};
-use crate::domain::device::canonical::ImageDefaults;
+use crate::domain::device::canonical::{CanonicalService, ImageDefaults};
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, ServiceName, VolumeName};
-use crate::domain::reported::{ObservedApp, ObservedService, ServiceState};
+use crate::domain::reported::{Changes, ObservedApp, ObservedService, ServiceState};
 use crate::ports::engine::EngineError;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{
@@ -26,14 +28,18 @@ impl DockerEngine {
             networks.iter().for_each(|(name, network)| entry.add_network(name.clone(), network.spec.clone()));
         }
         let successors = self.successors(&known).await?;
+        let changes = match self.kind().await? {
+            Kind::Docker | Kind::Balena => Changes::InPlace,
+            Kind::Podman => Changes::Anew,
+        };
         for (id, (app, service)) in &known.containers {
             let Some(found) = self.inspect(id).await? else { continue };
             let image_defaults = self.defaults_of(found.image.as_deref().unwrap_or_default()).await?;
-            let content = read::content(&found, &self.owner, app, &known);
             let state = read::state(found.state.as_ref());
             let restarts = found.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
             let health = read::health_state(found.state.as_ref());
-            let observed = ObservedService { content, image_defaults, state, restarts, health };
+            let content = self.content(found, app, &known).await?;
+            let observed = ObservedService { content, image_defaults, state, restarts, health, changes };
             let place = apps.entry(app.clone()).or_default();
             let is_next = successors.contains(id);
             let kind = if is_next { &mut place.successors } else { &mut place.services };
@@ -48,7 +54,7 @@ impl DockerEngine {
                 present.insert(image.clone());
             }
         }
-        Ok(Observed { apps, images: present })
+        Ok(Observed { apps, images: present, engine: self.connected().await?.1.attributes() })
     }
 
     pub(super) async fn containers(&self, more: &[(&str, &str)]) -> Result<Vec<ContainerSummary>, EngineError> {
@@ -56,6 +62,7 @@ impl DockerEngine {
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let mut all =
             self.docker().await?.list_containers(Some(options)).await.map_err(|e| told("list", "containers", e))?;
+        all.retain(|summary| self.owner.owns(summary.labels.as_ref(), more));
         all.truncate(MAX_CONTAINERS);
         Ok(all)
     }
@@ -113,12 +120,27 @@ impl DockerEngine {
         found(answer).map_err(|error| told("inspect", id, error))
     }
 
+    /// What a container is, in the form in which it is compared.
+    pub(super) async fn content(
+        &self,
+        container: ContainerInspectResponse,
+        app: &AppName,
+        known: &Known,
+    ) -> Result<CanonicalService, EngineError> {
+        let container = match self.kind().await? {
+            Kind::Docker | Kind::Balena => container,
+            Kind::Podman => podman::as_docker(container, known.networks.get(app)),
+        };
+        Ok(read::content(&container, &self.owner, app, known))
+    }
+
     pub(super) async fn networks(&self) -> Result<FoundNetworks, EngineError> {
         let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
         let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
         let all = self.docker().await?.list_networks(Some(options)).await.map_err(|e| told("list", "networks", e))?;
         let mut networks = FoundNetworks::new();
-        for (app, name, network) in all.iter().filter_map(read::network) {
+        let ours = all.iter().filter(|network| self.owner.owns(network.labels.as_ref(), &[]));
+        for (app, name, network) in ours.filter_map(read::network) {
             networks.entry(app).or_default().insert(name, network);
         }
         Ok(networks)
@@ -143,6 +165,9 @@ impl DockerEngine {
         let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
         let all = self.docker().await?.list_volumes(Some(options)).await.map_err(|e| told("list", "volumes", e))?;
         let volume = |volume: bollard::models::Volume| {
+            if !self.owner.owns(Some(&volume.labels), &[]) {
+                return None;
+            }
             Some((volume.labels.get(APP)?.parse().ok()?, volume.labels.get(VOLUME)?.parse().ok()?))
         };
         Ok(all.volumes.unwrap_or_default().into_iter().filter_map(volume).collect())

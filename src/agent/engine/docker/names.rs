@@ -77,6 +77,20 @@ impl Owner {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
+    /// Whether something carries these labels and those of this device. Filters of engines are not enough: on some, several labels
+    /// find what carries one of them.
+    pub(super) fn owns<'a>(
+        &self,
+        found: Option<impl IntoIterator<Item = (&'a String, &'a String)>>,
+        more: &[(&str, &str)],
+    ) -> bool {
+        let found: BTreeMap<&str, &str> =
+            found.into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let labels = self.labels();
+        let own = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        own.chain(more.iter().copied()).all(|(name, value)| found.get(name) == Some(&value))
+    }
+
     /// The labels of a volume.
     pub(super) fn labels_of_volume(&self, app: &AppName, volume: &VolumeName) -> BTreeMap<String, String> {
         let mut labels = self.labels();

@@ -84,6 +84,11 @@ fn said(label: Option<&String>) -> BTreeSet<String> {
     text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
+/// The words of a container's labels.
+pub(super) fn said_words<'a>(labels: Option<impl IntoIterator<Item = (&'a String, &'a String)>>) -> BTreeSet<String> {
+    said(labels.into_iter().flatten().find(|(name, _)| name.as_str() == SAID).map(|(_, words)| words))
+}
+
 /// What an image supplies.
 pub(super) fn image_defaults(config: Option<ImageConfig>) -> ImageDefaults {
     let Some(config) = config else { return ImageDefaults::default() };

@@ -1,6 +1,7 @@
 //! Removing a volume with its data: only when a person asked for it, and only one that carries this device's labels.
 
 use super::look::place;
+use super::names::{APP, VOLUME};
 use super::{DockerEngine, found, told};
 use crate::domain::ids::{AppName, ServiceName, VolumeName};
 use crate::ports::engine::EngineError;
@@ -15,8 +16,7 @@ impl DockerEngine {
         let docker = self.docker().await?;
         let existing = found(docker.inspect_volume(&name).await).map_err(|error| told("inspect", &name, error))?;
         let Some(existing) = existing else { return Ok(()) };
-        let labels = self.owner.labels_of_volume(app, volume);
-        if !labels.iter().all(|(label, value)| existing.labels.get(label) == Some(value)) {
+        if !self.owner.owns(Some(&existing.labels), &[(APP, app.as_str()), (VOLUME, volume.as_str())]) {
             return Err(EngineError::NotOwned { kind: "volume", name });
         }
         for (app, service) in self.users_of(&name).await? {
@@ -35,11 +35,7 @@ impl DockerEngine {
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let containers = self.docker().await?.list_containers(Some(options)).await;
         let containers = containers.map_err(|error| told("list", "containers", error))?;
-        let own = self.owner.labels();
-        let is_ours = |summary: &ContainerSummary| {
-            let labels = summary.labels.as_ref();
-            own.iter().all(|(label, value)| labels.and_then(|labels| labels.get(label)) == Some(value))
-        };
+        let is_ours = |summary: &ContainerSummary| self.owner.owns(summary.labels.as_ref(), &[]);
         let mut users = BTreeSet::new();
         for summary in &containers {
             match place(summary).filter(|_| is_ours(summary)) {

@@ -1,7 +1,9 @@
 //! From the form in which things are compared to requests for the engine. Everything is said, nothing is left to the image:
 //! what is read back is then what was said.
 
+use super::kind::Kind;
 use super::names::{APP, IMAGE, NETWORK, Owner, SAID, SECRETS, SERVICE};
+use super::{STOP_TIMEOUT_SECS, podman};
 use crate::domain::device::canonical::{CanonicalHealth, CanonicalService};
 use crate::domain::ids::{AppName, NetworkName, ServiceName};
 use crate::domain::spec::{
@@ -18,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose container a request is for, and what it refers to.
 pub(super) struct Place<'a> {
+    pub(super) kind: Kind,
     pub(super) owner: &'a Owner,
     pub(super) app: &'a AppName,
     pub(super) service: &'a ServiceName,
@@ -37,6 +40,10 @@ pub(super) struct Request {
 ///
 /// `name` is what the engine calls the image, where that is not what the spec calls it.
 pub(super) fn container(place: &Place<'_>, content: CanonicalService, name: String) -> Request {
+    let accent = match place.kind {
+        Kind::Podman => podman::said(&content),
+        Kind::Docker | Kind::Balena => Vec::new(),
+    };
     let CanonicalService {
         image,
         entrypoint,
@@ -62,10 +69,12 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService, name: Stri
     if !secret_variables.is_empty() {
         labels.insert(SECRETS.to_owned(), secret_variables.into_iter().collect::<Vec<_>>().join(","));
     }
-    if name != image {
+    // Podman shows the long form of a name.
+    if name != image || place.kind == Kind::Podman {
         labels.insert(IMAGE.to_owned(), image);
     }
-    let said = options.said();
+    let mut said = options.said();
+    said.extend(accent);
     if !said.is_empty() {
         labels.insert(SAID.to_owned(), said.into_iter().collect::<Vec<_>>().join(" "));
     }
@@ -82,7 +91,11 @@ pub(super) fn container(place: &Place<'_>, content: CanonicalService, name: Stri
     let (required, made): (Vec<_>, Vec<_>) =
         binds.into_iter().partition(|(_, bind)| bind.host_path == HostPath::Required);
     let (hostname, domainname) = (options.hostname.clone(), options.domainname.clone());
-    let stop_timeout = options.stop_grace_period_secs.map(i64::from);
+    let stop_timeout = options.stop_grace_period_secs.map(i64::from).or(match place.kind {
+        Kind::Docker | Kind::Balena => None,
+        // Told nothing, it would kill at once.
+        Kind::Podman => Some(i64::from(STOP_TIMEOUT_SECS)),
+    });
     let (tty, open_stdin) = (is_on(&options, Switch::Tty), is_on(&options, Switch::StdinOpen));
     let host = HostConfig {
         network_mode: Some(network_mode),

@@ -158,6 +158,7 @@ impl Machine {
     pub(super) fn looked(&mut self, look: Look, now: Timestamp, effects: &mut Vec<Effect>) {
         let Work::Looking(held, before) = std::mem::replace(&mut self.work, Work::Resting) else { return };
         self.note_availability(&look, held.as_deref(), now);
+        self.note_engine(&look);
         self.judge_told_health(now);
         if let Ok(observed) = &look.apps {
             self.vigil.observe(observed, self.steady_millis);
@@ -443,6 +444,20 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// Tells which engine it is, once that is known. What the settings say of it wins.
+    fn note_engine(&mut self, look: &Look) {
+        for (name, value) in look.apps.iter().flat_map(|observed| &observed.engine) {
+            let told = self.about.attributes.get(name).map(String::as_str);
+            if told.is_none_or(|told| told == UNKNOWN_ENGINE) {
+                self.about.attributes.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// What an engine is called that has not answered yet: any that speaks the language of Docker's API.
+const UNKNOWN_ENGINE: &str = "docker";
 /// The reason of a failure that is only a lock.
 pub(super) const LOCKED: &str = "Locked";
 

@@ -7,7 +7,7 @@ use crate::domain::device::locks::{Deed, Lock, runs};
 use crate::domain::drift::wrong_state;
 use crate::domain::ids::{AppName, NetworkName, ServiceName};
 use crate::domain::planted::{Bug, planted};
-use crate::domain::reported::{Health, ObservedApp, ObservedService, Presence, ServiceState};
+use crate::domain::reported::{Changes, Health, ObservedApp, ObservedService, Presence, ServiceState};
 use crate::domain::spec::{AppSpec, Dependency, Renewal, ServiceSpec, Strategy, Until};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -298,6 +298,7 @@ fn need(wanted: &ServiceSpec, found: Option<&ObservedService>) -> Need {
     let Some(found) = found else { return Need::Create };
     let fields = differences(&canonical(wanted, &found.image_defaults), &found.content);
     let is_adjustable = !fields.is_empty()
+        && found.changes == Changes::InPlace
         && fields.iter().all(|one| {
             one.field == "restart"
                 || (ADJUSTABLE.contains(&one.field.as_str()) && one.wanted.is_some() && one.found.is_some())
