@@ -2,13 +2,17 @@
 //!
 //! A rollout is a policy applied to the changes of one commit. All of it is pure and in integers: time, what is known of devices
 //! and what people ask for go in, and what is to be done comes out. Reading order: [`share`], [`spread`], [`clock`], [`rate`],
-//! [`gate`], [`budget`], [`freeze`], [`path`].
+//! [`gate`], [`budget`], [`freeze`], [`path`] are what it decides with, [`policy`] and [`ready`] what people ask for, and
+//! [`machine`] is one rollout.
 
 pub mod budget;
 pub mod clock;
 pub mod freeze;
 pub mod gate;
+pub mod machine;
 pub mod path;
+pub mod policy;
 pub mod rate;
+pub mod ready;
 pub mod share;
 pub mod spread;

@@ -1,0 +1,262 @@
+//! What a rollout waits for, and when that is looked at: in order, as data.
+
+use super::{Blocked, Phase, Rollout, Status, StepStatus, World};
+use crate::domain::ids::DeviceId;
+use crate::domain::rollout::freeze::Weather;
+use crate::domain::rollout::gate::Standing;
+use crate::domain::rollout::machine::Wait;
+use crate::domain::time::{Timestamp, show_secs};
+use serde::{Deserialize, Serialize};
+
+/// One thing that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// One word for programs, in kebab case.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+    /// When time alone brings it; `None` if only somebody or some device can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// What a person can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+fn awaited(code: &str, message: String, at: Option<Timestamp>, hint: Option<String>) -> Awaited {
+    Awaited { code: code.to_owned(), message, at, hint }
+}
+
+impl Rollout {
+    /// What the next transition of the rollout waits for, the most fundamental first. Empty if nothing more happens to it.
+    pub fn explain<W: World + ?Sized>(&self, now: Timestamp, world: &W) -> Vec<Awaited> {
+        let name = &self.head.name;
+        let resume = |how: &str| Some(format!("`bellwether rollout resume {name}{how}`"));
+        match &self.head.status {
+            Status::Draft => vec![awaited(
+                "draft",
+                "it is a draft".to_owned(),
+                None,
+                Some(format!("`bellwether rollout activate {name}`")),
+            )],
+            Status::PendingApproval => {
+                let approved = self.head.approved_by.len();
+                let message = format!("{approved} of {} people have approved it", self.head.policy.approvals);
+                vec![awaited("approval", message, None, Some(format!("`bellwether rollout approve {name}`")))]
+            }
+            Status::Paused { why, until, .. } => {
+                let end = until.map_or("until somebody resumes it".to_owned(), |until| format!("until {until}"));
+                vec![awaited("paused", format!("paused {end}: {why}"), *until, resume(""))]
+            }
+            Status::Error { why, .. } => {
+                let hint = format!(
+                    "`bellwether rollout retry {name} --failed`, `rollout rollback {name}`, or `rollout resume {name} --ack`"
+                );
+                vec![awaited("error", why.clone(), None, Some(hint))]
+            }
+            Status::Active => {
+                let mut all = Vec::new();
+                all.extend(self.superseding());
+                all.extend(self.frozen(now, world));
+                all.extend(self.step_waits(now));
+                all.extend(self.catching_up());
+                all
+            }
+            Status::Done { .. } => self.catching_up(),
+            Status::RollingBack { .. } => {
+                let left = self.agenda.returning.len();
+                let message =
+                    format!("{left} devices wait for their turn to go back, {} are going", self.agenda.timers.len());
+                vec![awaited("rolling-back", message, self.next(now, world), None)]
+            }
+            Status::Aborted { .. } | Status::Superseded { .. } | Status::RolledBack { .. } => Vec::new(),
+        }
+    }
+
+    fn superseding(&self) -> Option<Awaited> {
+        let by = self.head.superseded_by.as_ref()?;
+        let message = format!("commit {} takes its place when the step is decided", by.short());
+        Some(awaited("superseded", message, None, None))
+    }
+
+    fn frozen<W: World + ?Sized>(&self, now: Timestamp, world: &W) -> Option<Awaited> {
+        match world.freezes().weather(now) {
+            Weather::Fair { .. } => None,
+            Weather::Frozen { reason, until } => {
+                Some(awaited("frozen", format!("nothing new is offered: {reason}"), until, None))
+            }
+        }
+    }
+
+    fn step_waits(&self, now: Timestamp) -> Vec<Awaited> {
+        let Some((policy, step)) = self.current() else { return Vec::new() };
+        let title = format!("step {} ({})", self.head.current + 1, policy.name);
+        if let Some(blocked) = &step.blocked {
+            let (code, why, at) = match blocked {
+                Blocked::Empty { again } => ("step-empty", "nobody is in it".to_owned(), Some(*again)),
+                Blocked::AllOffline { devices, again } => {
+                    ("step-offline", format!("none of its {devices} devices is online"), Some(*again))
+                }
+                Blocked::Approval { missing } => ("approval", format!("{missing} more people must approve it"), None),
+            };
+            let hint = match blocked {
+                Blocked::Empty { .. } => {
+                    format!("it takes {}; `allow_empty: true` lets it pass without", policy.selector)
+                }
+                Blocked::AllOffline { .. } => "it begins when one of them is heard of".to_owned(),
+                Blocked::Approval { .. } => format!("`bellwether rollout approve {}`", self.head.name),
+            };
+            return vec![awaited(code, format!("{title} does not begin: {why}"), at, Some(hint))];
+        }
+        match step.status {
+            StepStatus::Queued | StepStatus::Passed | StepStatus::Failed => Vec::new(),
+            StepStatus::Running | StepStatus::Soaking => {
+                let counts = &step.counts;
+                let (reported, members) = (counts.reported(), counts.members);
+                let at = |ms: u64| step.clock.shows_at(ms, now).filter(|at| *at > now);
+                let deadline = at(policy.deadline_ms() + step.extra_ms);
+                let window = at(policy.window_ms());
+                let mut all = Vec::new();
+                match policy.gate.standing(counts) {
+                    Standing::TooFewReports { missing } => all.push(awaited(
+                        "reports",
+                        format!("{title}: {reported} of {members} devices have reported; {missing} more must"),
+                        deadline,
+                        None,
+                    )),
+                    Standing::TooFewSuccesses { missing } => all.push(awaited(
+                        "successes",
+                        format!("{title}: {} of {reported} succeeded; {missing} more must", counts.ok),
+                        deadline,
+                        None,
+                    )),
+                    Standing::Passing => all.push(awaited(
+                        "window",
+                        format!(
+                            "{title}: {} of {reported} succeeded, which is enough; its window is not over",
+                            counts.ok
+                        ),
+                        window,
+                        None,
+                    )),
+                    Standing::Hopeless { bad, allowed } => {
+                        all.push(awaited(
+                            "failing",
+                            format!("{title}: {bad} devices failed, {allowed} may"),
+                            Some(now),
+                            None,
+                        ));
+                    }
+                }
+                if step.status == StepStatus::Soaking {
+                    let soak = show_secs(policy.soak_secs.into());
+                    let message = format!("{title}: all others are done, these soak for {soak}");
+                    all.push(awaited("soaking", message, self.agenda.timers.first().map(|(at, _)| *at), None));
+                }
+                all
+            }
+        }
+    }
+
+    fn catching_up(&self) -> Vec<Awaited> {
+        let late = &self.head.late;
+        let mut all = Vec::new();
+        if let Some(since) = late.stopped {
+            let message = format!(
+                "{} of {} devices that came late failed: no other is offered it since {since}",
+                late.bad,
+                late.bad + late.ok
+            );
+            let hint = format!("`bellwether rollout resume {} --ack`", self.head.name);
+            all.push(awaited("late-stopped", message, None, Some(hint)));
+        } else if !self.agenda.late.is_empty() {
+            let message = format!("{} devices that were away catch up", self.agenda.late.len());
+            all.push(awaited("catching-up", message, None, None));
+        }
+        all
+    }
+
+    /// What one device waits for in this rollout. `None` if it is none of its devices, or has all that it gets.
+    pub fn explain_device<W: World + ?Sized>(&self, device: &DeviceId, now: Timestamp, world: &W) -> Option<Awaited> {
+        let member = self.members.get(device)?;
+        let policy = self.head.policy.step(member.step.unwrap_or(0) as usize);
+        let title = match member.step {
+            Some(step) => format!("step {} ({})", step + 1, policy.name),
+            None => "a later step".to_owned(),
+        };
+        let stands = !matches!(self.head.status, Status::Active | Status::Done { .. });
+        Some(match &member.phase {
+            Phase::Succeeded { .. } => return None,
+            Phase::Excluded { reason } => {
+                awaited("excluded", format!("kept out of {}: {reason}", self.head.name), None, None)
+            }
+            Phase::Bad { failure, at, message } => {
+                let why = message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+                let hint = format!("`bellwether rollout retry {} {device}`", self.head.name);
+                awaited("failed", format!("{failure} at {at}{why}"), None, Some(hint))
+            }
+            Phase::Queued { .. } | Phase::Offered { .. } if stands => {
+                awaited("rollout", format!("{} is {}", self.head.name, self.head.status), None, None)
+            }
+            Phase::Queued { wait: Wait::Until(at) } => {
+                awaited("window-closed", format!("{title}: its window opens at {at}"), Some(*at), None)
+            }
+            Phase::Queued { wait: Wait::Word } => {
+                awaited("offline", format!("{title}: it is not heard of"), None, None)
+            }
+            Phase::Queued { wait: Wait::CatchUp(_) } => {
+                awaited("catching-up", "it was away, and catches up when its turn comes".to_owned(), None, None)
+            }
+            Phase::Queued { wait: Wait::Turn } => self.turn_of(device, &title, now, world)?,
+            Phase::Offered { since } => {
+                awaited("not-acknowledged", format!("offered at {since}, not yet acknowledged"), None, None)
+            }
+            Phase::InProgress { since, healthy: None, .. } => {
+                awaited("in-progress", format!("at work since {since}"), None, None)
+            }
+            Phase::InProgress { healthy: Some(since), .. } => {
+                let done = since.plus_secs(policy.soak_secs.into());
+                awaited("soaking", format!("healthy since {since}, soaks until {done}"), Some(done), None)
+            }
+            Phase::Ready { since } => {
+                awaited("site", format!("ready since {since}, and waits for the rest of its site"), None, None)
+            }
+            Phase::Superseded => {
+                awaited("superseded", "a newer commit took the rollout's place".to_owned(), None, None)
+            }
+            Phase::Canceled => awaited("canceled", format!("{} is {}", self.head.name, self.head.status), None, None),
+        })
+    }
+
+    fn turn_of<W: World + ?Sized>(&self, device: &DeviceId, title: &str, now: Timestamp, world: &W) -> Option<Awaited> {
+        let member = self.members.get(device)?;
+        let current = member.step.map(|step| step as usize) == Some(self.head.current);
+        let Some((policy, step)) = self.current().filter(|_| current) else {
+            let running = self.head.current + 1;
+            return Some(awaited("queued", format!("{title} begins when step {running} has passed"), None, None));
+        };
+        if step.clock.shown_ms(now) < member.due_ms {
+            let at = step.clock.shows_at(member.due_ms, now);
+            let message = at.map_or("its turn comes when the clock of the step runs again".to_owned(), |at| {
+                format!("its turn is at {at}")
+            });
+            return Some(awaited("turn", format!("{title}: {message}"), at, None));
+        }
+        let group = self.agenda.parked.iter().find(|(_, waiting)| waiting.contains(&(member.due_ms, device.clone())));
+        if let Some(((budget, value), _)) = group {
+            let label =
+                self.head.policy.budgets.get(*budget).map(|budget| budget.label.to_string()).unwrap_or_default();
+            let message = format!("{title}: as many devices with {label}={value} are away as may be");
+            return Some(awaited("budget", message, None, None));
+        }
+        match policy.rate {
+            Some(rate) => Some(awaited(
+                "rate",
+                format!("{title}: its turn has come; {rate} may start"),
+                self.next(now, world),
+                None,
+            )),
+            None => Some(awaited("turn", format!("{title}: its turn has come"), self.next(now, world), None)),
+        }
+    }
+}
