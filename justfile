@@ -28,6 +28,10 @@ sim-seed seed:
 kill runs="10":
     BELLWETHER_KILL_RUNS={{ runs }} cargo test --all-features --test it kill -- --nocapture
 
+# An agent on a real engine, killed before and after each request that changes something, and the engine killed amid them.
+kill-engine:
+    BELLWETHER_KILL_ENGINE=1 cargo test --all-features --test it kill::requests -- --nocapture --test-threads=1
+
 # Every way in for bytes from outside, so many seconds each.
 fuzz seconds="60" *targets:
     ./scripts/fuzz --seconds {{ seconds }} {{ targets }}

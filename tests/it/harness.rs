@@ -13,5 +13,6 @@ pub mod process;
 pub mod proxy;
 pub mod rauc;
 pub mod registry;
+pub mod requests;
 pub mod run;
 pub mod text;

@@ -6,6 +6,7 @@
 mod chance;
 mod containers;
 mod fleet;
+mod requests;
 mod scenario;
 mod witness;
 

@@ -56,6 +56,8 @@ pub struct Fleet {
     pub controller_environment: BTreeMap<String, String>,
     /// More flags for agents.
     pub agent_flags: Vec<String>,
+    /// Sockets in front of the engine's own, by device.
+    pub sockets: BTreeMap<String, PathBuf>,
 }
 
 impl Fleet {
@@ -89,6 +91,7 @@ impl Fleet {
             settings: settings.to_owned(),
             controller_environment: BTreeMap::new(),
             agent_flags: Vec::new(),
+            sockets: BTreeMap::new(),
         };
         fleet.start_controller();
         fleet
@@ -228,7 +231,10 @@ impl Fleet {
         command.arg("--state-dir").arg(self.state_dir(device)).arg("--lock-dir").arg(self.lock_dir(device));
         command.args(&self.agent_flags);
         match self.on {
-            On::Engine(engine) => command.args(["--engine", "docker", "--docker-socket"]).arg(engine.docker_socket()),
+            On::Engine(engine) => {
+                let socket = self.sockets.get(device).cloned().unwrap_or_else(|| engine.docker_socket());
+                command.args(["--engine", "docker", "--docker-socket"]).arg(socket)
+            }
             On::Simulated => command.args(["--engine", "simulated"]),
         };
         command
