@@ -33,4 +33,5 @@ mod releases;
 mod restored;
 mod secrets;
 mod secrets_repo;
+mod strangers;
 mod updates;
