@@ -60,11 +60,13 @@ pub enum Bug {
     RetryFailedDigest,
     /// A device takes for good what has not soaked.
     SkipSoak,
+    /// A device begins an action that it has begun before.
+    RepeatActions,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AcceptOlder,
         Self::AcceptChangedContent,
         Self::SkipLedger,
@@ -92,6 +94,7 @@ impl Bug {
         Self::IgnoreLocks,
         Self::RetryFailedDigest,
         Self::SkipSoak,
+        Self::RepeatActions,
     ];
 }
 

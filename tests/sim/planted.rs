@@ -1,9 +1,9 @@
 //! The simulation finds bugs: each that can be planted makes a seed fail, and by the rule that it breaks.
 
 use crate::oracle::{
-    ASSIGNED_ONLY, BLAST_RADIUS, BROKEN_COMMITS, CLAIMED_ONLY, CLAIMS, CONTENT, DELETION_BUDGET, DRIFT, ENROLLED_ONLY,
-    GOOD, HOLDS, IMAGES_FIRST, LEDGER_FIRST, LEDGER_GROWS, LEFT_ALONE, LOCKS, NO_IDLE_WRITES, ONE_CONTENT, OWNER,
-    PLACES_GROW, REWRITES, STALE_REPORTS, TOLD_FIRST, WENT_BACK,
+    ASSIGNED_ONLY, AT_MOST_ONCE, BLAST_RADIUS, BROKEN_COMMITS, CLAIMED_ONLY, CLAIMS, CONTENT, DELETION_BUDGET, DRIFT,
+    ENROLLED_ONLY, GOOD, HOLDS, IMAGES_FIRST, LEDGER_FIRST, LEDGER_GROWS, LEFT_ALONE, LOCKS, NO_IDLE_WRITES,
+    ONE_CONTENT, OWNER, PLACES_GROW, REWRITES, STALE_REPORTS, TOLD_FIRST, WENT_BACK,
 };
 use crate::rest::CONVERGES;
 use crate::world::World;
@@ -65,4 +65,5 @@ planted! {
     ignoring_locks_is_noticed: IgnoreLocks breaks LOCKS;
     trying_what_failed_again_is_noticed: RetryFailedDigest breaks WENT_BACK | CONVERGES;
     taking_for_good_what_has_not_soaked_is_noticed: SkipSoak breaks GOOD;
+    beginning_actions_again_is_noticed: RepeatActions breaks AT_MOST_ONCE;
 }

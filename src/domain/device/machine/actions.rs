@@ -21,6 +21,7 @@ use crate::domain::device::ledger::Begun;
 use crate::domain::device::local::VolumePath;
 use crate::domain::device::locks::{Respect, locked};
 use crate::domain::ids::Actor;
+use crate::domain::planted::{Bug, planted};
 use crate::domain::spec::DeviceSpec;
 use crate::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +79,7 @@ impl Actions {
 }
 
 impl Machine {
-    /// Names the list of actions that is known, for polls.
+    /// Names the list of actions that was believed last.
     pub fn actions_tag(&self) -> String {
         tag(&self.actions.listed)
     }
@@ -179,7 +180,9 @@ impl Machine {
                 continue;
             }
             self.actions.waiting.remove(&number);
-            self.wanted.actions.open.remove(&number);
+            if !planted(Bug::RepeatActions) {
+                self.wanted.actions.open.remove(&number);
+            }
             let reboot_from = match request.action {
                 DeviceAction::Reboot => Some(self.boot().unwrap_or_default().to_owned()),
                 DeviceAction::RestartService { .. }
