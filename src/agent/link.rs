@@ -2,7 +2,7 @@
 
 use super::identity::{Enrollment, Identity};
 use crate::clock;
-use crate::domain::actions::RequestedAction;
+use crate::domain::actions::MAX_OPEN_ACTIONS;
 use crate::domain::device::action::Failure;
 use crate::domain::device::machine::Event;
 use crate::domain::enrollment::JoinToken;
@@ -27,6 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest error or answer other than an envelope that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// The longest name of a list of actions, in bytes: the numbers of all, with a dot behind each.
+const MAX_TAG_BYTES: usize = MAX_OPEN_ACTIONS * 21;
 /// Before this moment (2026-01-01) the device's clock cannot be right: a board without a battery wakes up in 1970.
 const EARLIEST_PLAUSIBLE: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
@@ -174,7 +176,8 @@ impl Link {
             StatusCode::NOT_MODIFIED => Event::NotModified,
             StatusCode::NO_CONTENT => Event::NothingAssigned,
             StatusCode::OK if answer.headers().contains_key(ACTIONS_HEADER) => {
-                Event::ActionsListed(listed(&body(answer, MAX_ENVELOPE_BYTES).await?, trust)?)
+                let tag = tag(&answer)?;
+                listed(tag, &body(answer, MAX_ENVELOPE_BYTES).await?, trust)
             }
             StatusCode::OK => {
                 let tag = answer.headers().get(ETAG).cloned();
@@ -269,10 +272,22 @@ fn config_to_enroll(
     }
 }
 
-/// A list of actions that can be believed.
-fn listed(bytes: &[u8], trust: &Trust) -> Result<Vec<RequestedAction>, LinkError> {
-    actions::verify(bytes, trust, plausible_now())
-        .map_err(|error| LinkError::BadAnswer { reason: format!("its list of actions: {error}") })
+/// What an answer calls the list of actions that it brings.
+fn tag(answer: &Response) -> Result<String, LinkError> {
+    let tag = answer.headers().get(ACTIONS_HEADER).and_then(|value| value.to_str().ok());
+    let tag = tag.filter(|tag| tag.len() <= MAX_TAG_BYTES).map(str::to_owned);
+    tag.ok_or_else(|| LinkError::BadAnswer { reason: "its list of actions has no name that could be one".to_owned() })
+}
+
+/// A list of actions, if it can be believed.
+fn listed(tag: String, bytes: &[u8], trust: &Trust) -> Event {
+    match actions::verify(bytes, trust, plausible_now()) {
+        Ok(list) => Event::ActionsListed(list),
+        Err(error) => Event::ActionsRefused {
+            tag,
+            failure: Failure { reason: error.reason(), message: format!("the list of actions: {error}") },
+        },
+    }
 }
 
 /// The time, if it can be right.

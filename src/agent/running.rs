@@ -13,7 +13,7 @@ use crate::domain::device::concealing::conceal_report;
 use crate::domain::device::errand::Errand;
 use crate::domain::device::health::{ServiceId, suspects};
 use crate::domain::device::ledger::Ledger;
-use crate::domain::device::machine::{Effect, Event, Look, Machine, Moment, Question, Timer};
+use crate::domain::device::machine::{Effect, Event, Excerpts, Look, Machine, Moment, Question, Timer};
 use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::Observed;
 use crate::domain::device::terminal::{MAX_LOG_LINES, excerpt};
@@ -158,7 +158,9 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
         match effect {
             Effect::Persist(ledger) => answers.push(persist(&ledger, parts)),
             Effect::Tidy { keep } => lanes.tidy = Some(tidy(parts, keep)),
-            Effect::Look { images } => lanes.work = Some(look(parts, images, wanted.clone())),
+            Effect::Look { images } => {
+                lanes.work = Some(look(parts, images, wanted.clone(), machine.excerpts()));
+            }
             Effect::Act(action) => match (machine.forbids(&action, &parts.locks.look()), action) {
                 (Some(failure), _) => answers.push(Event::Failed(failure)),
                 (None, Action::Pull { image }) => {
@@ -181,7 +183,7 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
                 let (link, trust) = (parts.link.clone(), Arc::clone(&parts.trust));
                 // Without the values the assignment must come once more, so the tag is not told.
                 let etag = etag.filter(|_| wanted.as_ref().is_none_or(|spec| parts.secrets.has_all(spec)));
-                let actions = machine.actions_tag();
+                let actions = machine.known_actions();
                 let poll = async move { link.poll(&trust, etag.as_deref(), &actions, wait_secs).await };
                 lanes.poll = Some(Box::pin(poll));
             }
@@ -232,7 +234,7 @@ fn persist(ledger: &Ledger, parts: &Parts) -> Event {
     }
 }
 
-fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>) -> Lane {
+fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>, wanted_lines: Excerpts) -> Lane {
     let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
     let (secrets, locks) = (Arc::clone(&parts.secrets), Arc::clone(&parts.locks));
     Box::pin(async move {
@@ -247,9 +249,9 @@ fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>
         let os = async { os.look().await.map_err(|error| error.failure()) };
         let os = tokio::time::timeout(LOOK_LIMIT, os).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
         let os = os.map_err(concealed);
-        let logs = match &apps {
-            Ok(observed) => excerpts(engine.as_ref(), observed, &secrets.values()).await,
-            Err(_) => BTreeMap::new(),
+        let logs = match (&apps, wanted_lines) {
+            (Ok(observed), Excerpts::Wanted) => excerpts(engine.as_ref(), observed, &secrets.values()).await,
+            (Ok(_), Excerpts::Unwanted) | (Err(_), _) => BTreeMap::new(),
         };
         Event::Looked(Box::new(Look { apps, os, locks: locks.look(), logs }))
     })
@@ -457,6 +459,7 @@ fn log_event(event: &Event) {
             tracing::warn!(reason = refusal.reason, message = refusal.message, "an offer was not believed");
         }
         Event::LinkFailed { failure, .. } => tracing::warn!(%failure, "the poll came to nothing"),
+        Event::ActionsRefused { failure, .. } => tracing::warn!(%failure, "a list of actions was not believed"),
         Event::ReportFailed { failure, .. } => tracing::warn!(%failure, "the report came to nothing"),
         Event::ErrandsEnded(Err(failure)) => tracing::warn!(%failure, "what an operator asked for failed"),
         Event::Failed(failure) => tracing::warn!(%failure, "the action failed"),

@@ -98,3 +98,41 @@ impl SecretsFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::device::canonical::{ImageDefaults, canonical};
+    use crate::domain::reported::{Changes, Health, ObservedApp, ObservedService, ServiceState};
+    use crate::domain::spec::ServiceSpec;
+
+    const VALUE: &str = "canary-7d1f-handed-over";
+
+    #[test]
+    fn secrets_are_taken_out_of_what_services_are_handed_over_to_as_well() {
+        let place = tempfile::tempdir().expect("a directory");
+        let file = SecretsFile::open(&StateDirectory::open(place.path()).expect("not in use"));
+        let reference: SecretRef = "secret:TOKEN@00000000000000aa".parse().expect("a reference");
+        file.add(SecretValues([(reference, VALUE.to_owned())].into())).expect("written");
+        let spec = ServiceSpec {
+            environment: [("TOKEN".parse().expect("a name"), VALUE.to_owned())].into(),
+            ..ServiceSpec::of_image("web:2")
+        };
+        let image_defaults = ImageDefaults::default();
+        let found = ObservedService {
+            content: canonical(&spec, &image_defaults),
+            image_defaults,
+            state: ServiceState::Running,
+            restarts: 0,
+            health: Health::Starting,
+            changes: Changes::InPlace,
+        };
+        let successors = [("app".parse().expect("a service"), found)].into();
+        let web = ObservedApp { successors, ..ObservedApp::default() };
+        let mut observed = Observed { apps: [("web".parse().expect("an app"), web)].into(), ..Observed::default() };
+        file.conceal(&mut observed, None);
+        let shown = format!("{observed:?}");
+        assert!(!shown.contains(VALUE), "{shown}");
+        assert!(shown.contains("secret:TOKEN"), "{shown}");
+    }
+}

@@ -37,6 +37,14 @@ pub enum EngineError {
         /// What the registry or the engine said.
         reason: String,
     },
+    /// The registry answered, and says that there is no such image. Asking again does not help before somebody puts it there.
+    #[error("image {image} is not there: {reason}")]
+    NoSuchImage {
+        /// Its reference.
+        image: String,
+        /// What the registry said.
+        reason: String,
+    },
     /// Something has the name that this device would use, and does not belong to it.
     #[error("{kind} {name} exists and does not belong to this device")]
     NotOwned {
@@ -89,6 +97,7 @@ impl EngineError {
         let reason = match self {
             Self::Unavailable { .. } => "EngineUnavailable",
             Self::Pull { .. } => "PullFailed",
+            Self::NoSuchImage { .. } => "NoSuchImage",
             Self::NotOwned { .. } => "NotOwned",
             Self::DiskFull { .. } => "DiskFull",
             Self::Failed { .. } => "EngineRefused",

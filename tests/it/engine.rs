@@ -449,7 +449,7 @@ fn what_the_engine_refuses_is_told() {
     let nowhere = format!("{}@sha256:{}", registry.worker[0].name, "0".repeat(64));
     let answer = wait_for(device.engine.pull(&nowhere)).expect_err("there is no such image");
     assert!(
-        matches!(&answer, EngineError::Pull { image, reason } if *image == nowhere && reason.contains("not found")),
+        matches!(&answer, EngineError::NoSuchImage { image, reason } if *image == nowhere && reason.contains("not found")),
         "{answer}"
     );
     let spec = spec([("app", ServiceSpec { working_dir: Some("relative".to_owned()), ..worker(device.real) })]);

@@ -157,10 +157,13 @@ fn values_of_secrets_stand_in_containers_and_nowhere_else() {
     assert_nothing_shown(&fleet);
     assert_nothing_written(&fleet);
 
-    // Another value is another reference: the container is made anew, and the old value is forgotten.
+    // Another value is another reference: the container is made anew. The old value is kept with what the device could go back to,
+    // and forgotten once that is something else.
     std::fs::write(kept.join("TOKEN"), format!("{SECOND}\n")).expect("rotate a secret");
     fleet.refresh();
     eventually("the container has the new value", || (environment(&fleet)? == expected(SECOND)).then_some(()));
+    fleet.settled(&[DEVICE]);
+    fleet.push("main", "Ask seldom", &[("host_vars/secret-one.yml", "config: { poll_interval_secs: 5 }\n")]);
     fleet.settled(&[DEVICE]);
     let mut values = String::new();
     eventually("the old value is forgotten", || {

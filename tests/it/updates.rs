@@ -2,7 +2,7 @@
 
 use crate::harness::engine::Engine;
 use crate::harness::fleet::{Fleet, On, outcome};
-use crate::harness::process::eventually;
+use crate::harness::process::{BELLWETHER_AGENT, eventually, program};
 use bellwether::domain::overview::device::DeviceDetail;
 use bellwether::domain::reported::Phase;
 
@@ -61,6 +61,9 @@ fn a_crash_loop_within_the_soak_leads_back_on_the_device_without_the_controller(
 
     fleet.start_controller();
     let detail = eventually("the controller hears of it", || {
+        // Whoever has waited for long does not wait for its back-off.
+        let mut check = program(BELLWETHER_AGENT);
+        outcome(check.arg("check").arg("--state-dir").arg(fleet.state_dir(device)));
         let detail: DeviceDetail = fleet.try_get(&format!("/v1/devices/{device}")).ok()?;
         detail.failure.is_some().then_some(detail)
     });

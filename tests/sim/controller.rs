@@ -256,12 +256,13 @@ impl Controller {
     fn listed(&self, device: &DeviceId, known: &str, now: Timestamp) -> Option<Say> {
         let record = self.process.as_ref()?.state.devices.get(device)?;
         let open = record.actions.as_ref().map(|actions| actions.open(now)).unwrap_or_default();
-        if known == tag(&open) {
+        let name = tag(&open);
+        if known == name {
             return None;
         }
         let envelope = actions::sign(&ActionsStatement::of(&self.fleet, device, open, now), &self.key);
         let bytes = serde_json::to_vec(&envelope).expect("an envelope has only string keys");
-        Some(Say::Actions(bytes.into()))
+        Some(Say::Actions(name, bytes.into()))
     }
 
     fn fresh(&self, device: &DeviceId, etag: Option<&str>, now: Timestamp) -> Option<Say> {

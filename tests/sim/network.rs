@@ -46,7 +46,8 @@ pub enum Say {
     Refused(u16),
     Envelope(Arc<[u8]>),
     /// A signed list of actions.
-    Actions(Arc<[u8]>),
+    /// What the list is called, and its envelope.
+    Actions(String, Arc<[u8]>),
     NotModified,
     Nothing,
     Recorded,

@@ -130,6 +130,7 @@ impl World {
         let Some(assignment) = &record.assignment else { return Ok(()) };
         let mark = device.disk.mark();
         hold!(mark == Some(assignment.mark()), CONVERGES, "{name} is at {mark:?}, assigned is {}", assignment.order);
+        let has_failed = |os: &OsSpec| device.disk.os.failure_of(os.key()).is_some();
         let end = device
             .disk
             .failed
@@ -137,8 +138,10 @@ impl World {
             .find(|one| one.digest == assignment.spec.digest && one.attempt >= assignment.attempt);
         if let Some(end) = end.and_then(|one| one.end.as_ref()) {
             let previous = device.disk.previous.as_ref().filter(|one| end.rolled_back_to == Some(one.mark.digest));
-            let spec = previous.map_or(&assignment.spec.spec, |previous| &previous.spec.spec);
-            let lacks = lacking(spec, &device.engine, Some(&device.os.running));
+            let mut spec = previous.map_or(&assignment.spec.spec, |previous| &previous.spec.spec).as_ref().clone();
+            // Also on the way back an OS that failed is not tried again.
+            spec.os.take_if(|os| has_failed(os));
+            let lacks = lacking(&spec, &device.engine, Some(&device.os.running));
             hold!(lacks.is_none(), CONVERGES, "{name} went back: {}", lacks.unwrap_or_default());
             let told = record.reported.as_ref().and_then(|reported| reported.report.failure.as_ref());
             hold!(told.is_some(), CONVERGES, "{name} failed for good and does not say so");
@@ -146,7 +149,6 @@ impl World {
         }
         let mut spec = assignment.spec.spec.as_ref().clone();
         // An OS that failed is not tried again before somebody asks for it, and drift goes on to tell that it is not there.
-        let has_failed = |os: &OsSpec| device.disk.os.failure_of(os.key()).is_some();
         let wanted_os = spec.os.take_if(|os| has_failed(os) && os.version != device.os.running.version);
         let lacks = lacking(&spec, &device.engine, Some(&device.os.running));
         hold!(lacks.is_none(), CONVERGES, "{name}: {}", lacks.unwrap_or_default());

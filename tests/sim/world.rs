@@ -144,7 +144,7 @@ pub struct World {
     pub weather: Weather,
     pub storm_until: i64,
     captured: Vec<Arc<[u8]>>,
-    captured_actions: Vec<Arc<[u8]>>,
+    captured_actions: Vec<(String, Arc<[u8]>)>,
     pub backups: Vec<FakeStore>,
     /// Whether nothing goes wrong any more.
     pub calm: bool,

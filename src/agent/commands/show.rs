@@ -8,14 +8,24 @@ use crate::domain::time::{Timestamp, show_secs};
 
 /// A few lines about the device, then its services and its conditions.
 pub(super) fn status(status: &LocalStatus, now: Timestamp) -> String {
-    let LocalStatus { device, agent_version, phase, assignment, applied, services, os, conditions, locks, refused } =
-        status;
-    let mut facts =
-        vec![("Device", device.to_string()), ("Agent", agent_version.clone()), ("Phase", phase_of(*phase).to_owned())];
+    let LocalStatus { device, agent_version, phase, .. } = status;
+    let LocalStatus { assignment, failure, applied, services, os, conditions, locks, refused, .. } = status;
+    let phase = match failure {
+        Some(_) => "failing; it is tried again only when somebody asks for it",
+        None => phase_of(*phase),
+    };
+    let mut facts = vec![("Device", device.to_string()), ("Agent", agent_version.clone()), ("Phase", phase.to_owned())];
+    if let Some(end) = failure {
+        facts.push(("Failed", format!("{} at attempt {}: {}", end.digest.short(), end.attempt, end.describe())));
+    }
+    let went_back = failure.as_ref().is_some_and(|end| end.rolled_back_to.is_some());
     match assignment {
         Some(one) => {
             let commit = one.commit.short();
-            facts.push(("Assigned", format!("{} from {} at {commit}, {}", one.order, one.stage, one.digest.short())));
+            facts.push((
+                if went_back { "Back at" } else { "Assigned" },
+                format!("{} from {} at {commit}, {}", one.order, one.stage, one.digest.short()),
+            ));
             let releases = one.releases.iter().map(|(app, version)| format!("{app} {version}")).collect::<Vec<_>>();
             facts.push(("Releases", if releases.is_empty() { "none".to_owned() } else { releases.join(", ") }));
             let reached = if *applied == Some(one.digest) { "yes" } else { "not yet" };

@@ -1,6 +1,7 @@
 //! What the agent tells applications and people on the device, and what they may ask of it.
 
 use super::locks::Lock;
+use super::terminal::TerminalFailure;
 use crate::domain::condition::Condition;
 use crate::domain::digest::Digest;
 use crate::domain::generation::{Attempt, Order};
@@ -29,9 +30,12 @@ pub struct LocalStatus {
     pub agent_version: String,
     /// What the agent is doing.
     pub phase: Phase,
-    /// What the device was told to reach; `None` before the first assignment.
+    /// What the device has to reach; `None` before the first assignment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<LocalAssignment>,
+    /// How the newest assignment failed for good, if it did; then `assignment` is what the device went back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<TerminalFailure>,
     /// The digest whose content was last reached completely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Digest>,

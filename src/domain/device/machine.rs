@@ -24,12 +24,15 @@ mod local;
 mod os;
 mod probing;
 mod reporting;
+mod told;
 mod trial;
 mod windows;
 mod work;
 
 #[cfg(test)]
 mod actions_tests;
+#[cfg(test)]
+mod bad_moments;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
@@ -65,6 +68,7 @@ use probing::Probing;
 pub use probing::{Answered, ProbeId, Question};
 use reporting::Reporting;
 use std::collections::{BTreeMap, BTreeSet};
+pub use trial::Excerpts;
 use trial::Trial;
 use work::Work;
 
@@ -166,6 +170,13 @@ pub enum Event {
     TimerDue(Timer),
     /// The controller listed the open actions, and its envelope was believed.
     ActionsListed(Vec<RequestedAction>),
+    /// The controller listed the open actions, and its envelope was not believed.
+    ActionsRefused {
+        /// What the controller calls the list.
+        tag: String,
+        /// Why.
+        failure: Failure,
+    },
     /// An action's errands ended: with a log, if that was asked for, or with the first failure.
     ErrandsEnded(Result<Option<String>, Failure>),
     /// Somebody on the device asked for a look and a poll.
@@ -350,7 +361,7 @@ impl Machine {
         let start = wanted.starts;
         let mut machine = Self {
             link: Link::new(&about.device, start),
-            reporting: Reporting::new(&about.device, start, now),
+            reporting: Reporting::new(&about.device, start, steady_millis),
             draws: Draws::new(&about.device, start, "work"),
             about,
             pace,
@@ -420,6 +431,7 @@ impl Machine {
             Event::TimerDue(Timer::Ledger) => self.ledger_timer_due(),
             Event::TimerDue(Timer::Reboot) => self.reboot_timer_due(now),
             Event::ActionsListed(list) => self.actions_offered(list, now, &mut effects),
+            Event::ActionsRefused { tag, failure } => self.actions_refused(tag, &failure, now, &mut effects),
             Event::ErrandsEnded(ended) => self.errands_ended(ended, now, &mut effects),
             Event::PurgeRequested(path) => self.ask_locally(path, now),
             Event::CheckRequested => self.check(now),
@@ -481,10 +493,10 @@ impl Machine {
             effects.push(Effect::Persist(Box::new(self.wanted.clone())));
         }
         // Before the work: what was found must go out before the first mending action.
-        self.advance_reporting(now, effects);
+        self.advance_reporting(effects);
         self.begin_action(now, effects);
         self.advance_work(effects);
-        self.advance_link(now, effects);
+        self.advance_link(effects);
         self.advance_probing(effects);
     }
 

@@ -166,7 +166,7 @@ impl World {
             }
             Effect::Poll { etag, wait_secs } => {
                 let machine = self.devices[name].running.as_ref().and_then(|running| running.machine.as_ref());
-                let actions = machine.expect("it asks").actions_tag();
+                let actions = machine.expect("it asks").known_actions();
                 self.call(name, CallKind::Poll, Ask::Poll { etag, actions, wait_secs });
             }
             Effect::Wake { timer, after_millis } => {

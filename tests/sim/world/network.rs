@@ -85,10 +85,10 @@ impl World {
             }
             other => other,
         };
-        if let Say::Actions(bytes) = &say
+        if let Say::Actions(tag, bytes) = &say
             && self.captured_actions.len() < MAX_CAPTURED
         {
-            self.captured_actions.push(bytes.clone());
+            self.captured_actions.push((tag.clone(), bytes.clone()));
         }
         let replay = call.kind == CallKind::Poll && self.chance.network.happens(weather.replayed);
         let replayed = replay.then(|| self.chance.network.pick(&self.captured).cloned()).flatten();
@@ -99,11 +99,11 @@ impl World {
         let delay = self.delay();
         let old = call.kind == CallKind::Poll && self.chance.actions.happens(weather.replayed);
         let old = old.then(|| self.chance.actions.pick(&self.captured_actions).cloned()).flatten();
-        let say = old.map_or(say, |bytes| {
+        let say = old.map_or(say, |(tag, bytes)| {
             self.counts.count("lists of actions replayed");
-            Say::Actions(bytes)
+            Say::Actions(tag, bytes)
         });
-        let told = matches!(say, Say::Envelope(_) | Say::Actions(_) | Say::NotModified | Say::Nothing);
+        let told = matches!(say, Say::Envelope(_) | Say::Actions(..) | Say::NotModified | Say::Nothing);
         let recorded = told.then(|| self.controller.recorded(&call.device));
         self.at(delay, Happening::Answered { call, say, recorded });
     }
@@ -151,7 +151,7 @@ impl World {
                     Err(refusal) => Event::Refused(refusal),
                 }
             }
-            (CallKind::Poll, Say::Actions(bytes)) => {
+            (CallKind::Poll, Say::Actions(tag, bytes)) => {
                 let trust = Trust {
                     fleet: self.controller.fleet.clone(),
                     device: call.device.clone(),
@@ -160,7 +160,10 @@ impl World {
                 let clock = Timestamp::from_millis(self.now + device.skew);
                 match verify(&bytes, &trust, Some(clock)) {
                     Ok(list) => Event::ActionsListed(list),
-                    Err(error) => Event::LinkFailed { failure: failure(error.reason()), retry_after_secs: None },
+                    Err(error) => {
+                        let failure = Failure { reason: error.reason(), message: error.to_string() };
+                        Event::ActionsRefused { tag, failure }
+                    }
                 }
             }
             (CallKind::Poll, other) => {

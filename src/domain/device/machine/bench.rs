@@ -67,6 +67,8 @@ pub(super) struct Bench {
     pub(super) faults: Vec<Failure>,
     /// Whether the disk can be written.
     pub(super) disk_works: Result<(), Failure>,
+    /// How many more ledgers find room on the disk; `None`: any number.
+    pub(super) room: Option<u32>,
     pub(super) engine_answers: Result<(), Failure>,
     pub(super) locks: Locks,
     /// What stays whenever images are tidied up.
@@ -102,6 +104,7 @@ impl Bench {
             transcript,
             faults,
             disk_works,
+            room: None,
             engine_answers,
             locks,
             tidied,
@@ -129,12 +132,15 @@ impl Bench {
             let _ = writeln!(self.transcript, "  {}", show(&effect));
             match effect {
                 Effect::Persist(ledger) => {
-                    let answer = match &self.disk_works {
+                    let full = || Failure { reason: "LedgerNotWritten", message: "no space left on device".to_owned() };
+                    let works = if self.room == Some(0) { Err(full()) } else { self.disk_works.clone() };
+                    let answer = match works {
                         Ok(()) => {
+                            self.room = self.room.map(|room| room - 1);
                             self.disk = *ledger;
                             Event::Persisted
                         }
-                        Err(failure) => Event::PersistFailed(failure.clone()),
+                        Err(failure) => Event::PersistFailed(failure),
                     };
                     self.send(answer);
                 }
@@ -222,6 +228,11 @@ impl Bench {
     /// Both clocks, of which one may be wrong.
     fn moment(&self) -> Moment {
         Moment { wall: self.now.plus_millis(self.skew), steady_millis: self.now.millis() }
+    }
+
+    /// What the wall clock shows.
+    pub(super) fn wall(&self) -> Timestamp {
+        self.moment().wall
     }
 
     /// Somebody sets the wall clock.

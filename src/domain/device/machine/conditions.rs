@@ -15,6 +15,8 @@ pub(super) const ENGINE_AVAILABLE: &str = "EngineAvailable";
 pub(super) const OS_UPDATER_AVAILABLE: &str = "OsUpdaterAvailable";
 /// Whether the newest offer was accepted; only there after a refusal.
 pub(super) const ASSIGNMENT_ACCEPTED: &str = "AssignmentAccepted";
+/// Whether the newest list of actions was believed; only there when it was not.
+pub(super) const ACTIONS_ACCEPTED: &str = "ActionsAccepted";
 /// How an update of the OS stands; only there while it is not as assigned.
 pub(super) const OS_UPDATED: &str = "OsUpdated";
 /// Whether the ledger can be written; only there when it cannot.
@@ -79,6 +81,11 @@ impl Conditions {
     /// How often in a row the condition was set without holding.
     pub(super) fn repeats(&self, kind: &'static str) -> u32 {
         self.failures.get(kind).copied().unwrap_or(0)
+    }
+
+    /// The reason of a condition, if it is there.
+    pub(super) fn reason(&self, kind: &'static str) -> Option<&str> {
+        self.by_kind.get(kind).map(|condition| condition.reason.as_str())
     }
 
     pub(super) fn all(&self) -> Vec<Condition> {

@@ -1,10 +1,11 @@
 //! The lane that asks for news and accepts or refuses what is offered.
 
-use super::conditions::ASSIGNMENT_ACCEPTED;
+use super::conditions::{ACTIONS_ACCEPTED, ASSIGNMENT_ACCEPTED};
 use super::{Effect, Machine, PollMode, Timer};
 use crate::domain::actions::RequestedAction;
 use crate::domain::assignment::{AcceptError, Accepted, Mark, accept};
 use crate::domain::condition::ConditionStatus;
+use crate::domain::device::action::Failure;
 use crate::domain::device::backoff::{Backoff, Draws, first_poll_millis, next_poll_millis};
 use crate::domain::device::ledger::Held;
 use crate::domain::ids::DeviceId;
@@ -17,6 +18,9 @@ const WAIT_SECS: u64 = 60;
 
 /// Back-off after errors. A controller that comes back is noticed within five minutes by everybody.
 const RETRY: Backoff = Backoff { base_millis: 1000, cap_millis: 300_000 };
+
+/// How long a list of actions that was not believed is not asked for again: a clock that was wrong may be right by then.
+const UNBELIEVED_MILLIS: i64 = 300_000;
 
 /// An answer that brought nothing new sooner than this after its poll was not held: the next poll waits with back-off, or a
 /// controller that cannot hold polls would be asked in a circle.
@@ -31,6 +35,8 @@ pub(super) struct Link {
     failures: u32,
     /// Answers in a row that came too soon.
     hasty: u32,
+    /// The name of a list of actions that was not believed, and until when on the steady clock it counts as known.
+    unbelieved: Option<(String, i64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +45,15 @@ enum State {
     Paused,
     /// Polls as soon as possible.
     Due,
-    /// A poll is under way since then.
-    Polling(Timestamp),
+    /// A poll is under way since then, on the clock that never jumps.
+    Polling(i64),
     /// Polls once the ledger holds what was accepted, so that the poll carries its tag.
     AfterWrite,
 }
 
 impl Link {
     pub(super) fn new(device: &DeviceId, start: u64) -> Self {
-        Self { state: State::Due, draws: Draws::new(device, start, "poll"), failures: 0, hasty: 0 }
+        Self { state: State::Due, draws: Draws::new(device, start, "poll"), failures: 0, hasty: 0, unbelieved: None }
     }
 
     pub(super) fn timer_due(&mut self) {
@@ -73,14 +79,15 @@ impl Machine {
         self.link.pause(after_millis, effects);
     }
 
-    pub(super) fn advance_link(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn advance_link(&mut self, effects: &mut Vec<Effect>) {
         if self.link.state == State::AfterWrite && self.is_durable() {
             self.link.state = State::Due;
         }
         if self.link.state != State::Due {
             return;
         }
-        self.link.state = State::Polling(now);
+        self.link.state = State::Polling(self.steady_millis);
+        self.link.unbelieved.take_if(|(_, until)| *until <= self.steady_millis);
         let wait_secs = match self.pace.poll {
             PollMode::Long => WAIT_SECS,
             PollMode::Plain => 0,
@@ -104,7 +111,7 @@ impl Machine {
             Ok(Accepted::Same) => {
                 self.answered_well(now);
                 self.reporting.force();
-                self.after_held_answer(now, effects);
+                self.after_held_answer(effects);
             }
             Err(error) => self.refuse(refusal(offered, &error), now, effects),
         }
@@ -112,24 +119,51 @@ impl Machine {
 
     pub(super) fn not_modified(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.answered_well(now);
-        self.after_held_answer(now, effects);
+        if self.link.unbelieved.is_none() {
+            self.conditions.clear(ACTIONS_ACCEPTED);
+        }
+        self.after_held_answer(effects);
     }
 
     pub(super) fn nothing_assigned(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.answered_well(now);
-        self.after_held_answer(now, effects);
+        self.after_held_answer(effects);
     }
 
     /// Open actions. A list that was known already came because the controller cannot hold polls.
     pub(super) fn actions_offered(&mut self, list: Vec<RequestedAction>, now: Timestamp, effects: &mut Vec<Effect>) {
         self.answered_well(now);
+        self.link.unbelieved = None;
+        self.conditions.clear(ACTIONS_ACCEPTED);
         let before = self.actions_tag();
         self.list_actions(list, now);
         if self.actions_tag() == before {
-            return self.after_held_answer(now, effects);
+            return self.after_held_answer(effects);
         }
         self.link.hasty = 0;
         self.after_answer(State::Due, effects);
+    }
+
+    /// A list of actions that was not believed, such as by a device whose clock is wrong. What the list is called counts as known for
+    /// a while: polls are held again, and an assignment comes as soon as there is one.
+    pub(super) fn actions_refused(
+        &mut self,
+        tag: String,
+        failure: &Failure,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        // Told once: the words of the next refusal may differ by nothing but the time.
+        if self.conditions.reason(ACTIONS_ACCEPTED) != Some(failure.reason) {
+            self.conditions.fails(ACTIONS_ACCEPTED, failure, now);
+        }
+        self.link.unbelieved = Some((tag, self.steady_millis.saturating_add(UNBELIEVED_MILLIS)));
+        self.after_held_answer(effects);
+    }
+
+    /// Names the list of actions that need not be sent, for polls.
+    pub fn known_actions(&self) -> String {
+        self.link.unbelieved.as_ref().map_or_else(|| self.actions_tag(), |(tag, _)| tag.clone())
     }
 
     /// Keeps what runs, says why, and asks again later.
@@ -160,8 +194,9 @@ impl Machine {
 
     fn answered_well(&mut self, now: Timestamp) {
         if self.link.failures > 0 {
-            // The controller may have been restored meanwhile and not know the last report.
+            // The controller may have been restored meanwhile and not know the last report. It is there again: no need to wait.
             self.reporting.force();
+            self.reporting.timer_due();
         }
         self.link.failures = 0;
         if self.refused.take().is_some() {
@@ -170,9 +205,9 @@ impl Machine {
     }
 
     /// After an answer without news: at once if the poll was held, later if it was not.
-    fn after_held_answer(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn after_held_answer(&mut self, effects: &mut Vec<Effect>) {
         let hasty = match self.link.state {
-            State::Polling(since) => now.millis().saturating_sub(since.millis()) < MIN_HELD_MILLIS,
+            State::Polling(since) => self.steady_millis.saturating_sub(since) < MIN_HELD_MILLIS,
             State::Paused | State::Due | State::AfterWrite => false,
         };
         if !hasty || self.pace.poll == PollMode::Plain {
@@ -199,9 +234,9 @@ impl Machine {
         self.link.pause(after_millis, effects);
     }
 
-    /// The spec's interval before the agent's own.
+    /// The spec's interval before the agent's own. What failed has no say any more.
     fn poll_interval_secs(&self) -> u32 {
-        let assigned = self.durable.accepted.as_ref().and_then(|held| held.spec.spec.config.poll_interval_secs);
+        let assigned = self.target().and_then(|held| held.spec.spec.config.poll_interval_secs);
         assigned.unwrap_or(self.pace.poll_interval_secs).clamp(1, 86_400)
     }
 }

@@ -1,11 +1,10 @@
 //! What applications and people on the device are told, and what they may cause.
 
-use super::conditions::SERVICES_HEALTHY;
+use super::told::Told;
 use super::{Event, Machine};
-use crate::domain::condition::ConditionStatus;
 use crate::domain::device::local::{
     Ask, AskError, HealthTold, LocalAssignment, LocalService, LocalStatus, MAX_HEALTH_MESSAGE_BYTES, MAX_HEALTH_SECS,
-    ServicePath, Verdict, VolumePath, find,
+    ServicePath, VolumePath, find,
 };
 use crate::domain::ids::{AppName, ServiceName};
 use crate::domain::reported::{Health, ObservedApp};
@@ -21,8 +20,8 @@ const MIN_CHECK_MILLIS: i64 = 1000;
 pub(super) struct Local {
     /// When the last check was asked for.
     checked_at: Option<Timestamp>,
-    /// What services said of themselves; at most one entry for each that is assigned.
-    told: BTreeMap<(AppName, ServiceName), HealthTold>,
+    /// What services said of themselves.
+    pub(super) told: Told,
 }
 
 impl Machine {
@@ -45,6 +44,7 @@ impl Machine {
                 attempt: held.attempt,
                 releases: spec.apps.iter().map(|(app, wanted)| (app.clone(), wanted.release.clone())).collect(),
             }),
+            failure: self.durable.end().cloned(),
             applied: self.durable.applied,
             services: found.map(|found| self.services(spec, found)),
             os: look.and_then(|look| look.os.as_ref().ok()?.as_ref()).map(|found| found.running.clone()),
@@ -67,7 +67,7 @@ impl Machine {
         {
             let entry = all.entry(format!("{app}/{service}")).or_insert_with(blank);
             entry.image = Some(wanted.image.clone());
-            entry.told = self.local.told.get(&(app.clone(), service.clone())).cloned();
+            entry.told = self.local.told.of(app, service).cloned();
         }
         for (app, service, there) in
             found.iter().flat_map(|(app, one)| one.services.iter().map(move |(name, there)| (app, name, there)))
@@ -124,35 +124,5 @@ impl Machine {
         self.local.checked_at = Some(now);
         self.work.timer_due();
         self.link.timer_due();
-    }
-
-    pub(super) fn health_told(&mut self, app: AppName, service: ServiceName, told: HealthTold, now: Timestamp) {
-        self.local.told.insert((app, service), told);
-        self.judge_told_health(now);
-    }
-
-    /// What services said, as one condition; only there if any said something.
-    pub(super) fn judge_told_health(&mut self, now: Timestamp) {
-        let nothing = DeviceSpec::default();
-        let spec = self.durable.target().map_or(&nothing, |held| &held.spec.spec);
-        let is_assigned = |app: &AppName, service: &ServiceName| {
-            spec.apps.get(app).is_some_and(|app| app.services.contains_key(service))
-        };
-        self.local.told.retain(|(app, service), _| is_assigned(app, service));
-        let unwell = self.local.told.iter().find(|(_, told)| told.verdict == Verdict::Unhealthy);
-        let silent = self.local.told.iter().find(|(_, told)| told.until.is_some_and(|until| until <= now));
-        match (unwell, silent, self.local.told.is_empty()) {
-            (Some(((app, service), told)), _, _) => {
-                let words = if told.message.is_empty() { "without a word why" } else { &told.message };
-                let message = format!("{app}/{service} says that it is not well: {words}");
-                self.conditions.set(SERVICES_HEALTHY, ConditionStatus::False, "ToldUnhealthy", &message, now);
-            }
-            (None, Some(((app, service), _)), _) => {
-                let message = format!("{app}/{service} has not said for too long that it is well");
-                self.conditions.set(SERVICES_HEALTHY, ConditionStatus::Unknown, "Silent", &message, now);
-            }
-            (None, None, false) => self.conditions.holds(SERVICES_HEALTHY, "ToldHealthy", now),
-            (None, None, true) => self.conditions.clear(SERVICES_HEALTHY),
-        }
     }
 }

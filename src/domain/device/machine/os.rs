@@ -67,7 +67,7 @@ impl Machine {
         effects: &mut Vec<Effect>,
     ) -> Turn {
         let offer = Offer { digest: held.mark.digest, attempt: held.attempt };
-        let proof = self.proof(offer, apps, found, effects);
+        let proof = self.proof(held, apps, found, effects);
         let Permits { download, apply, reboot } = self.os_permits(held, locks, apps, now);
         let wanted = held.spec.spec.os.as_ref();
         let memory = &self.wanted.os;
@@ -79,7 +79,12 @@ impl Machine {
 
     /// Whether images may be fetched, slots written, and the device rebooted, now. Services come first; windows and locks tell when.
     fn os_permits(&self, held: &Held, locks: &Locks, apps: &Standing, now: Timestamp) -> Permits {
-        let within = |purpose: Purpose| match (apps, held.spec.spec.maintenance.closed(purpose, now)) {
+        // Windows restrict what is new. The way back to what was good waits for none.
+        let closed = |purpose| match self.went_back(held) {
+            true => None,
+            false => held.spec.spec.maintenance.closed(purpose, now),
+        };
+        let within = |purpose: Purpose| match (apps, closed(purpose)) {
             (Standing::Busy, _) => Err(Failure {
                 reason: "ServicesFirst",
                 message: "services are brought to what is assigned before the OS is".to_owned(),
@@ -104,7 +109,9 @@ impl Machine {
 
     /// Whether the OS on trial has proved itself: the services were settled and well for a while. That the controller does
     /// not answer plays no part.
-    fn proof(&mut self, offer: Offer, apps: &Standing, found: &FoundOs, effects: &mut Vec<Effect>) -> Proof {
+    ///
+    /// An assignment with a soak is judged before this: what is not well then fails as a whole. This is the word of the OS alone.
+    fn proof(&mut self, held: &Held, apps: &Standing, found: &FoundOs, effects: &mut Vec<Effect>) -> Proof {
         let Some(this) = &self.wanted.os.underway else {
             self.end_trial();
             return Proof::Pending(no_trial());
@@ -118,25 +125,34 @@ impl Machine {
             | TryStage::Returning { .. }
             | TryStage::Leaving { .. } => false,
         };
-        let is_of_this_assignment = this.of == offer.digest;
+        let is_of_this_assignment = this.of == held.mark.digest;
         if !is_on_trial {
             self.end_trial();
             return Proof::Pending(no_trial());
+        }
+        // An assignment goes back as a whole, and takes the OS with it that it brought.
+        if self.went_back(held) && held.spec.spec.os.as_ref().is_none_or(|os| os.version != this.version) {
+            self.end_trial();
+            return Proof::Withdrawn;
         }
         if self.os.trial == Span::NotBegun {
             self.os.trial = Span::Running;
             let after_millis = i64::from(self.pace.os_trial_secs) * 1000;
             effects.push(Effect::Wake { timer: Timer::OsTrial, after_millis });
         }
-        let trouble = match apps {
-            Standing::Settled => return self.soaking(effects),
-            Standing::Busy => {
+        let trouble = match (apps, self.ailing()) {
+            (Standing::Settled, None) => return self.soaking(effects),
+            (_, Some(failure)) => failure,
+            (Standing::Busy, None) => {
                 Failure { reason: "ServicesNotSettled", message: "services are not yet what is assigned".to_owned() }
             }
-            Standing::Waiting(failure)
-            | Standing::Locked(failure)
-            | Standing::Lacking(failure)
-            | Standing::Bleak(failure) => failure.clone(),
+            (
+                Standing::Waiting(failure)
+                | Standing::Locked(failure)
+                | Standing::Lacking(failure)
+                | Standing::Bleak(failure),
+                None,
+            ) => failure.clone(),
         };
         self.os.soak = Span::NotBegun;
         match self.os.trial {

@@ -6,7 +6,6 @@ use crate::domain::device::backoff::{Backoff, Draws};
 use crate::domain::ids::DeviceId;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::reported::{MAX_FOUND, Report, ReportId};
-use crate::domain::time::Timestamp;
 
 /// Reports that may go out one after the other.
 const BURST: i64 = 10;
@@ -49,7 +48,7 @@ enum Demand {
 }
 
 impl Reporting {
-    pub(super) fn new(device: &DeviceId, start: u64, now: Timestamp) -> Self {
+    pub(super) fn new(device: &DeviceId, start: u64, steady_millis: i64) -> Self {
         Self {
             state: State::Idle,
             draws: Draws::new(device, start, "report"),
@@ -58,7 +57,7 @@ impl Reporting {
             demand: Demand::Anyway,
             answered: None,
             told: 0,
-            bucket: Bucket { tokens_millis: BURST * REFILL_MILLIS, filled_at: now },
+            bucket: Bucket { tokens_millis: BURST * REFILL_MILLIS, filled_at: steady_millis },
         }
     }
 
@@ -107,7 +106,7 @@ impl Machine {
         self.reporting.told >= self.found_total || planted(Bug::MendUntold)
     }
 
-    pub(super) fn advance_reporting(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn advance_reporting(&mut self, effects: &mut Vec<Effect>) {
         // Nothing is known before the first look, and a start whose number is not durable must not be told.
         if self.seen.is_none() || self.durable.starts != self.wanted.starts {
             return;
@@ -127,7 +126,7 @@ impl Machine {
         if !changed && self.reporting.demand == Demand::IfChanged {
             return;
         }
-        if !urgent && let Err(after_millis) = self.reporting.bucket.take(now) {
+        if !urgent && let Err(after_millis) = self.reporting.bucket.take(self.steady_millis) {
             self.reporting.state = State::Waiting;
             effects.push(Effect::Wake { timer: Timer::Report, after_millis });
             return;
@@ -174,16 +173,16 @@ impl Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket {
     tokens_millis: i64,
-    filled_at: Timestamp,
+    /// On the clock that never jumps.
+    filled_at: i64,
 }
 
 impl Bucket {
     /// Takes one, or says in how many milliseconds there is one.
-    fn take(&mut self, now: Timestamp) -> Result<(), i64> {
-        // A clock that was set back gives nothing and takes nothing.
-        let passed = now.millis().saturating_sub(self.filled_at.millis()).max(0);
+    fn take(&mut self, steady_millis: i64) -> Result<(), i64> {
+        let passed = steady_millis.saturating_sub(self.filled_at).max(0);
         self.tokens_millis = self.tokens_millis.saturating_add(passed).min(BURST * REFILL_MILLIS);
-        self.filled_at = now;
+        self.filled_at = steady_millis;
         if self.tokens_millis < REFILL_MILLIS {
             return Err(REFILL_MILLIS - self.tokens_millis);
         }

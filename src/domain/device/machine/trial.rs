@@ -12,7 +12,7 @@
 
 use super::conditions::{HEALTHY, READY};
 use super::{Effect, Look, Machine, Timer};
-use crate::domain::device::action::Failure;
+use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::health::{Ailment, ServiceId, ailments};
 use crate::domain::device::ledger::Held;
 use crate::domain::device::terminal::{FailedPhase, TerminalFailure};
@@ -25,6 +25,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How often in a row steps of an assignment may fail by its own fault before it has failed for good.
 pub(super) const MAX_TRIES: u32 = 5;
 
+/// How often it is tried to bring an image of which the registry says that it is not there. With the pauses in between this takes
+/// about an hour: an image may be published after the release that names it.
+const MAX_IMAGE_TRIES: u32 = 16;
+
 /// What is remembered of a trial. Nothing of it outlives the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Trial {
@@ -32,6 +36,19 @@ pub(super) struct Trial {
     soak: Option<(Digest, i64)>,
     /// Since when successors run.
     successors: BTreeMap<ServiceId, i64>,
+    /// What was not well at the last look.
+    ailing: Option<Ailment>,
+    /// How often a registry said that it has no such image.
+    absent_images: u32,
+}
+
+/// Whether a look reads the last lines of what may not be well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excerpts {
+    /// A failure would carry them.
+    Wanted,
+    /// Nothing can fail now, and reading them at every look would keep an idle device busy.
+    Unwanted,
 }
 
 impl Trial {
@@ -49,6 +66,14 @@ impl Machine {
         held.soak_secs > 0 && is_newest && !was_good && self.wanted.end().is_none()
     }
 
+    /// Whether the next look shall read the last lines of what may not be well.
+    pub fn excerpts(&self) -> Excerpts {
+        match self.target().is_some_and(|held| self.is_on_trial(held)) {
+            true => Excerpts::Wanted,
+            false => Excerpts::Unwanted,
+        }
+    }
+
     /// Whether the device has gone back to this.
     pub(super) fn went_back(&self, held: &Held) -> bool {
         self.durable.mark() != Some(held.mark)
@@ -57,8 +82,8 @@ impl Machine {
     /// What is not well, of what the last look found.
     pub(super) fn ailment(&mut self, held: &Held, now: Timestamp) -> Option<Ailment> {
         let observed = self.seen.as_ref().and_then(|look| look.apps.as_ref().ok())?;
-        let found =
-            ailments(&held.spec.spec, observed, &self.vigil).into_iter().next().or_else(|| self.probe_ailment());
+        let of_engine = ailments(&held.spec.spec, observed, &self.vigil).into_iter().next();
+        let found = of_engine.or_else(|| self.probe_ailment()).or_else(|| self.told_ailment(held));
         match &found {
             Some(Ailment { component, reason, message }) => {
                 let failure = Failure { reason, message: format!("{component}: {message}") };
@@ -67,7 +92,27 @@ impl Machine {
             }
             None => self.conditions.clear(HEALTHY),
         }
+        self.trial.ailing.clone_from(&found);
         found
+    }
+
+    /// What was not well at the last look, whoever is to judge it.
+    pub(super) fn ailing(&self) -> Option<Failure> {
+        let Ailment { component, reason, message } = self.trial.ailing.as_ref()?;
+        Some(Failure { reason, message: format!("{component}: {message}") })
+    }
+
+    /// The OS that an assignment brought, if it failed for good: what it is a part of cannot be reached any more. One that failed
+    /// before is no news, and keeps nothing else from being brought.
+    pub(super) fn failed_os(&self, held: &Held) -> Option<Ailment> {
+        let os = held.spec.spec.os.as_ref()?;
+        let failed = self.wanted.os.failure_of(os.key()).filter(|one| one.tried.of == held.mark.digest)?;
+        // While the device is on its way back, that comes first.
+        if self.wanted.os.underway.is_some() {
+            return None;
+        }
+        let message = format!("{} {} {}: {}", os.name, os.version, failed.reason, failed.message);
+        Some(Ailment { component: "os".to_owned(), reason: "OsUpdateFailed", message })
     }
 
     /// Whether an assignment that is all there has been so for long enough.
@@ -80,7 +125,11 @@ impl Machine {
         if held.soak_secs == 0 || self.wanted.good == Some(digest) || planted(Bug::SkipSoak) {
             return true;
         }
-        if self.conditions.repeats(HEALTHY) > 0 || self.awaits_probes(held) {
+        if self.trial.ailing.is_some() || self.awaits_probes(held) {
+            return false;
+        }
+        if self.awaits_words(held) {
+            self.trial.interrupt();
             return false;
         }
         match self.trial.soak {
@@ -120,6 +169,23 @@ impl Machine {
         self.trial.interrupt();
         self.show_end(now);
         self.work = super::work::Work::due();
+    }
+
+    /// Counts that an image is not there, and says whether that has been so for too long. All images come before anything is
+    /// changed, so an assignment that fails by this has changed nothing, and it fails with and without a soak.
+    pub(super) fn lacks_an_image_for_good(&mut self, held: &Held, failure: &Failure) -> bool {
+        let was_good = self.wanted.good == Some(held.mark.digest);
+        if failure.reason != NO_SUCH_IMAGE || self.wanted.mark() != Some(held.mark) || was_good {
+            return false;
+        }
+        self.trial.absent_images = self.trial.absent_images.saturating_add(1);
+        self.trial.absent_images >= MAX_IMAGE_TRIES
+    }
+
+    /// Whether an assignment failed for want of an image and the device has nothing to go back to: then it does not ask again.
+    pub(super) fn asks_no_more(&self, held: &Held, steps: &[Action]) -> bool {
+        let is_end_of_it = |end: &TerminalFailure| end.digest == held.mark.digest && end.reason == NO_SUCH_IMAGE;
+        self.wanted.end().is_some_and(is_end_of_it) && steps.iter().any(|step| matches!(step, Action::Pull { .. }))
     }
 
     /// The device has what it went back to. It stays there, whatever becomes of it: going on would be going round.
@@ -171,7 +237,14 @@ pub(super) fn is_the_assignments_fault(failure: &Failure) -> bool {
     matches!(failure.reason, "EngineRefused" | "NoEffect")
 }
 
+/// The reason of a failure that says that an image which an assignment names is not there.
+const NO_SUCH_IMAGE: &str = "NoSuchImage";
+
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod os;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words;

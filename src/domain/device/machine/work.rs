@@ -24,7 +24,7 @@ pub(super) const RETRY: Backoff = Backoff { base_millis: 1000, cap_millis: 900_0
 
 /// How long services may wait for others before that counts as a failure, in seconds. Health checks come to an end by
 /// themselves; what runs to its end, such as a migration of data, may take its time.
-const MAX_WAIT_SECS: i64 = 900;
+pub(super) const MAX_WAIT_SECS: i64 = 900;
 
 /// How often it is told how far bringing images has come, in seconds. Reports are for people to look at now and then, and a fleet
 /// that updates sends them all at once.
@@ -181,12 +181,18 @@ impl Machine {
         {
             return self.fail_for_good(&held, &ailment, now);
         }
+        // Only then the OS: an assignment that fails takes the OS with it that it brought.
         let os = match os {
             Ok(Some(found)) => self.os_turn(&held, &found, &locks, &standing, now, effects),
             Ok(None) if held.spec.spec.os.is_some() => os::Turn::GaveUp(no_updater()),
             Ok(None) => os::Turn::Settled,
             Err(failure) => os::Turn::GaveUp(failure),
         };
+        if let Some(ailment) = self.failed_os(&held)
+            && self.is_on_trial(&held)
+        {
+            return self.fail_for_good(&held, &ailment, now);
+        }
         let steps = match &os {
             os::Turn::Act(action) => vec![action.clone()],
             os::Turn::Settled | os::Turn::Wait(_) | os::Turn::Retry(_) | os::Turn::GaveUp(_) => steps,
@@ -194,6 +200,9 @@ impl Machine {
         if !steps.is_empty() && before == Before::Did(steps.clone()) {
             let message = format!("{} was done and has to be done again", steps[0]);
             return self.give_up(&held, &Failure { reason: "NoEffect", message }, now, effects);
+        }
+        if self.asks_no_more(&held, &steps) {
+            return self.stay(now, effects);
         }
         self.note_found(&held, differences, &steps, now);
         match (steps.is_empty(), standing, os) {
@@ -234,6 +243,7 @@ impl Machine {
             return;
         };
         self.os_done(&step);
+        self.local.told.done(&step);
         done.push(step);
         if let Some(Action::Reboot { why: _ }) = done.last() {
             // The next boot is another look; should it not come, this one tries again.
@@ -390,6 +400,10 @@ impl Machine {
         if failures >= MAX_TRIES && is_the_assignments_fault(failure) && self.is_on_trial(held) {
             let Failure { reason, message } = failure.clone();
             return self.fail_for_good(held, &Ailment { component: "device".to_owned(), reason, message }, now);
+        }
+        if self.lacks_an_image_for_good(held, failure) {
+            let Failure { reason, message } = failure.clone();
+            return self.fail_for_good(held, &Ailment { component: "images".to_owned(), reason, message }, now);
         }
         let after_millis = RETRY.wait_millis(failures, self.draws.draw());
         self.work = Work::Resting;

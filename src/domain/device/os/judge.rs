@@ -29,6 +29,8 @@ pub enum Proof {
     Pending(Failure),
     /// It had its time.
     Missing(Failure),
+    /// Nobody wants to know any more: the assignment that brought it failed, and the device goes back. The image is not to blame.
+    Withdrawn,
 }
 
 /// Everything that a decision depends on.
@@ -154,6 +156,11 @@ impl Case<'_> {
         let (turn, cause) = match proof {
             Proof::Given => (Turn::Act(Action::ConfirmOs { version }), None),
             Proof::Pending(failure) => (Turn::Wait(failure.clone()), Some(waits(&failure))),
+            Proof::Withdrawn => {
+                let boot_id = self.found.boot_id.clone();
+                this.stage = TryStage::Returning { from: from.clone(), boot_id };
+                return self.returning(memory, this);
+            }
             Proof::Missing(failure) => {
                 memory.fail(this.clone(), OsStage::Trial, failure.reason, &failure.message);
                 let boot_id = self.found.boot_id.clone();

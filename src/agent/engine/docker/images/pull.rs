@@ -65,23 +65,40 @@ enum Refusal {
     Final(EngineError),
 }
 
+/// Whether a registry answered that it has no such image. Engines hand on its words and little else; a registry that hides what
+/// one may not see says something about access instead, which is no such answer.
+fn is_unknown_to_registry(reason: &str) -> bool {
+    // The codes of the OCI distribution specification, as engines print them.
+    let codes = ["manifest unknown", "MANIFEST_UNKNOWN", "name unknown", "NAME_UNKNOWN"];
+    // What containerd makes of them.
+    codes.iter().any(|words| reason.contains(words)) || reason.ends_with(": not found")
+}
+
 impl DockerEngine {
     /// Fetches an image from its registry's mirrors, in their order, and then from the registry itself.
     pub(super) async fn pull_from_somewhere(&self, image: &str, tally: &Tally<'_>) -> Result<(), EngineError> {
         let failed = |reason: String| EngineError::Pull { image: image.to_owned(), reason };
         let credentials = self.credentials().map_err(failed)?;
         let mut reasons = Vec::new();
+        let mut is_unknown = false;
         for source in self.sources(image) {
             match self.pull_from(image, &source, &credentials, tally).await {
                 Ok(()) => return Ok(()),
                 Err(Refusal::Final(error)) => return Err(error),
-                Err(Refusal::Source(reason)) if source == image => reasons.push(reason),
+                Err(Refusal::Source(reason)) if source == image => {
+                    is_unknown = is_unknown_to_registry(&reason);
+                    reasons.push(reason);
+                }
                 Err(Refusal::Source(reason)) => {
                     reasons.push(format!("mirror {}: {reason}", Named::parse(&source).registry))
                 }
             }
         }
-        Err(failed(reasons.join("; ")))
+        let reason = reasons.join("; ");
+        if is_unknown {
+            return Err(EngineError::NoSuchImage { image: image.to_owned(), reason });
+        }
+        Err(failed(reason))
     }
 
     /// Where an image may come from, as it is named there: its registry's mirrors in their order, and the registry itself.
