@@ -1,0 +1,120 @@
+//! What a policy comes to for so many devices, before anything begins: who is exposed when, and which failure rates are seen.
+
+use super::policy::{Policy, Selector, StepPolicy};
+use super::share::Share;
+use crate::domain::time::show_secs;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One step, before it begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepForecast {
+    /// What people call it.
+    pub name: String,
+    /// Which devices, in words.
+    pub devices: String,
+    /// How many.
+    pub members: u32,
+    /// How many devices of the rollout were offered the change when it ends, those of earlier steps included.
+    pub exposed: u32,
+    /// How many of its devices may fail; one more stops it.
+    pub allowed_failures: u32,
+    /// The smallest share of failing devices that stops it; anything less passes.
+    pub smallest_visible: Share,
+    /// When it can end, at the earliest, in seconds after the rollout began: all succeed at once.
+    pub earliest_secs: u64,
+    /// When it ends at the latest, pauses, closed windows and freezes left out: all report at the last moment.
+    pub latest_secs: u64,
+}
+
+/// What each step of a policy comes to; `members` says how many devices each has, the last step included. Steps that are left out
+/// have none.
+pub fn forecast(policy: &Policy, members: &[u32]) -> Vec<StepForecast> {
+    let (mut exposed, mut earliest_secs, mut latest_secs) = (0_u32, 0_u64, 0_u64);
+    let mut all = Vec::with_capacity(policy.count());
+    for number in 0..policy.count() {
+        let step = policy.step(number);
+        let members = members.get(number).copied().unwrap_or(0);
+        let StepPolicy { window_secs, timeout_secs, soak_secs, .. } = *step;
+        if members > 0 {
+            // The last one comes half a place before the end of the window.
+            let last = super::spread::rank_offset(members - 1, members, u64::from(window_secs));
+            earliest_secs += last + u64::from(soak_secs);
+            latest_secs += u64::from(window_secs) + u64::from(timeout_secs) + u64::from(soak_secs);
+        }
+        exposed = exposed.saturating_add(members);
+        all.push(StepForecast {
+            name: step.name.clone(),
+            devices: devices(step, number == policy.steps.len()),
+            members,
+            exposed,
+            allowed_failures: step.gate.allowed_failures(members),
+            smallest_visible: step.gate.smallest_visible(members),
+            earliest_secs,
+            latest_secs,
+        });
+    }
+    all
+}
+
+fn devices(step: &StepPolicy, is_last: bool) -> String {
+    match (is_last, &step.take, &step.selector) {
+        (true, _, _) => "all others".to_owned(),
+        (false, None, selector) => selector.to_string(),
+        (false, Some(take), Selector::All) => format!("{take} of all devices"),
+        (false, Some(take), selector) => format!("{take} of {selector}"),
+    }
+}
+
+/// One line: `canaries (group canaries): 5 devices, 0 may fail, seen from 20%, ends after 30m to 4h 30m`.
+impl fmt::Display for StepForecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, devices, members, allowed_failures, smallest_visible, earliest_secs, latest_secs, .. } = self;
+        let show = |secs: &u64| show_secs(i64::try_from(*secs).unwrap_or(i64::MAX));
+        let (earliest, latest) = (show(earliest_secs), show(latest_secs));
+        write!(f, "{name} ({devices}): {members} devices, {allowed_failures} may fail, ")?;
+        write!(f, "seen from {smallest_visible}, ends after {earliest} to {latest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rollout::ready::Ready;
+
+    /// How many devices of a fleet of so many each step takes, with a hundredth of them in `canaries`.
+    fn members(policy: &Policy, fleet: u32) -> Vec<u32> {
+        let mut left = fleet;
+        let mut all: Vec<u32> = policy
+            .steps
+            .iter()
+            .map(|step| {
+                let matching = if step.selector == Selector::All { fleet } else { fleet / 100 };
+                let taken = step.take.map_or(matching, |take| take.ceil_of(fleet)).min(left);
+                left -= taken;
+                taken
+            })
+            .collect();
+        all.push(left);
+        all
+    }
+
+    #[test]
+    fn the_documentation_says_what_the_ready_policies_come_to() {
+        let document = include_str!("../../../docs/rollouts.md");
+        for ready in Ready::ALL {
+            let policy = ready.policy();
+            let lines = forecast(&policy, &members(&policy, 1000)).into_iter().map(|step| step.to_string());
+            let text = format!("{}\n  {}\n", ready.name(), lines.collect::<Vec<_>>().join("\n  "));
+            assert!(document.contains(&text), "docs/rollouts.md does not say:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_step_without_devices_takes_no_time() {
+        let policy = Ready::Cautious.policy();
+        let all = forecast(&policy, &[0, 0, 10]);
+        assert_eq!((all[1].exposed, all[1].latest_secs), (0, 0));
+        assert_eq!(all[2].exposed, 10);
+    }
+}
