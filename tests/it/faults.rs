@@ -1,7 +1,7 @@
 //! Bad moments of one device, with the real agent on a real engine: it recovers or stops where it stands, says why, and loses nothing.
 
 use crate::harness::engine::Engine;
-use crate::harness::fleet::{Fleet, On};
+use crate::harness::fleet::{Fleet, On, copy_directory};
 use crate::harness::process::{Running, eventually, output_of};
 use crate::harness::run::run;
 use bellwether::domain::condition::ConditionStatus;
@@ -102,4 +102,35 @@ fn a_second_agent_and_a_damaged_ledger_stop_before_anything_is_touched() {
     fleet.start_agent("twice-1", &["--ca-file", &ca.display().to_string()]);
     fleet.push("main", "two", &[("group_vars/all.yml", &step("two"))]);
     fleet.settled_on("main", &["twice-1"]);
+}
+
+#[test]
+fn two_agents_with_one_identity_make_one_set_of_containers() {
+    let Some(mut fleet) = fleet("cloned", "cloned-1") else { return };
+    fleet.enroll(&["cloned-1"]);
+    fleet.settled(&["cloned-1"]);
+    let before = fleet.containers("cloned-1");
+
+    // As when a device's disk was copied, or the agent runs as a service and in a container at once.
+    let (state, copy) = (fleet.state_dir("cloned-1"), fleet.state_dir("cloned-1-again"));
+    copy_directory(&state, &copy);
+    let mut command = fleet.agent_command("cloned-1");
+    command.arg("--state-dir").arg(&copy).arg("--ca-file").arg(fleet.ca_file());
+    let mut second = Running::start("cloned-1-again", command);
+    second.line_with("started");
+    for (word, message) in [("two", "Change it"), ("three", "Change it again")] {
+        fleet.push("main", message, &[("group_vars/all.yml", &step(word))]);
+        fleet.settled_on("main", &["cloned-1"]);
+    }
+    let offered = |agent: &Running| agent.log().matches("offered generation").count();
+    eventually("the second one was told as well", || (offered(&second) >= 1).then_some(()));
+    assert!(second.try_status().is_none(), "{}", second.log());
+    second.terminate();
+    // One of them may just have taken away what the other one had made.
+    eventually("one set of containers runs", || {
+        let after = fleet.containers("cloned-1");
+        (after.len() == before.len() && after != before).then_some(())
+    });
+    fleet.settled(&["cloned-1"]);
+    assert_eq!(fleet.containers("cloned-1").len(), before.len());
 }
