@@ -15,6 +15,7 @@ pub mod os;
 pub mod problems;
 pub mod read;
 pub mod release;
+pub mod rollouts;
 pub mod saved;
 pub mod scalar;
 pub mod template;

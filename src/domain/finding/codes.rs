@@ -36,6 +36,7 @@ codes! {
     BAD_NUMBER "bad-number" "A number is missing or out of its range." "poll_interval_secs: soon";
     BAD_PATH "bad-path" "A path of the repo cannot be read safely." "releases/../../etc/passwd";
     BAD_PORT "bad-port" "A published port is not of a form that is supported." "ports: [\"80-90:80-90\"]";
+    BAD_ROLLOUT "bad-rollout" "A rollout policy, a rule that names one, or a freeze cannot be meant like that; the policy is left out as a whole." "rollouts: {careful: {steps: [{min_success: 101%}]}}";
     BAD_VALUE "bad-value" "A value is not one of those that the key takes." "restart: sometimes";
     BAD_VERSION "bad-version" "A version is not a semantic version, or a range cannot be read." "pins: {kiosk: newest}";
     BAD_VOLUME "bad-volume" "A mount is not of a form that is supported." "volumes: [/data]";

@@ -9,7 +9,7 @@ mod maintenance;
 mod typed;
 
 pub use config::{ConfigKey, ConfigValue, SYSCTL, parse_hostname, parse_sysctl, parse_zone_name};
-pub use maintenance::{MaintenanceKey, MaintenanceValue, WrittenWindow, parse_zone};
+pub use maintenance::{MaintenanceKey, MaintenanceValue, WrittenWindow, parse_zone, read_window};
 pub use typed::{parse_label, parse_pin, parse_text, parse_words};
 
 use super::problems::{Draft, Problems};

@@ -162,12 +162,12 @@ fn windows(node: &Node, key: MaintenanceKey, problems: &mut Problems) -> Option<
         return None;
     }
     let errors = problems.errors();
-    let windows: Vec<WrittenWindow> = items.iter().filter_map(|item| window(item, problems)).collect();
+    let windows: Vec<WrittenWindow> = items.iter().filter_map(|item| read_window(item, problems)).collect();
     (problems.errors() == errors).then_some(MaintenanceValue::Windows(windows))
 }
 
 /// `{cron: …, duration: …}` or `{days: …, time: …, duration: …}`, both with a `zone` if they want.
-fn window(node: &Node, problems: &mut Problems) -> Option<WrittenWindow> {
+pub fn read_window(node: &Node, problems: &mut Problems) -> Option<WrittenWindow> {
     const KEYS: Keys = Keys {
         what: "a window",
         known: &["cron", "days", "time", "duration", "zone"],
