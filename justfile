@@ -32,6 +32,10 @@ kill runs="10":
 kill-engine:
     BELLWETHER_KILL_ENGINE=1 cargo test --all-features --test it kill::requests -- --nocapture --test-threads=1
 
+# A device's agent, killed twice in each scenario, at every pair of boundaries of its effects.
+kill-matrix:
+    cargo test --all-features --lib kill_matrix -- --include-ignored
+
 # Every way in for bytes from outside, so many seconds each.
 fuzz seconds="60" *targets:
     ./scripts/fuzz --seconds {{ seconds }} {{ targets }}

@@ -41,16 +41,19 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     ensure!(child.0.try_wait()?.is_none(), "the agent ended by itself");
     let written = self::written(&process)? - written;
     let busy = (cpu_nanos(&process)? - cpu) as f64 / idle.as_nanos() as f64 * 100.0;
+    let peer = peer(&folder.join("peer"), idle)?;
     let rollup = process.join("smaps_rollup");
     let (pss, rss) = (kilobytes(&rollup, "Pss:")? / 1024.0, kilobytes(&rollup, "Rss:")? / 1024.0);
     let dirty = kilobytes(&rollup, "Private_Dirty:")? / 1024.0;
+    let shown = format!("PSS {pss:.2} MiB (RSS {rss:.2} MiB, its own {dirty:.2} MiB)");
+    let memory = Row::new("memory of an idle, settled agent", shown).at_most(pss, 6.0, "MiB");
+    let memory = match peer {
+        Some(peer) => memory.against("PSS of Mender's client 3, waiting for its server", pss, peer, "MiB"),
+        None => memory,
+    };
     Ok(vec![
         Row::new("size of bellwether-agent", format!("{size} bytes")).at_most(megabytes, 6.0, "MB"),
-        Row::new(
-            "memory of an idle, settled agent",
-            format!("PSS {pss:.2} MiB (RSS {rss:.2} MiB, its own {dirty:.2} MiB)"),
-        )
-        .at_most(pss, 6.0, "MiB"),
+        memory,
         Row::new(
             "disk writes of an idle, settled agent",
             format!("{written} bytes in {} s of polls and looks", idle.as_secs()),
@@ -61,6 +64,26 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
         super::downloading::row(options, agent)?,
     ])
 }
+
+/// The memory of another device's agent that waits, where it is installed: Debian's `mender-client`.
+fn peer(folder: &Path, idle: Duration) -> anyhow::Result<Option<f64>> {
+    std::fs::create_dir_all(folder)?;
+    let config = folder.join("mender.conf");
+    std::fs::write(&config, PEER)?;
+    let mut command = Command::new("mender");
+    command.arg("--config").arg(&config).arg("--data").arg(folder.join("data")).args(["--no-syslog", "daemon"]);
+    let Ok(child) = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        return Ok(None);
+    };
+    let mut child = Agent(child);
+    std::thread::sleep(idle);
+    ensure!(child.0.try_wait()?.is_none(), "Mender's client ended by itself");
+    Ok(Some(kilobytes(Path::new(&format!("/proc/{}/smaps_rollup", child.0.id())), "Pss:")? / 1024.0))
+}
+
+/// A server that nobody is; polls as rare as Mender's own.
+const PEER: &str = r#"{"ServerURL": "https://127.0.0.1:9", "UpdatePollIntervalSeconds": 1800, "InventoryPollIntervalSeconds": 28800,
+"RetryPollIntervalSeconds": 300, "DBus": {"Enabled": false}}"#;
 
 /// Bytes that the process had the kernel bring to a disk.
 fn written(process: &Path) -> anyhow::Result<u64> {

@@ -38,6 +38,8 @@ mod bench;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod kill_matrix;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod os_tests;

@@ -53,6 +53,7 @@ fn about() -> About {
 }
 
 /// A machine with a device around it. Effects are performed when the script says so; ledger writes at once, as shells do.
+#[derive(Clone)]
 pub(super) struct Bench {
     pub(super) machine: Machine,
     pub(super) engine: FakeEngine,
@@ -79,6 +80,12 @@ pub(super) struct Bench {
     pub(super) wrong: BTreeMap<&'static str, &'static str>,
     /// What services have written last.
     pub(super) logs: BTreeMap<ServiceId, Vec<String>>,
+    /// The boundary of an effect at which the agent is killed.
+    kill_at: Option<usize>,
+    /// How many boundaries there were.
+    boundaries: usize,
+    /// Whether it was killed.
+    pub(super) is_dead: bool,
 }
 
 impl Bench {
@@ -111,12 +118,42 @@ impl Bench {
             stops: Vec::new(),
             wrong: BTreeMap::new(),
             logs: BTreeMap::new(),
+            kill_at: None,
+            boundaries: 0,
+            is_dead: false,
         };
         bench.take(effects);
         bench
     }
 
+    /// From now on the agent lives for so many boundaries: one is before each effect, one after it.
+    pub(super) fn kill_at(&mut self, boundary: usize) {
+        (self.kill_at, self.boundaries) = (Some(boundary), 0);
+    }
+
+    /// Whether the agent is dead at a boundary.
+    fn is_struck(&mut self) -> bool {
+        self.boundaries += 1;
+        self.is_dead |= self.kill_at == Some(self.boundaries);
+        self.is_dead
+    }
+
+    /// The next start of the agent, in the same world.
+    pub(super) fn reborn(self) -> Self {
+        let next = Self::on(self.engine, self.os, self.disk);
+        Self {
+            wrong: self.wrong,
+            logs: self.logs,
+            locks: self.locks,
+            transcript: self.transcript + "killed\n" + &next.transcript,
+            ..next
+        }
+    }
+
     pub(super) fn send(&mut self, event: Event) {
+        if self.is_dead {
+            return;
+        }
         let (machine, effects) = self.machine.clone().step(event, self.moment());
         self.machine = machine;
         self.take(effects);
@@ -124,6 +161,9 @@ impl Bench {
 
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
+            if self.is_dead {
+                return;
+            }
             if let Effect::Tidy { keep } = effect {
                 // It changes nothing that a script could be about.
                 self.tidied.push(keep);
@@ -131,6 +171,7 @@ impl Bench {
             }
             let _ = writeln!(self.transcript, "  {}", show(&effect));
             match effect {
+                Effect::Persist(_) if self.is_struck() => return,
                 Effect::Persist(ledger) => {
                     let full = || Failure { reason: "LedgerNotWritten", message: "no space left on device".to_owned() };
                     let works = if self.room == Some(0) { Err(full()) } else { self.disk_works.clone() };
@@ -142,6 +183,9 @@ impl Bench {
                         }
                         Err(failure) => Event::PersistFailed(failure),
                     };
+                    if self.is_struck() {
+                        return;
+                    }
                     self.send(answer);
                 }
                 Effect::Wake { timer, .. } => {
@@ -168,6 +212,9 @@ impl Bench {
             matches!(effect, Effect::Look { .. } | Effect::Act(_) | Effect::Report(_) | Effect::Probe(_))
         };
         let Some(place) = self.waiting.iter().position(busy) else { return false };
+        if self.is_struck() {
+            return false;
+        }
         let event = match self.waiting.remove(place) {
             Effect::Look { images } => Event::Looked(Box::new(Look {
                 apps: self.engine_answers.clone().map(|()| self.engine.look(&images)),
@@ -179,6 +226,9 @@ impl Bench {
             Effect::Probe(questions) => Event::Probed(questions.into_iter().map(|one| self.answer(one)).collect()),
             _ => Event::ReportAnswered,
         };
+        if self.is_struck() {
+            return false;
+        }
         self.send(event);
         true
     }
