@@ -14,6 +14,7 @@ pub mod commands;
 pub mod engine;
 pub mod faults;
 pub mod files;
+pub mod host;
 pub mod identity;
 pub mod ledger;
 pub mod link;
@@ -33,9 +34,11 @@ mod running;
 #[cfg(all(test, feature = "controller"))]
 mod tests;
 
-use crate::domain::device::machine::{About, Machine, Moment};
+use crate::domain::device::machine::{About, Machine, Moment, PollMode};
 use crate::domain::ids::DeviceId;
+use crate::domain::reported::{PLAIN_POLL, POLL_ATTRIBUTE};
 use crate::ports::engine::Engine;
+use crate::ports::host::Host;
 use crate::ports::os::Os;
 use files::{StateDirectory, StateDirectoryError};
 use identity::{Identity, IdentityError};
@@ -43,7 +46,7 @@ pub use leaving::{Containers, Memory, leave};
 use ledger::{LedgerFile, LedgerFileError};
 use link::{Link, LinkError};
 use locks::LockFiles;
-use settings::{EngineKind, OsKind, OsSettings, Settings};
+use settings::{EngineKind, HostKind, OsKind, OsSettings, Settings};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -114,6 +117,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
         link: Link::of(&identity)?,
         engine,
         os: open_os(&settings, &directory)?,
+        host: open_host(&settings, &directory),
         secrets,
         reboot: settings.reboot.clone().into(),
         file,
@@ -155,7 +159,9 @@ fn attributes(settings: &Settings) -> BTreeMap<String, String> {
         ("platform", std::env::consts::OS),
     ];
     let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    own.chain(settings.attributes.clone()).collect()
+    // How long its silence means nothing depends on it.
+    let plain = (settings.pace.poll == PollMode::Plain).then(|| (POLL_ATTRIBUTE.to_owned(), PLAIN_POLL.to_owned()));
+    own.chain(plain).chain(settings.attributes.clone()).collect()
 }
 
 /// Reports tell of the machine as well. A simulated device is none; and what the settings say wins.
@@ -203,6 +209,14 @@ fn open_api(
         tracing::warn!(error, "the local API is not there: `bellwether-agent status` and applications cannot ask");
         api::Api::default()
     })
+}
+
+fn open_host(settings: &Settings, directory: &StateDirectory) -> Arc<dyn Host> {
+    match &settings.host {
+        HostKind::None => Arc::new(host::NoHost),
+        HostKind::Linux(about) => Arc::new(host::linux::LinuxHost::new(about.clone())),
+        HostKind::Simulated => Arc::new(host::simulated::SimulatedHost::new(directory.file("host.json"))),
+    }
 }
 
 fn open_os(settings: &Settings, directory: &StateDirectory) -> Result<Arc<dyn Os>, AgentError> {

@@ -2,6 +2,7 @@
 //! stand beside them.
 
 pub mod engine;
+pub mod host;
 pub mod lists;
 pub mod os;
 pub mod repo;

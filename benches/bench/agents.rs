@@ -4,7 +4,7 @@
 use super::controller::Controller;
 use super::fleet;
 use super::process::{self, On};
-use bellwether::agent::settings::{EngineKind, JoinSettings, OsKind, Settings};
+use bellwether::agent::settings::{EngineKind, HostKind, JoinSettings, OsKind, Settings};
 use bellwether::domain::device::machine::Pace;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -109,6 +109,7 @@ fn settings(folder: &Path, server: &str, token: &str, number: usize) -> anyhow::
             ca_file: None,
         }),
         engine: EngineKind::Simulated,
+        host: HostKind::Simulated,
         os: OsKind::Simulated,
         lock_dir: folder.join("locks"),
         reboot: Vec::new(),

@@ -52,7 +52,7 @@ pub(super) async fn run(errands: Vec<Errand>, hands: Hands) -> Result<Option<Str
 }
 
 /// Tells the service manager to restart the machine in good order. Going down is not waited for.
-async fn reboot(command: &[String]) -> Result<(), Failure> {
+pub(super) async fn reboot(command: &[String]) -> Result<(), Failure> {
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
     let failed = |message: String| Failure { reason: "RebootFailed", message: format!("`{program}`: {message}") };
     let mut child = tokio::process::Command::new(program);

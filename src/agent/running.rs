@@ -12,15 +12,18 @@ use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::concealing::conceal_report;
 use crate::domain::device::errand::Errand;
 use crate::domain::device::health::{ServiceId, suspects};
+use crate::domain::device::host::{Change, FoundHost, HookFailure, HostAction, HostAsk};
 use crate::domain::device::ledger::Ledger;
 use crate::domain::device::machine::{Effect, Event, Excerpts, Look, Machine, Moment, Question, Timer};
 use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::Observed;
 use crate::domain::device::terminal::{MAX_LOG_LINES, excerpt};
+use crate::domain::digest::Digest;
 use crate::domain::reported::Phase;
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
 use crate::ports::engine::{Batch, Engine, LogBound, perform};
+use crate::ports::host::Host;
 use crate::ports::os::{self, Os};
 use crate::protocol::v1::envelope::Trust;
 use sd_notify::NotifyState;
@@ -52,6 +55,7 @@ pub(super) struct Parts {
     pub(super) link: Link,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) os: Arc<dyn Os>,
+    pub(super) host: Arc<dyn Host>,
     pub(super) file: LedgerFile,
     pub(super) secrets: Arc<SecretsFile>,
     pub(super) trust: Arc<Trust>,
@@ -159,7 +163,8 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
             Effect::Persist(ledger) => answers.push(persist(&ledger, parts)),
             Effect::Tidy { keep } => lanes.tidy = Some(tidy(parts, keep)),
             Effect::Look { images } => {
-                lanes.work = Some(look(parts, images, wanted.clone(), machine.excerpts()));
+                let ask = HostAsk::of(machine.ledger());
+                lanes.work = Some(look(parts, images, wanted.clone(), machine.excerpts(), ask));
             }
             Effect::Act(action) => match (machine.forbids(&action, &parts.locks.look()), action) {
                 (Some(failure), _) => answers.push(Event::Failed(failure)),
@@ -169,6 +174,7 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
                     tracing::info!(image, "bringing");
                     lanes.work = Some(bring(parts, Batch { image, ..around.clone() }, tell));
                 }
+                (None, Action::Host(action)) => lanes.work = Some(act_on_host(parts, action)),
                 (None, action) => lanes.work = Some(act(parts, action)),
             },
             Effect::Errands(all) => lanes.errands = Some(do_errands(parts, all)),
@@ -234,9 +240,15 @@ fn persist(ledger: &Ledger, parts: &Parts) -> Event {
     }
 }
 
-fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>, wanted_lines: Excerpts) -> Lane {
+fn look(
+    parts: &Parts,
+    images: BTreeSet<String>,
+    wanted: Option<Arc<DeviceSpec>>,
+    wanted_lines: Excerpts,
+    ask: HostAsk,
+) -> Lane {
     let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
-    let (secrets, locks) = (Arc::clone(&parts.secrets), Arc::clone(&parts.locks));
+    let (secrets, locks, host) = (Arc::clone(&parts.secrets), Arc::clone(&parts.locks), Arc::clone(&parts.host));
     Box::pin(async move {
         let apps = async { engine.look(&images).await.map_err(|error| error.failure()) };
         let apps = tokio::time::timeout(LOOK_LIMIT, apps).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
@@ -253,8 +265,66 @@ fn look(parts: &Parts, images: BTreeSet<String>, wanted: Option<Arc<DeviceSpec>>
             (Ok(observed), Excerpts::Wanted) => excerpts(engine.as_ref(), observed, &secrets.values()).await,
             (Ok(_), Excerpts::Unwanted) | (Err(_), _) => BTreeMap::new(),
         };
-        Event::Looked(Box::new(Look { apps, os, locks: locks.look(), logs }))
+        let host = look_at_host(host.as_ref(), &ask, wanted.as_deref(), &values).await;
+        Event::Looked(Box::new(Look { apps, os, locks: locks.look(), logs, host }))
     })
+}
+
+/// What the host is set to, with nothing of a secret but the digest that a file with secrets shall have, which stays here.
+async fn look_at_host(host: &dyn Host, ask: &HostAsk, wanted: Option<&DeviceSpec>, values: &SecretValues) -> FoundHost {
+    if ask.is_empty() {
+        return FoundHost::default();
+    }
+    let mut found = tokio::time::timeout(LOOK_LIMIT, host.look(ask)).await.unwrap_or_else(|_| {
+        let unread = ask.subjects.iter().map(|subject| (subject.clone(), timed_out(LOOK_LIMIT))).collect();
+        FoundHost { unread, ..FoundHost::default() }
+    });
+    let files = wanted.into_iter().flat_map(|spec| &spec.config.files);
+    for (path, file) in files.filter(|(_, file)| file.secret_content.is_some()) {
+        let digest = file.fill(values).ok().map(|content| Digest::of(content.as_bytes()));
+        found.secret_files.extend(digest.map(|digest| (path.clone(), digest)));
+    }
+    found
+}
+
+/// Changes the host, or runs one of its programs.
+fn act_on_host(parts: &Parts, action: HostAction) -> Lane {
+    let (host, secrets) = (Arc::clone(&parts.host), Arc::clone(&parts.secrets));
+    tracing::info!(%action, "acting");
+    Box::pin(async move {
+        let values = secrets.values();
+        let acted = async {
+            match action {
+                HostAction::Change(changes) => match filled(changes, &values) {
+                    Ok(changes) => Event::HostChanged(host.change(&changes).await),
+                    Err(failure) => Event::Failed(failure),
+                },
+                HostAction::RunHook { hook, because } => {
+                    let ended = host.run_hook(&hook, &because).await;
+                    Event::HookEnded(ended.map_err(|HookFailure { failure, log }| HookFailure {
+                        failure: Failure { reason: failure.reason, message: values.conceal(&failure.message) },
+                        log: log.iter().map(|line| values.conceal(line)).collect(),
+                    }))
+                }
+                HostAction::Reboot { hook: _ } => host.reboot().await.map_or_else(Event::Failed, |()| Event::Done),
+            }
+        };
+        tokio::time::timeout(ACTION_LIMIT, acted).await.unwrap_or_else(|_| Event::Failed(timed_out(ACTION_LIMIT)))
+    })
+}
+
+/// Changes as the host gets them: with values in place of references.
+fn filled(mut changes: Vec<Change>, values: &SecretValues) -> Result<Vec<Change>, Failure> {
+    for change in &mut changes {
+        if let Change::Write(path, file) = change {
+            file.content = file.fill(values).map_err(|missing| {
+                let message = format!("files/{path} needs {missing}, whose value has not come yet");
+                Failure { reason: "SecretMissing", message }
+            })?;
+            file.secret_content = None;
+        }
+    }
+    Ok(changes)
 }
 
 /// Brings images, and tells how far it has come.
@@ -341,7 +411,8 @@ fn act(parts: &Parts, action: Action) -> Lane {
         | Action::ConfirmOs { .. }
         | Action::FallBackOs { .. }
         | Action::KeepOs
-        | Action::DiscardOs => ACTION_LIMIT,
+        | Action::DiscardOs
+        | Action::Host(_) => ACTION_LIMIT,
     };
     let secrets = Arc::clone(&parts.secrets);
     Box::pin(async move {
@@ -463,6 +534,13 @@ fn log_event(event: &Event) {
         Event::ReportFailed { failure, .. } => tracing::warn!(%failure, "the report came to nothing"),
         Event::ErrandsEnded(Err(failure)) => tracing::warn!(%failure, "what an operator asked for failed"),
         Event::Failed(failure) => tracing::warn!(%failure, "the action failed"),
+        Event::HostChanged(troubles) => {
+            for (subject, failure) in troubles {
+                tracing::warn!(%subject, %failure, "the host could not be set");
+            }
+        }
+        Event::HookEnded(Err(HookFailure { failure, log: _ })) => tracing::warn!(%failure, "a hook failed"),
+        Event::HookEnded(Ok(end)) => tracing::info!(?end, "a hook ended"),
         Event::PersistFailed(failure) => tracing::error!(%failure, "the ledger could not be written"),
         Event::Looked(look) => {
             if let Err(failure) = &look.apps {

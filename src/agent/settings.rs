@@ -13,6 +13,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+mod host;
+
+pub use host::HostKind;
+
 /// Where a configuration file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/bellwether/agent.json";
 /// How the names of environment variables begin.
@@ -45,6 +49,17 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "reboot_command",
         "what restarts the machine, written as os_command is; systemctl reboot, and for a new OS systemd over D-Bus",
+    ),
+    (
+        "host",
+        "linux, simulated or none: whether the fleet repo may set the host; none, and simulated with engine=simulated",
+    ),
+    ("host_root", "directory that stands for / where the host is set; /"),
+    ("host_files", "directory of files that the fleet repo may write; none"),
+    ("host_hooks", "directory of programs that the fleet repo may have run; none"),
+    (
+        "allow_sysctl",
+        "how settings of the kernel begin that the fleet repo may set, such as net.ipv4.,vm.swappiness; none",
     ),
     ("boot_id_file", "file whose text changes with each boot; /proc/sys/kernel/random/boot_id"),
     ("lock_dir", "directory of update locks, below a file system in memory; /run/bellwether/locks"),
@@ -104,6 +119,8 @@ pub struct Settings {
     pub engine: EngineKind,
     /// Which OS updater.
     pub os: OsKind,
+    /// Who sets the host.
+    pub host: HostKind,
     /// Directory of update locks.
     pub lock_dir: PathBuf,
     /// The command that restarts the machine; empty does nothing, as on a simulated device.
@@ -315,6 +332,7 @@ impl Inputs {
             other => return Err(self.bad("engine", format!("{other:?} is neither docker nor simulated"))),
         };
         let os = self.os()?;
+        let reboot = self.reboot(&engine);
         let poll = match self.text("poll").unwrap_or("long") {
             "long" => PollMode::Long,
             "plain" => PollMode::Plain,
@@ -325,7 +343,8 @@ impl Inputs {
         // A simulated boot takes no time, and ends no process that would look anew.
         let reboot_secs = if matches!(os, OsKind::Simulated) { 1 } else { defaults.reboot_secs };
         Ok(Settings {
-            reboot: self.reboot(&engine),
+            host: self.host(&engine, &reboot)?,
+            reboot,
             api: self.api(&state_dir)?,
             state_dir,
             enrollment: self.enrollment()?,

@@ -1,7 +1,7 @@
 //! The whole agent against a device plane in the same process, over real HTTPS: what it says, keeps and refuses.
 
 use super::engine::simulated::SimulatedEngine;
-use super::settings::{EngineKind, JoinSettings, OsKind, Settings};
+use super::settings::{EngineKind, HostKind, JoinSettings, OsKind, Settings};
 use super::{AgentError, run};
 use crate::clock;
 use crate::domain::assignment::Assignment;
@@ -99,6 +99,7 @@ impl Plane {
             }),
             engine: EngineKind::Simulated,
             os: OsKind::None,
+            host: HostKind::Simulated,
             lock_dir: place.join("locks"),
             reboot: Vec::new(),
             api: None,

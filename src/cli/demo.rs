@@ -268,6 +268,8 @@ impl<'a> Demo<'a> {
             ("engine", engine.to_owned()),
             ("docker-socket", self.args.docker_socket.display().to_string()),
             ("os", "simulated".to_owned()),
+            // Containers may be real; the machine of whoever watches is left alone.
+            ("host", "simulated".to_owned()),
             ("os-soak-secs", "1".to_owned()),
             ("poll-interval-secs", "1".to_owned()),
             ("look-interval-secs", "2".to_owned()),

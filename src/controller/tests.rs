@@ -99,6 +99,7 @@ impl Controller {
             apps: None,
             os: None,
             os_update: None,
+            host: None,
             found: Vec::new(),
             refused: None,
             failure: None,

@@ -6,6 +6,7 @@ pub mod canonical;
 pub mod concealing;
 pub mod errand;
 pub mod health;
+pub mod host;
 pub mod ledger;
 pub mod local;
 pub mod locks;

@@ -1,5 +1,9 @@
 //! Drift: the assignment compared with what the device reports, in content and layer by layer.
 
+mod host;
+
+pub use host::host_differences;
+
 use super::assignment::Assignment;
 use super::device::canonical::{canonical, differences};
 use super::ids::{AppName, NetworkName};
@@ -22,13 +26,15 @@ pub enum Layer {
     Variables,
     /// The OS image.
     Os,
+    /// Settings of the host.
+    Host,
     /// Whether the device is heard from.
     Connectivity,
 }
 
 impl Layer {
     /// Every layer, in order.
-    pub const ALL: [Self; 5] = [Self::Spec, Self::Apps, Self::Variables, Self::Os, Self::Connectivity];
+    pub const ALL: [Self; 6] = [Self::Spec, Self::Apps, Self::Variables, Self::Os, Self::Host, Self::Connectivity];
 
     /// The layer's name.
     pub fn name(self) -> &'static str {
@@ -37,6 +43,7 @@ impl Layer {
             Self::Apps => "apps",
             Self::Variables => "variables",
             Self::Os => "os",
+            Self::Host => "host",
             Self::Connectivity => "connectivity",
         }
     }
@@ -161,7 +168,7 @@ pub fn drift(input: &DriftInput<'_>) -> Drift {
     };
     match content {
         Err(reason) => {
-            for layer in [Layer::Spec, Layer::Apps, Layer::Variables, Layer::Os] {
+            for layer in [Layer::Spec, Layer::Apps, Layer::Variables, Layer::Os, Layer::Host] {
                 layers.insert(layer, unknown(&reason));
             }
         }
@@ -180,6 +187,7 @@ pub fn drift(input: &DriftInput<'_>) -> Drift {
                 }
             }
             layers.insert(Layer::Os, os_layer(assignment, report));
+            layers.insert(Layer::Host, host::layer(&assignment.spec.spec.config, report.host.as_ref()));
         }
     }
     layers.insert(Layer::Connectivity, connectivity);

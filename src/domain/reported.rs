@@ -14,10 +14,16 @@ use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod host;
 mod os;
 
+pub use host::{ObservedFile, ObservedHost, ObservedValue, is_as_wanted, wanted_text};
 pub use os::{BootState, MAX_SLOTS, ObservedOs, ObservedSlot, OsCause, OsStage, OsUpdate};
 
+/// The attribute with which an agent says that it does not hold polls open, and how.
+pub const POLL_ATTRIBUTE: &str = "poll";
+/// Its value then.
+pub const PLAIN_POLL: &str = "plain";
 /// The longest report that the controller reads, in bytes.
 pub const MAX_REPORT_BYTES: usize = 512 << 10;
 /// How many differences one report carries at most; the newest are kept.
@@ -54,6 +60,9 @@ pub struct Report {
     /// How far an update of the OS is; `None` if none is assigned or under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os_update: Option<OsUpdate>,
+    /// Settings of the host; `None` if none is assigned, or from an agent that is older than they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<ObservedHost>,
     /// Differences that were found before they were mended, newest last, at most [`MAX_FOUND`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<Found>,

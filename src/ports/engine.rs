@@ -247,6 +247,7 @@ pub fn perform<'a>(engine: &'a dyn Engine, action: &'a Action) -> Option<Answer<
         Action::RemoveImage { image } => engine.remove_image(image),
         Action::FetchOs { .. }
         | Action::InstallOs { .. }
+        | Action::Host(_)
         | Action::Reboot { .. }
         | Action::ConfirmOs { .. }
         | Action::FallBackOs { .. }

@@ -165,7 +165,8 @@ pub fn perform<'a>(os: &'a dyn Os, action: &'a Action) -> Option<Answer<'a, (), 
         Action::FallBackOs { version: _ } => os.fall_back(),
         Action::KeepOs => os.keep(),
         Action::DiscardOs => os.discard(),
-        Action::CreateNetwork { .. }
+        Action::Host(_)
+        | Action::CreateNetwork { .. }
         | Action::CreateVolume { .. }
         | Action::Pull { .. }
         | Action::RemoveService { .. }

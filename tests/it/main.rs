@@ -15,6 +15,7 @@ mod faults;
 mod filters;
 mod git_remotes;
 mod harness;
+mod host;
 mod hostile_http;
 mod import;
 mod kill;

@@ -4,15 +4,17 @@ use crate::network::CallKind;
 use crate::stream::Stream;
 use bellwether::domain::device::action::{Action, Failure, RebootWhy};
 use bellwether::domain::device::canonical::canonical;
+use bellwether::domain::device::host::{HostAction, HostAsk};
 use bellwether::domain::device::ledger::Ledger;
 use bellwether::domain::device::locks::Locks;
-use bellwether::domain::device::machine::{Machine, Timer};
+use bellwether::domain::device::machine::{Event, Machine, Timer};
 use bellwether::domain::device::steps::Observed;
 use bellwether::domain::ids::{AppName, DeviceId, ServiceName, StageName, VolumeName};
 use bellwether::domain::reported::{ObservedOs, ObservedService, Presence, Report, ServiceState};
 use bellwether::domain::spec::{AppSpec, DeviceSpec, Network, Restart};
 use bellwether::ports::engine::EngineError;
 use bellwether::ports::engine::fake::FakeEngine;
+use bellwether::ports::host::fake::FakeHost;
 use bellwether::ports::os::OsError;
 use bellwether::ports::os::fake::FakeOs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,7 @@ pub struct Device {
     pub disk: Ledger,
     pub engine: FakeEngine,
     pub os: FakeOs,
+    pub host: FakeHost,
     /// Counts the starts of the agent, also those that died before they wrote anything.
     pub life: u64,
     pub running: Option<Running>,
@@ -88,6 +91,7 @@ impl Device {
             disk: Ledger::default(),
             engine: FakeEngine::default(),
             os: FakeOs::default(),
+            host: FakeHost::default(),
             life: 0,
             running: None,
             faults: Faults::default(),
@@ -131,11 +135,20 @@ impl Device {
             Ok(()) => Ok(self.engine.look(images)),
             Err(error) => Err(error.failure()),
         };
-        bellwether::domain::device::machine::Look {
-            apps,
-            os: Ok(Some(self.os.look())),
-            locks: self.locks.clone(),
-            logs: BTreeMap::new(),
+        let host = self.host.look(&HostAsk::of(&self.disk));
+        let (os, locks) = (Ok(Some(self.os.look())), self.locks.clone());
+        bellwether::domain::device::machine::Look { apps, os, locks, logs: BTreeMap::new(), host }
+    }
+
+    /// Performs an action for the host.
+    pub fn on_host(&mut self, action: &HostAction) -> Event {
+        match action {
+            HostAction::Change(changes) => Event::HostChanged(self.host.change(changes)),
+            HostAction::RunHook { hook, because: _ } => Event::HookEnded(self.host.run_hook(hook)),
+            HostAction::Reboot { hook: _ } => {
+                self.host.reboot();
+                Event::Done
+            }
         }
     }
 
@@ -270,7 +283,8 @@ pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
         }
         Action::FetchOs { os, from_bytes: _ } | Action::InstallOs { os } => spec.os.as_ref() == Some(os),
         // What was begun is ended, whatever is assigned meanwhile.
-        Action::Reboot { .. }
+        Action::Host(_)
+        | Action::Reboot { .. }
         | Action::ConfirmOs { .. }
         | Action::FallBackOs { .. }
         | Action::KeepOs
@@ -294,7 +308,8 @@ pub fn subject(action: &Action) -> Option<String> {
         Action::FetchOs { .. } | Action::InstallOs { .. } | Action::Reboot { why: RebootWhy::Try(_) } => {
             Some("os version".to_owned())
         }
-        Action::Pull { .. }
+        Action::Host(_)
+        | Action::Pull { .. }
         | Action::RemoveImage { .. }
         | Action::Reboot { why: RebootWhy::Leave(_) }
         | Action::ConfirmOs { .. }

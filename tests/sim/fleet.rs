@@ -234,6 +234,11 @@ impl HostText {
         if let Some(os) = self.os {
             let _ = writeln!(text, "os: os-{os}");
         }
+        let _ = writeln!(
+            text,
+            "config:\n  files: {{value: {{content: \"{}\"}}}}\n  hooks: {{reload: [files]}}",
+            self.value
+        );
         if self.hold {
             text.push_str("hold: { reason: on the bench }\n");
         }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::future::Future;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// The longest output that is read, in bytes: a status is a few hundred.
 pub const MAX_OUTPUT_BYTES: usize = 64 << 10;
@@ -34,6 +35,15 @@ pub struct Ended {
     pub complaint: String,
 }
 
+/// How a program ended that is listened to for people alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// The last lines of what it said and complained, oldest first.
+    pub lines: Vec<String>,
+}
+
 impl std::str::FromStr for Program {
     type Err = ProgramError;
 
@@ -51,6 +61,12 @@ impl std::str::FromStr for Program {
 }
 
 impl Program {
+    /// The program at an absolute path, without arguments.
+    pub fn at(path: &std::path::Path) -> Option<Self> {
+        let text = path.to_str().filter(|text| text.starts_with('/') && !text.contains('\0'))?;
+        Some(Self(vec![text.to_owned()]))
+    }
+
     /// The program and its first arguments.
     pub fn words(&self) -> &[String] {
         &self.0
@@ -63,9 +79,62 @@ impl Program {
         environment: &BTreeMap<&str, OsString>,
         limit: Duration,
     ) -> Result<Ended, String> {
+        let (mut child, group) = self.start(more, environment)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let ended = async {
+            let (output, complaint) = tokio::join!(all_of(stdout), last_of(stderr));
+            let status = child.wait().await.map_err(|error| error.to_string())?;
+            let complaint = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
+            Ok(Ended { code: status.code(), output: output?, complaint })
+        };
+        self.within(limit, group, ended).await
+    }
+
+    /// Runs it with more arguments. However much it writes, the end of it is kept. An error says why there is no end of it to tell.
+    pub async fn run_telling(
+        &self,
+        more: &[&str],
+        environment: &BTreeMap<&str, OsString>,
+        limit: Duration,
+    ) -> Result<Run, String> {
+        let (mut child, group) = self.start(more, environment)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let ended = async {
+            let (said, complained) = tokio::join!(last_of(stdout), last_of(stderr));
+            let status = child.wait().await.map_err(|error| error.to_string())?;
+            let lines = said.lines().chain(complained.lines()).map(str::trim_end).filter(|line| !line.is_empty());
+            Ok(Run { code: status.code(), lines: lines.map(str::to_owned).collect() })
+        };
+        self.within(limit, group, ended).await
+    }
+
+    /// Waits for the end of a program, and ends it with all that it started if that does not come.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        group: Option<rustix::process::Pid>,
+        ended: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        let shown = &self.0[0];
+        let reason = match tokio::time::timeout(limit, ended).await {
+            Ok(Ok(ended)) => return Ok(ended),
+            Ok(Err(reason)) => format!("{shown}: {reason}"),
+            Err(_) => format!("{shown} did not end within {} seconds", limit.as_secs()),
+        };
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        Err(reason)
+    }
+
+    fn start(
+        &self,
+        more: &[&str],
+        environment: &BTreeMap<&str, OsString>,
+    ) -> Result<(Child, Option<rustix::process::Pid>), String> {
         let Self(words) = self;
         let shown = &words[0];
-        let mut child = Command::new(&words[0])
+        let child = Command::new(&words[0])
             .args(&words[1..])
             .args(more)
             .env_clear()
@@ -80,21 +149,7 @@ impl Program {
             .spawn()
             .map_err(|error| format!("{shown} could not be started: {error}"))?;
         let group = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let ended = tokio::time::timeout(limit, async {
-            let (output, complaint) = tokio::join!(all_of(stdout), last_of(stderr));
-            let status = child.wait().await.map_err(|error| error.to_string())?;
-            Ok::<_, String>((status.code(), output?, complaint))
-        });
-        let ended = match ended.await {
-            Ok(Ok((code, output, complaint))) => return Ok(Ended { code, output, complaint }),
-            Ok(Err(reason)) => format!("{shown}: {reason}"),
-            Err(_) => format!("{shown} did not end within {} seconds", limit.as_secs()),
-        };
-        if let Some(group) = group {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        Err(ended)
+        Ok((child, group))
     }
 }
 
@@ -109,7 +164,7 @@ async fn all_of(source: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Strin
     Ok(bytes)
 }
 
-/// Reads to the end, so that the program is not held up, and keeps the last line or so.
+/// Reads to the end, so that the program is not held up, and keeps the last lines.
 async fn last_of(source: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut source) = source else { return String::new() };
     let (mut kept, mut buffer) = (Vec::new(), [0; 1024]);
@@ -118,8 +173,7 @@ async fn last_of(source: Option<impl AsyncRead + Unpin>) -> String {
         let surplus = kept.len().saturating_sub(MAX_COMPLAINT_BYTES);
         kept.drain(..surplus);
     }
-    let text = String::from_utf8_lossy(&kept);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    String::from_utf8_lossy(&kept).into_owned()
 }
 
 impl Ended {

@@ -18,7 +18,8 @@ pub fn totals(totals: &DriftTotals) -> String {
 }
 
 fn devices(report: &DriftReport) -> Table {
-    let mut table = Table::new(&["DEVICE", "STAGE", "DRIFT", "SPEC", "APPS", "VARIABLES", "OS", "CONNECTIVITY"]);
+    let mut table =
+        Table::new(&["DEVICE", "STAGE", "DRIFT", "SPEC", "APPS", "VARIABLES", "OS", "HOST", "CONNECTIVITY"]);
     for (device, one) in &report.devices {
         let (word, tone) = verdict(one.verdict);
         let mut cells = row![device, &one.standing, Cell::new(word, tone)];
@@ -180,16 +181,16 @@ mod tests {
     #[test]
     fn the_report_names_what_differs_and_what_is_unknown() {
         insta::assert_snapshot!(bare(&text(&report(), None)), @"
-        DEVICE    STAGE        DRIFT       SPEC      APPS      VARIABLES   OS        CONNECTIVITY
-        kiosk-1   production   ✔ in sync   ok        ok        ok          ok        ok
-        kiosk-2   production   ✘ drifted   ok        drifted   drifted     ok        ok
-        kiosk-3   production   ? unknown   unknown   unknown   unknown     unknown   unknown
+        DEVICE    STAGE        DRIFT       SPEC      APPS      VARIABLES   OS        HOST      CONNECTIVITY
+        kiosk-1   production   ✔ in sync   ok        ok        ok          ok        ok        ok
+        kiosk-2   production   ✘ drifted   ok        drifted   drifted     ok        ok        ok
+        kiosk-3   production   ? unknown   unknown   unknown   unknown     unknown   unknown   unknown
 
-        DEVICE    LAYER                       WHAT                                       WANTED    FOUND
-        kiosk-2   apps                        signage/player                             present   nothing
-                  variables                   signage/web environment.URL                a|b       c
-        kiosk-3   spec, apps, variables, os   unknown: the device has not reported yet
-                  connectivity                unknown: never heard from
+        DEVICE    LAYER                             WHAT                                       WANTED    FOUND
+        kiosk-2   apps                              signage/player                             present   nothing
+                  variables                         signage/web environment.URL                a|b       c
+        kiosk-3   spec, apps, variables, os, host   unknown: the device has not reported yet
+                  connectivity                      unknown: never heard from
 
         3 devices: 1 in sync, 1 drifted, 1 unknown
         ");
@@ -203,11 +204,11 @@ mod tests {
 
         **3 devices: 1 in sync, 1 drifted, 1 unknown** (2027-01-15T08:00:00Z, now)
 
-        | Device | Stage | Drift | Spec | Apps | Variables | OS | Connectivity |
-        | --- | --- | --- | --- | --- | --- | --- | --- |
-        | kiosk-1 | production | ✔ in sync | ok | ok | ok | ok | ok |
-        | kiosk-2 | production | ✘ drifted | ok | drifted | drifted | ok | ok |
-        | kiosk-3 | production | ? unknown | unknown | unknown | unknown | unknown | unknown |
+        | Device | Stage | Drift | Spec | Apps | Variables | OS | Host | Connectivity |
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+        | kiosk-1 | production | ✔ in sync | ok | ok | ok | ok | ok | ok |
+        | kiosk-2 | production | ✘ drifted | ok | drifted | drifted | ok | ok | ok |
+        | kiosk-3 | production | ? unknown | unknown | unknown | unknown | unknown | unknown | unknown |
 
         <details><summary>What differs</summary>
 
@@ -215,7 +216,7 @@ mod tests {
         | --- | --- | --- | --- | --- |
         | kiosk-2 | apps | signage/player | present | nothing |
         |  | variables | signage/web environment.URL | a\|b | c |
-        | kiosk-3 | spec, apps, variables, os | unknown: the device has not reported yet |  |  |
+        | kiosk-3 | spec, apps, variables, os, host | unknown: the device has not reported yet |  |  |
         |  | connectivity | unknown: never heard from |  |  |
 
         </details>

@@ -75,6 +75,7 @@ fn hear(state: &mut FleetState, seq: u64, actions: Option<ActionsReport>) -> Str
         apps: None,
         os: None,
         os_update: None,
+        host: None,
         found: Vec::new(),
         refused: None,
         failure: None,

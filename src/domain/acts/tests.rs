@@ -191,6 +191,7 @@ fn said(start: u64, start_id: char, seq: u64) -> Report {
         apps: None,
         os: None,
         os_update: None,
+        host: None,
         found: Vec::new(),
         refused: None,
         failure: None,

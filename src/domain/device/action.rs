@@ -1,5 +1,6 @@
 //! What the agent can do to a device, and why it does it.
 
+use super::host::HostAction;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, Version, VolumeName};
 use crate::domain::spec::{NetworkSpec, OsSpec, ServiceSpec};
 use std::fmt;
@@ -142,6 +143,8 @@ pub enum Action {
     KeepOs,
     /// Remove what was downloaded of an OS image and is of no more use.
     DiscardOs,
+    /// Something of the host, beside its services and its OS.
+    Host(HostAction),
 }
 
 /// Why a device is rebooted.
@@ -202,6 +205,7 @@ impl fmt::Display for Action {
             Self::FallBackOs { version } => write!(f, "fall back from OS {version}"),
             Self::KeepOs => f.write_str("stay with the running OS"),
             Self::DiscardOs => f.write_str("remove the downloaded OS image"),
+            Self::Host(action) => action.fmt(f),
         }
     }
 }
@@ -217,7 +221,8 @@ impl Action {
             | Self::FallBackOs { .. }
             | Self::KeepOs
             | Self::DiscardOs => true,
-            Self::CreateNetwork { .. }
+            Self::Host(_)
+            | Self::CreateNetwork { .. }
             | Self::CreateVolume { .. }
             | Self::Pull { .. }
             | Self::RemoveService { .. }

@@ -4,7 +4,7 @@
 //! an option, the name of a path. What is reported shows a reference in its place.
 
 use super::canonical::CanonicalService;
-use crate::domain::reported::Report;
+use crate::domain::reported::{ObservedValue, Report};
 use crate::domain::secret::SecretValues;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -104,6 +104,15 @@ pub fn conceal_report(report: &mut Report, values: &SecretValues) {
         difference.wanted.iter_mut().chain(&mut difference.found).for_each(conceal);
     }
     report.attributes.values_mut().for_each(conceal);
+    if let Some(host) = &mut report.host {
+        for value in host.values.values_mut() {
+            match value {
+                ObservedValue::Text(text) => conceal(text),
+                ObservedValue::File(_) => {}
+            }
+        }
+        host.unread.values_mut().chain(host.refused.values_mut()).for_each(conceal);
+    }
     if let Some(refusal) = &mut report.refused {
         conceal(&mut refusal.message);
     }

@@ -3,6 +3,7 @@
 //! Its text is one line with the digest of the rest, then JSON. A file that was cut short or changed by hand is told apart
 //! from a sound one with certainty, and is never taken for an empty one.
 
+use super::host::HostMemory;
 use super::os::OsMemory;
 use super::steps::images;
 use super::terminal::TerminalFailure;
@@ -18,8 +19,9 @@ use std::collections::BTreeSet;
 /// The newest version of the ledger's shape that this build knows. Version 2 brought what a device can go back to.
 pub const LEDGER_SCHEMA: u32 = 2;
 /// The longest ledger that is read, in bytes: two payloads, which can double when they are written as JSON strings, and the
-/// ends of failed attempts, of which the newest carries the last lines of a container.
-pub const MAX_LEDGER_BYTES: usize = 4 * MAX_SPEC_BYTES + (128 << 10);
+/// ends of failed attempts, of which the newest carries the last lines of a container; then what is remembered of files and hooks
+/// of the host.
+pub const MAX_LEDGER_BYTES: usize = 4 * MAX_SPEC_BYTES + (320 << 10);
 /// How many failed digests are remembered; the oldest go first. A device sees a handful of releases between two good ones.
 pub const MAX_FAILED: usize = 8;
 /// Failures are counted up to here: the wait between tries has long reached its cap, and counting on would only wear the flash.
@@ -54,6 +56,9 @@ pub struct Ledger {
     /// Updates of the OS.
     #[serde(default, skip_serializing_if = "OsMemory::is_empty")]
     pub os: OsMemory,
+    /// Settings of the host.
+    #[serde(default, skip_serializing_if = "HostMemory::is_empty")]
+    pub host: HostMemory,
     /// Which actions of operators were seen, and which was begun.
     #[serde(default, skip_serializing_if = "ActionLedger::is_default")]
     pub actions: ActionLedger,
@@ -166,6 +171,7 @@ impl Default for Ledger {
             failed: Vec::new(),
             actions: ActionLedger::default(),
             os: OsMemory::default(),
+            host: HostMemory::default(),
         }
     }
 }
@@ -174,7 +180,18 @@ impl Ledger {
     /// Every image that something in it needs.
     pub fn images(&self) -> BTreeSet<String> {
         // A field that holds another spec must be thought of here: its images would be removed.
-        let Self { schema: _, starts: _, accepted, previous, applied: _, good: _, failed: _, actions: _, os: _ } = self;
+        let Self {
+            schema: _,
+            starts: _,
+            accepted,
+            previous,
+            applied: _,
+            good: _,
+            failed: _,
+            actions: _,
+            os: _,
+            host: _,
+        } = self;
         accepted.iter().chain(previous).flat_map(|held| images(&held.spec.spec)).collect()
     }
 

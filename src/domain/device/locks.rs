@@ -6,6 +6,7 @@
 //! owner, a restart of the machine (the directory is in memory), or an operator with a reason.
 
 use super::action::{Action, Failure};
+use super::host::HostAction;
 use super::steps::Observed;
 use crate::domain::ids::{AppName, ServiceName};
 use crate::domain::planted::{Bug, planted};
@@ -281,7 +282,8 @@ pub fn deeds<'a>(action: &'a Action, observed: Option<&Observed>) -> Vec<Deed<'a
             Transfer::Stream => vec![Deed::Download],
             Transfer::Download => Vec::new(),
         },
-        Action::Reboot { why: _ } => vec![Deed::Reboot],
+        Action::Reboot { why: _ } | Action::Host(HostAction::Reboot { hook: _ }) => vec![Deed::Reboot],
+        Action::Host(HostAction::Change(_) | HostAction::RunHook { .. }) => Vec::new(),
         Action::RemoveService { .. }
         | Action::Promote { .. }
         | Action::AdjustService { .. }

@@ -19,6 +19,7 @@
 
 mod actions;
 mod conditions;
+mod host;
 mod link;
 mod local;
 mod os;
@@ -36,6 +37,8 @@ mod bad_moments;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod host_tests;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod kill_matrix;
@@ -50,6 +53,7 @@ use super::action::{Action, Failure};
 use super::backoff::Draws;
 use super::errand::Errand;
 use super::health::{ServiceId, Vigil};
+use super::host::{FoundHost, HookEnd, HookFailure};
 use super::ledger::{Held, Ledger};
 use super::local::{HealthTold, VolumePath};
 use super::locks::{Locks, Respect, locked};
@@ -60,9 +64,11 @@ use crate::domain::actions::RequestedAction;
 use crate::domain::drift::Difference;
 use crate::domain::ids::{AppName, DeviceId, ServiceName, StageName};
 use crate::domain::reported::{Found, Phase, Refusal, Report, ReportId};
+use crate::domain::spec::Subject;
 use crate::domain::time::Timestamp;
 use actions::Actions;
 use conditions::Conditions;
+use host::HostLane;
 use link::Link;
 use local::Local;
 use os::OsLane;
@@ -153,6 +159,10 @@ pub enum Event {
     Done,
     /// The action failed.
     Failed(Failure),
+    /// The host was changed, apart from what is listed with why it could not be.
+    HostChanged(BTreeMap<Subject, Failure>),
+    /// A hook ended.
+    HookEnded(Result<HookEnd, HookFailure>),
     /// The ledger was written, durably.
     Persisted,
     /// The ledger could not be written; the previous one stands.
@@ -209,6 +219,8 @@ pub struct Look {
     pub locks: Locks,
     /// The last lines of the output of services that may not be well, without secrets.
     pub logs: BTreeMap<ServiceId, Vec<String>>,
+    /// What the host is set to, as far as that is of interest.
+    pub host: FoundHost,
 }
 
 /// When something happens, on both clocks of a device.
@@ -329,6 +341,7 @@ pub struct Machine {
     vigil: Vigil,
     trial: Trial,
     probing: Probing,
+    host: HostLane,
     draws: Draws,
     local: Local,
     actions: Actions,
@@ -389,6 +402,7 @@ impl Machine {
             vigil: Vigil::default(),
             trial: Trial::default(),
             probing: Probing::default(),
+            host: HostLane::default(),
         };
         machine.recall_action(now);
         if machine.wanted.accepted.is_some() {
@@ -419,6 +433,8 @@ impl Machine {
             Event::Brought(progress) => self.brought(progress, now),
             Event::Done => self.done(now, &mut effects),
             Event::Failed(failure) => self.failed(&failure, now, &mut effects),
+            Event::HostChanged(troubles) => self.host_changed(&troubles, now),
+            Event::HookEnded(ended) => self.hook_ended(ended, now),
             Event::Persisted => self.persisted(now),
             Event::PersistFailed(failure) => self.persist_failed(&failure, now, &mut effects),
             Event::ReportAnswered => self.reporting.answered(),

@@ -168,6 +168,7 @@ impl OneDevice<'_> {
                         self.left(&difference.subject, "the OS catalog has no image of this version for the device")
                     }
                 },
+                Layer::Host => self.left(&difference.subject, "what was set by hand is written into `config` by hand"),
                 Layer::Spec => {
                     self.left(&difference.subject, "the device has not taken its assignment yet; that is no content")
                 }

@@ -1,7 +1,7 @@
 //! One device, as people see it.
 
 use super::OverviewInput;
-use crate::domain::assignment::Mark;
+use crate::domain::assignment::{Assignment, Mark};
 use crate::domain::condition::{Condition, ConditionStatus};
 use crate::domain::device::locks::Lock;
 use crate::domain::device::terminal::TerminalFailure;
@@ -12,7 +12,7 @@ use crate::domain::generation::{Attempt, Order};
 use crate::domain::ids::{Actor, AppName, AttributeName, CommitId, DeviceId, DeviceType, StageName, Version};
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::waits::{Wait, standing, waits};
-use crate::domain::reported::{Found, ObservedOs, OsUpdate, Phase, Report};
+use crate::domain::reported::{Found, ObservedOs, OsUpdate, PLAIN_POLL, POLL_ATTRIBUTE, Phase, Report};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,13 +124,29 @@ pub struct AssignmentDetail {
 /// The layers of drift of one device.
 pub fn device_drift(input: &OverviewInput<'_>, device: &DeviceId) -> Drift {
     let record = input.pass.state.devices.get(device);
+    let assignment = record.and_then(|record| record.assignment.as_deref());
+    let report = record.and_then(|record| record.reported.as_ref()).map(|reported| &reported.report);
     drift(&DriftInput {
-        assignment: record.and_then(|record| record.assignment.as_deref()),
-        report: record.and_then(|record| record.reported.as_ref()).map(|reported| &reported.report),
+        assignment,
+        report,
         last_seen: input.last_seen(device),
-        offline_after_secs: input.offline_after_secs,
+        offline_after_secs: patience_secs(input.offline_after_secs, assignment, report),
         now: input.pass.now,
     })
+}
+
+/// How many polls may be missed by a device that polls now and then before it counts as silent.
+const MISSED_POLLS: i64 = 3;
+
+/// How long a device may be silent. One that holds no polls open is heard from once in its interval, so that counts if it is
+/// long.
+fn patience_secs(usual: i64, assignment: Option<&Assignment>, report: Option<&Report>) -> i64 {
+    let is_plain = |report: &&Report| report.attributes.get(POLL_ATTRIBUTE).is_some_and(|poll| poll == PLAIN_POLL);
+    let interval = assignment.and_then(|assignment| assignment.spec.spec.config.poll_interval_secs);
+    match (report.filter(is_plain), interval) {
+        (Some(_), Some(secs)) => usual.max(MISSED_POLLS * i64::from(secs)),
+        (Some(_) | None, _) => usual,
+    }
 }
 
 /// Every device that is known or listed, by name.

@@ -145,6 +145,7 @@ impl FakeEngine {
             }
             Action::FetchOs { .. }
             | Action::InstallOs { .. }
+            | Action::Host(_)
             | Action::Reboot { .. }
             | Action::ConfirmOs { .. }
             | Action::FallBackOs { .. }

@@ -159,7 +159,9 @@ impl Fleet {
         command.args(["--token", self.token.as_deref().expect("a token was made")]);
         match &self.engine {
             Engine::Simulated => command.args(["--engine", "simulated"]),
-            Engine::Docker(socket) => command.args(["--engine", "docker", "--docker-socket"]).arg(socket),
+            Engine::Docker(socket) => {
+                command.args(["--host", "simulated", "--engine", "docker", "--docker-socket"]).arg(socket)
+            }
         };
         self.agents.insert(device.clone(), Running::start(device.as_str(), command));
     }

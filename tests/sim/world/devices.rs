@@ -271,6 +271,14 @@ impl World {
             }
             return;
         };
+        if let Action::Host(action) = action {
+            let event = device.on_host(action);
+            if !self.calm && self.chance.devices.happens(10) {
+                note!(self, "{name}  agent dies after {action}");
+                return self.kill_device(name);
+            }
+            return self.tell(name, event);
+        }
         let performed = device.perform(action, now);
         let held = self.oracle.volumes(&self.devices[name]);
         self.check(held);
@@ -293,7 +301,11 @@ impl World {
         let Some(device) = self.devices.get_mut(name).filter(|device| device.hardware == hardware) else { return };
         device.touched = true;
         // Nobody waits for the answer any more.
-        let _ = device.perform(action, now);
+        match action {
+            // The host is changed by the agent itself, which is gone.
+            Action::Host(_) => return,
+            _ => _ = device.perform(action, now),
+        }
         self.counts.count("late actions");
         note!(self, "{name}  late: {action}");
     }

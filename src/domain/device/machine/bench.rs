@@ -3,11 +3,13 @@
 use super::*;
 use crate::domain::assignment::Mark;
 use crate::domain::condition::ConditionStatus;
+use crate::domain::device::host::{HostAction, HostAsk};
 use crate::domain::generation::{Attempt, Epoch, Generation, Order};
 use crate::domain::ids::{AppName, CommitId, ServiceName, VariableName, Version};
 use crate::domain::reported::ServiceState;
 use crate::domain::spec::{AppSpec, DeviceSpec, SealedSpec, ServiceSpec};
 use crate::ports::engine::fake::FakeEngine;
+use crate::ports::host::fake::FakeHost;
 use crate::ports::os::fake::FakeOs;
 use std::fmt::Write as _;
 
@@ -58,6 +60,7 @@ pub(super) struct Bench {
     pub(super) machine: Machine,
     pub(super) engine: FakeEngine,
     pub(super) os: FakeOs,
+    pub(super) host: FakeHost,
     /// The ledger's file.
     pub(super) disk: Ledger,
     pub(super) waiting: Vec<Effect>,
@@ -95,6 +98,11 @@ impl Bench {
 
     /// A start of the agent on a device as it was left.
     pub(super) fn on(engine: FakeEngine, os: FakeOs, disk: Ledger) -> Self {
+        Self::with_host(engine, os, FakeHost::default(), disk)
+    }
+
+    /// The same with a host as it was left.
+    pub(super) fn with_host(engine: FakeEngine, os: FakeOs, host: FakeHost, disk: Ledger) -> Self {
         let now = Timestamp::EPOCH;
         let start_id = format!("{:032x}", disk.starts + 1);
         let (machine, effects) = Machine::start(about(), Pace::default(), disk.clone(), start_id, Moment::at(now));
@@ -104,6 +112,7 @@ impl Bench {
             machine,
             engine,
             os,
+            host,
             disk,
             waiting,
             now,
@@ -221,6 +230,7 @@ impl Bench {
                 os: Ok(Some(self.os.look())),
                 locks: self.locks.clone(),
                 logs: self.logs.clone(),
+                host: self.host.look(&self.ask()),
             })),
             Effect::Act(action) => self.act(&action),
             Effect::Probe(questions) => Event::Probed(questions.into_iter().map(|one| self.answer(one)).collect()),
@@ -242,12 +252,23 @@ impl Bench {
         (question.id, Some(answer))
     }
 
+    /// What a shell asks of the host.
+    fn ask(&self) -> HostAsk {
+        HostAsk::of(self.machine.ledger())
+    }
+
     fn act(&mut self, action: &Action) -> Event {
         self.stops.extend(stopped(action, &self.engine).map(|id| (id, self.engine.images.clone())));
         if !self.faults.is_empty() {
             return Event::Failed(self.faults.remove(0));
         }
         let answer = match action {
+            Action::Host(HostAction::Change(changes)) => return Event::HostChanged(self.host.change(changes)),
+            Action::Host(HostAction::RunHook { hook, .. }) => return Event::HookEnded(self.host.run_hook(hook)),
+            Action::Host(HostAction::Reboot { hook: _ }) => {
+                self.host.reboot();
+                Ok(())
+            }
             other if other.is_for_os() => self.os.perform(other).map_err(|error| error.failure()),
             other => self.engine.perform(other).map_err(|error| error.failure()),
         };

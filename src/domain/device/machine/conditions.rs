@@ -19,6 +19,8 @@ pub(super) const ASSIGNMENT_ACCEPTED: &str = "AssignmentAccepted";
 pub(super) const ACTIONS_ACCEPTED: &str = "ActionsAccepted";
 /// How an update of the OS stands; only there while it is not as assigned.
 pub(super) const OS_UPDATED: &str = "OsUpdated";
+/// Whether the host is set as assigned; only there while something of it is assigned or was.
+pub(super) const HOST_CONFIGURED: &str = "HostConfigured";
 /// Whether the ledger can be written; only there when it cannot.
 pub(super) const LEDGER_WRITABLE: &str = "LedgerWritable";
 /// How far bringing images has come; only there while they are on their way.

@@ -236,7 +236,8 @@ impl Machine {
 
     /// The spec's interval before the agent's own. What failed has no say any more.
     fn poll_interval_secs(&self) -> u32 {
-        let assigned = self.target().and_then(|held| held.spec.spec.config.poll_interval_secs);
+        // One that was just accepted counts: the pause that begins now may be the last long one.
+        let assigned = self.wanted.target().and_then(|held| held.spec.spec.config.poll_interval_secs);
         assigned.unwrap_or(self.pace.poll_interval_secs).clamp(1, 86_400)
     }
 }

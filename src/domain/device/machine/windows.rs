@@ -50,6 +50,7 @@ pub(super) fn within(
         // The OS is decided apart from services, with windows of its own.
         Action::FetchOs { .. }
         | Action::InstallOs { .. }
+        | Action::Host(_)
         | Action::Reboot { .. }
         | Action::ConfirmOs { .. }
         | Action::FallBackOs { .. }

@@ -8,6 +8,7 @@ use crate::domain::condition::ConditionStatus;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::backoff::{Backoff, next_poll_millis};
 use crate::domain::device::health::{Ailment, ServiceId};
+use crate::domain::device::host::HostAction;
 use crate::domain::device::ledger::Held;
 use crate::domain::device::locks::Respect;
 use crate::domain::device::os;
@@ -145,6 +146,7 @@ impl Machine {
         self.waiting_since = None;
         self.vigil.clear();
         self.trial = Trial::default();
+        self.host.begin_anew();
         self.phase = Phase::Applying;
         self.conditions.set(READY, ConditionStatus::False, "Applying", "a newer assignment was accepted", now);
         self.show_end(now);
@@ -166,7 +168,7 @@ impl Machine {
         let ripe = self.ripe(held.as_deref(), &look, effects);
         let judgement = held.as_ref().map(|held| judge(&held.spec.spec, &look, self.respect(), &ripe));
         let judgement = judgement.map(|judgement| self.in_windows(held.as_deref(), judgement, now));
-        let (os, locks) = (look.os.clone(), look.locks.clone());
+        let (os, locks, host) = (look.os.clone(), look.locks.clone(), look.host.clone());
         self.seen = Some(look);
         if held.as_ref().map(|held| held.mark) != self.target().map(|held| held.mark) {
             self.work = Work::due();
@@ -181,9 +183,17 @@ impl Machine {
         {
             return self.fail_for_good(&held, &ailment, now);
         }
+        let mut differences = differences;
+        differences.extend(host.differences(&held.spec.spec.config));
+        if self.is_on_trial(&held) && self.fail_with_hook(&held, now) {
+            return;
+        }
+        let planned = self.plan_host(&held, &host, &locks, &standing, now);
+        // Services may need what the host is set to, and an OS has to wait for both.
+        let before_os = if planned.is_act() { &Standing::Busy } else { &standing };
         // Only then the OS: an assignment that fails takes the OS with it that it brought.
         let os = match os {
-            Ok(Some(found)) => self.os_turn(&held, &found, &locks, &standing, now, effects),
+            Ok(Some(found)) => self.os_turn(&held, &found, &locks, before_os, now, effects),
             Ok(None) if held.spec.spec.os.is_some() => os::Turn::GaveUp(no_updater()),
             Ok(None) => os::Turn::Settled,
             Err(failure) => os::Turn::GaveUp(failure),
@@ -193,9 +203,11 @@ impl Machine {
         {
             return self.fail_for_good(&held, &ailment, now);
         }
-        let steps = match &os {
-            os::Turn::Act(action) => vec![action.clone()],
-            os::Turn::Settled | os::Turn::Wait(_) | os::Turn::Retry(_) | os::Turn::GaveUp(_) => steps,
+        let (steps, os) = match os {
+            os::Turn::Act(action) => (vec![action.clone()], os::Turn::Act(action)),
+            os @ (os::Turn::Settled | os::Turn::Wait(_) | os::Turn::Retry(_) | os::Turn::GaveUp(_)) => {
+                self.host_turn(planned, steps, os, now)
+            }
         };
         if !steps.is_empty() && before == Before::Did(steps.clone()) {
             let message = format!("{} was done and has to be done again", steps[0]);
@@ -245,7 +257,7 @@ impl Machine {
         self.os_done(&step);
         self.local.told.done(&step);
         done.push(step);
-        if let Some(Action::Reboot { why: _ }) = done.last() {
+        if let Some(Action::Reboot { why: _ } | Action::Host(HostAction::Reboot { hook: _ })) = done.last() {
             // The next boot is another look; should it not come, this one tries again.
             self.note_done(&done, now);
             self.work = Work::Resting;
@@ -280,6 +292,11 @@ impl Machine {
         self.end_progress();
         if failure.reason == LOCKED {
             // Somebody took a lock since the look. That is no failure: the next look waits for it.
+            self.work = Work::due();
+            return;
+        }
+        if let Action::Host(action) = &step {
+            self.host_failed(action, failure, &of, now);
             self.work = Work::due();
             return;
         }
@@ -432,7 +449,7 @@ impl Machine {
         self.bound_found();
     }
 
-    fn note_done(&mut self, done: &[Action], now: Timestamp) {
+    pub(super) fn note_done(&mut self, done: &[Action], now: Timestamp) {
         if done.is_empty() {
             return;
         }

@@ -283,6 +283,7 @@ pub(super) fn blank_report() -> Report {
         apps: None,
         os: None,
         os_update: None,
+        host: None,
         found: Vec::new(),
         refused: None,
         failure: None,

@@ -146,6 +146,7 @@ fn reported(version: u64, mark: crate::domain::assignment::Mark, at: Timestamp) 
             apps: None,
             os: None,
             os_update: None,
+            host: Some(Default::default()),
             found: Vec::new(),
             refused: None,
             failure: None,
