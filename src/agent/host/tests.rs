@@ -259,7 +259,7 @@ fn a_hook_gets_the_documented_environment_and_its_end_counts() {
     let place = Place::new();
     let script = "#!/bin/sh\necho \"$1 $# $BELLWETHER_HOOK_CONTRACT $BELLWETHER_HOOK $BELLWETHER_FILES\"\necho \"$BELLWETHER_CHANGED\" >&2\nenv | cut -d= -f1 | sort | tr '\\n' ' '\nexit 7\n";
     let show = place.hook("show", script, 0o755);
-    insta::assert_snapshot!(place.run(&show), @r#"HookFailed: it ended with 7 ["changed 1 1 show ROOT/files", "BELLWETHER_CHANGED BELLWETHER_FILES BELLWETHER_HOOK BELLWETHER_HOOK_CONTRACT PATH PWD files/motd", "hostname", "files/motd"]"#);
+    insta::assert_snapshot!(place.run(&show), @r#"HookFailed: it ended with 7: files/motd ["changed 1 1 show ROOT/files", "BELLWETHER_CHANGED BELLWETHER_FILES BELLWETHER_HOOK BELLWETHER_HOOK_CONTRACT PATH PWD files/motd", "hostname", "files/motd"]"#);
     assert_eq!(place.run(&place.hook("well", "#!/bin/sh\nexit 0\n", 0o755)), format!("{:?}", HookEnd::Done));
     assert_eq!(
         place.run(&place.hook("reboot", "#!/bin/sh\nexit 10\n", 0o700)),
