@@ -37,6 +37,7 @@ mod bad_moments;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+#[path = "machine/host/tests.rs"]
 mod host_tests;
 #[cfg(test)]
 mod images;
