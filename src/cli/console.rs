@@ -1,9 +1,10 @@
 //! Where commands write: data to stdout, everything else to stderr, colours only where they are wanted.
 
 use super::fault::{render_error, usage, with_hint};
-use super::render::{text::plain, yaml::to_yaml};
+use super::render::text::plain;
 use super::{Color, Global, Output};
 use crate::domain::drift::Verdict;
+use crate::domain::manifest::yaml::print::to_yaml;
 use crate::protocol::v1::operator::Done;
 use anstream::ColorChoice;
 use anyhow::{Context as _, anyhow};

@@ -13,7 +13,6 @@ pub mod table;
 pub mod text;
 pub mod udiff;
 pub mod why;
-pub mod yaml;
 
 /// Removes styles and the line breaks at the end, for snapshots.
 #[cfg(test)]

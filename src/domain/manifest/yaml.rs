@@ -4,6 +4,7 @@
 //! can take the text (`1.10` stays `1.10`) while free variables get the types of YAML 1.1. Parsing is total and bounded.
 
 mod build;
+pub mod print;
 #[cfg(test)]
 mod tests;
 
