@@ -3,6 +3,8 @@
 pub mod actions;
 pub mod acts;
 pub mod assignment;
+#[cfg(feature = "repo")]
+pub mod authoring;
 pub mod condition;
 #[cfg(feature = "repo")]
 pub mod desired;

@@ -11,6 +11,7 @@
 pub mod access;
 mod blame;
 pub mod clone;
+pub mod found;
 #[cfg(test)]
 pub(crate) mod history;
 pub mod mirror;

@@ -22,6 +22,7 @@ use crate::controller::{Options, SharedWorld};
 use crate::domain::digest::Digest;
 use crate::domain::ids::Actor;
 use crate::domain::reported::MAX_REPORT_BYTES;
+use crate::protocol::v1::operator::MAX_DEVICES_REQUEST_BYTES;
 use auth::PeerInfo;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -75,6 +76,7 @@ pub type Shared = Arc<Server>;
 
 /// Every route.
 pub fn router(server: Shared) -> Router {
+    let devices_limit = DefaultBodyLimit::max(MAX_DEVICES_REQUEST_BYTES);
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -98,12 +100,13 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/secrets", get(operator::secrets))
         .route("/v1/drift", get(operator::drift))
         .route("/v1/baseline", get(operator::baseline))
+        .route("/v1/export", get(select::export))
         .route("/v1/events", get(operator::events))
         .route("/v1/approvals", post(operator::approve))
         .route("/v1/holds", post(operator::hold))
-        .route("/v1/holds/devices", post(select::hold_devices))
+        .route("/v1/holds/devices", post(select::hold_devices).layer(devices_limit))
         .route("/v1/resume", post(operator::resume))
-        .route("/v1/resume/devices", post(select::resume_devices))
+        .route("/v1/resume/devices", post(select::resume_devices).layer(devices_limit))
         .route("/v1/devices/{device}/retry", post(operator::retry))
         .route("/v1/tokens", post(operator::token))
         .route("/v1/epoch", post(operator::epoch))

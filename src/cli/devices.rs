@@ -3,7 +3,7 @@
 use super::Output;
 use super::console::{Console, Outcome};
 use super::render::devices::{Columns, table, view};
-use super::selecting::{FilterArgs, limited, note_undetermined, select};
+use super::selecting::{FilterArgs, limited, note_doubts, select};
 use crate::clock;
 use crate::domain::ids::StageName;
 use crate::domain::overview::device::DeviceRow;
@@ -45,7 +45,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         (rows.into_iter().map(|row| ViewRow { row, values: Default::default() }).collect(), Vec::new())
     } else {
         let answer = select(&controller, args.filter.filter.as_deref(), args.filter.view.as_deref())?;
-        note_undetermined(console, &answer.undetermined);
+        note_doubts(console, &answer);
         (answer.devices, answer.columns)
     };
     rows.retain(|one| owned(&one.row));

@@ -4,7 +4,7 @@ mod suggest;
 
 use super::console::{Console, ExitArgs, Outcome};
 use super::fault::with_hint;
-use super::selecting::{FilterArgs, limited, note_undetermined, select};
+use super::selecting::{FilterArgs, limited, note_doubts, select};
 use super::{Output, render};
 use crate::clock;
 use crate::domain::drift::Verdict;
@@ -62,7 +62,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     }
     if !args.filter.is_empty() {
         let answer = select(&controller, args.filter.filter.as_deref(), args.filter.view.as_deref())?;
-        note_undetermined(console, &answer.undetermined);
+        note_doubts(console, &answer);
         let meant: BTreeSet<DeviceId> = answer.devices.into_iter().map(|one| one.row.device).collect();
         report.devices.retain(|device, _| meant.contains(device));
     }

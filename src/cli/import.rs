@@ -1,4 +1,6 @@
-//! `bellwether import`: an Ansible inventory becomes a fleet repo by one file, `fleet.yml`.
+//! `bellwether import`: an Ansible inventory becomes a fleet repo by one file, `fleet.yml`; a running fleet by all of them.
+
+mod running;
 
 use super::Output;
 use super::console::{Console, Outcome};
@@ -27,14 +29,25 @@ Looks at an Ansible inventory (`inventory.yml` with `group_vars` and `host_vars`
 nothing else, so Ansible goes on reading what it read before. Where the inventory uses a name that Bellwether gives a meaning, \
 such as `tags` or `services`, `key_prefix` moves that meaning out of the way.
 
+With `--running`, the fleet of a running controller becomes a repo instead: inventory, vars files, releases and OS images that \
+mean what its devices are told to run, on one branch for each stage. The plans of the new repo against the controller are shown; \
+if they are not empty, the command fails, and the files stay to be looked at. Values of secrets are not in them.
+
 Examples:
   bellwether import --name acme --dry-run        show what would be written
   bellwether import ~/ansible --name acme
-  bellwether import --name acme --branch production --key-prefix fleet_")]
+  bellwether import --name acme --branch production --key-prefix fleet_
+  bellwether import --running ./fleet-repo       from the controller that `--server` names")]
 pub struct Args {
-    /// The folder of the inventory
+    /// The folder of the inventory; with `--running`, a new one for the repo
     #[arg(value_name = "PATH", default_value = ".")]
     pub path: PathBuf,
+    /// Write down the fleet of the running controller
+    #[arg(long)]
+    pub running: bool,
+    /// With `--running`: write into a folder that is not empty, and replace files of the same names
+    #[arg(long, requires = "running")]
+    pub force: bool,
     /// The fleet's name [default: the folder's]
     #[arg(long, value_name = "NAME")]
     pub name: Option<FleetName>,
@@ -63,6 +76,9 @@ struct ImportView<'a> {
 
 /// Runs `import`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
+    if args.running {
+        return running::run(args, console);
+    }
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let root = args.path.canonicalize().with_context(|| format!("cannot open {}", args.path.display()))?;
     let target = root.join(FLEET_FILE);

@@ -49,7 +49,7 @@ pub fn agreed(
     console: &Console,
 ) -> anyhow::Result<BTreeSet<DeviceId>> {
     let answer = select(controller, args.filter.as_deref(), args.view.as_deref())?;
-    note_undetermined(console, &answer.undetermined);
+    note_doubts(console, &answer);
     let devices: BTreeSet<DeviceId> = answer.devices.into_iter().map(|one| one.row.device).collect();
     if devices.is_empty() {
         return Err(with_hint(
@@ -92,6 +92,14 @@ pub fn select(controller: &Controller, filter: Option<&str>, view: Option<&str>)
 pub fn limited(controller: &Controller, limit: &str) -> anyhow::Result<BTreeSet<DeviceId>> {
     let rows: Vec<DeviceRow> = controller.get("/v1/devices", "list the devices")?;
     super::inventory::devices_in_groups(rows.iter().map(|row| (&row.device, &row.groups)), limit)
+}
+
+/// Says what about a selection may not be as it was meant.
+pub fn note_doubts(console: &Console, answer: &SelectAnswer) {
+    for (name, near) in &answer.slips {
+        console.note(format!("no device has `{name}`; did you mean `{near}`?"));
+    }
+    note_undetermined(console, &answer.undetermined);
 }
 
 /// Says of how many devices it could not be told whether they are meant.

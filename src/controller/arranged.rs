@@ -52,16 +52,21 @@ impl Arranged {
 impl World {
     /// What a filter means now.
     pub fn matches(&self, input: &OverviewInput<'_>, test: &Test, groups: &DynamicGroups) -> Matches {
-        let Arranged { index: kept, changed } = &self.arranged;
-        let kept = {
-            // Whoever comes meanwhile waits for the same index rather than making another.
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*kept {
-                Some(kept) => kept.clone(),
-                // Devices that changed before are in it as they are now; looking at them again does no harm.
-                None => kept.insert(Arc::new(index(input))).clone(),
-            }
-        };
-        matches(input, &kept, changed, test, groups)
+        matches(input, &self.index(input), &self.arranged.changed, test, groups)
+    }
+
+    /// Names in a filter that no device had when all were looked at last, each with the one that was probably meant.
+    pub fn slips(&self, input: &OverviewInput<'_>, test: &Test) -> Vec<(String, String)> {
+        self.index(input).slips(test)
+    }
+
+    fn index(&self, input: &OverviewInput<'_>) -> Arc<Index> {
+        // Whoever comes meanwhile waits for the same index rather than making another.
+        let mut kept = self.arranged.index.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(kept) => kept.clone(),
+            // Devices that changed before are in it as they are now; looking at them again does no harm.
+            None => kept.insert(Arc::new(index(input))).clone(),
+        }
     }
 }

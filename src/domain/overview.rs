@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod changes;
 pub mod device;
 pub mod drift;
+pub mod export;
 pub mod query;
 pub mod secrets;
 pub mod status;

@@ -13,6 +13,7 @@ use crate::domain::filter::{Answer, DynamicGroups, Filter, FilterError, Test};
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::near::nearest;
 use crate::domain::overview::OverviewInput;
+use crate::domain::overview::export::{self, ExportPage, MAX_EXPORT_DEVICES};
 use crate::domain::overview::query::{Folder, Undetermined, folder, saved, sorted, view_row};
 use crate::domain::overview::status;
 use crate::protocol::v1::operator::{
@@ -113,6 +114,22 @@ pub async fn resume_devices(
     act(&server, actor, Box::new(move |state, _, acting| several::resume_devices(state, &devices, acting))).await
 }
 
+/// Which page is wanted.
+#[derive(Debug, Deserialize)]
+pub struct ExportQuery {
+    after: Option<DeviceId>,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/export`
+pub async fn export(
+    State(server): State<Shared>,
+    _: Operator,
+    Asked(ExportQuery { after, limit }): Asked<ExportQuery>,
+) -> Result<Json<ExportPage>, Refused> {
+    asked(server, move |_, input| Ok(export::page(input, after.as_ref(), limit.unwrap_or(MAX_EXPORT_DEVICES)))).await
+}
+
 /// Which folder is wanted.
 #[derive(Debug, Deserialize)]
 pub struct GroupsQuery {
@@ -174,6 +191,7 @@ fn page(world: &World, input: &OverviewInput<'_>, query: &SelectQuery) -> Result
         columns: view.iter().flat_map(|view| &view.columns).map(|column| column.name().to_string()).collect(),
         devices,
         undetermined: Undetermined::of(&found.unknown),
+        slips: world.slips(input, &test),
         next: (next < total).then_some(next),
     })
 }

@@ -18,6 +18,7 @@ mod harness;
 mod host;
 mod hostile_http;
 mod import;
+mod import_running;
 mod kill;
 mod lists;
 mod local_api;

@@ -57,6 +57,11 @@ impl FreeVariables {
         sources.into_iter().find_map(|vars| written(vars, name)).map_or(Found::Absent, |node| below(node, rest))
     }
 
+    /// The names of those that are said of the device alone, some perhaps several times.
+    pub fn own_names(&self) -> impl Iterator<Item = &str> {
+        self.own.iter().flat_map(|vars| &vars.free).map(|field| &*field.key.text)
+    }
+
     /// The names of all variables, some perhaps several times.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let sources = self.stack.layers.iter().flatten().chain(&self.own);

@@ -9,6 +9,7 @@
 //! Answers have three values, so each is two sets: devices that are meant, and devices of which that is unknown.
 
 mod column;
+mod slips;
 mod variables;
 
 use super::facts::{Facts, Found, Unknown};

@@ -10,7 +10,7 @@ mod typed;
 
 pub use config::{ConfigKey, ConfigValue, SYSCTL, parse_hostname, parse_sysctl, parse_zone_name};
 pub use maintenance::{MaintenanceKey, MaintenanceValue, WrittenWindow, parse_zone, read_window};
-pub use typed::{parse_label, parse_pin, parse_text, parse_words};
+pub use typed::{is_typed_key, parse_label, parse_pin, parse_text, parse_words};
 
 use super::problems::{Draft, Problems};
 use super::read::Setting;

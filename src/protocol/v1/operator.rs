@@ -11,6 +11,7 @@
 //! | `GET /v1/drift` | [`DriftReport`](crate::domain::overview::drift::DriftReport) |
 //! | `GET /v1/inventory?digest=` or `?registry=NAME,…` or `?url=` | a list of devices: JSON of the shape of `ansible-inventory --list` |
 //! | `GET /v1/baseline` | [`Baseline`](crate::domain::overview::baseline::Baseline) |
+//! | `GET /v1/export?after=DEVICE&limit=` | [`ExportPage`](crate::domain::overview::export::ExportPage): what devices are told to run, a page at a time; secrets are references |
 //! | `GET /v1/events?subject=&limit=` | list of [`Event`] |
 //! | `POST /v1/approvals` with [`ApproveRequest`] | [`Done`] |
 //! | `POST /v1/devices/{device}/approve`, `…/reject` | [`Done`] |
@@ -42,6 +43,9 @@ use std::net::SocketAddr;
 
 /// How many devices one page of a selection has at most.
 pub const MAX_PAGE: usize = 5000;
+/// The longest request that names devices, in bytes: as many as one act takes, with names of 128 characters, their quotes and
+/// commas, are 655,000; the reason comes on top.
+pub const MAX_DEVICES_REQUEST_BYTES: usize = 1 << 20;
 /// How many events one request answers at most.
 pub const MAX_EVENTS_ANSWER: usize = 1000;
 
@@ -85,6 +89,9 @@ pub struct SelectAnswer {
     pub devices: Vec<ViewRow>,
     /// Devices of which it cannot be told, because something that decides is not known.
     pub undetermined: Undetermined,
+    /// Names in the filter that no device has, each with the one that was probably meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slips: Vec<(String, String)>,
     /// Where the next page begins; `None` after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<usize>,

@@ -32,6 +32,11 @@ const KNOWN: &[&str] = &[
     "maintenance",
 ];
 
+/// Whether a key has a meaning in vars files that have no prefix.
+pub fn is_typed_key(name: &str) -> bool {
+    KNOWN.contains(&name)
+}
+
 /// Whether the file says clearly which branch it wants, if any.
 pub(super) enum BranchKnown {
     Yes,
