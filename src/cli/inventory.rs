@@ -6,20 +6,21 @@ mod folders;
 mod limit;
 mod print;
 mod sources;
+mod yaml;
 
 use limit::selected;
 pub use limit::{devices, devices_in_groups};
 
 use super::Output;
 use super::console::{Console, Outcome};
-use super::fault::{usage, with_hint};
+use super::fault::{Hint as _, usage, with_hint};
 use super::render::findings;
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::manifest::ansible_value::Unsafe;
 use crate::domain::manifest::inventory::Graph;
 use crate::domain::manifest::inventory::listing::{Form, GraphVars, Listing, MAX_GRAPH_LINES};
 use crate::domain::manifest::inventory::pattern;
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use folders::Asked;
 use sources::Loaded;
 use std::collections::BTreeSet;
@@ -42,6 +43,7 @@ Examples:
   bellwether inventory -i hosts.yml -i more/ --list --limit 'web:&zurich:!web-7'
   bellwether inventory -i a.example,b.example, --graph
   bellwether inventory --host kiosk-1
+  bellwether inventory --list --yaml --export > one-file.yml
   bellwether inventory --graph kiosks --vars"
 )]
 pub struct Args {
@@ -63,6 +65,9 @@ pub struct Args {
     /// Show variables in the graph
     #[arg(long, requires = "graph")]
     pub vars: bool,
+    /// Print the list, or the host, as YAML, with groups inside groups
+    #[arg(short, long, conflicts_with = "graph")]
+    pub yaml: bool,
     /// Leave variables with the groups that they are written for, so that the list can be read as an inventory again
     #[arg(long)]
     pub export: bool,
@@ -89,7 +94,8 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.host {
         let host = one_host(&graph, name)?;
         let files = folders.host_files(&graph.hosts[host].name, &mut found);
-        console.print(listing.host(host, &files))?;
+        let text = listing.host(host, &files);
+        console.print(if args.yaml { yaml::document(&as_json(text.as_bytes())?) } else { text })?;
     } else if args.graph {
         draw(args, console, &graph, &listing, &folders, &mut found)?;
     } else {
@@ -97,9 +103,21 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
             Some(limit) => selected(&graph, limit)?,
             None => graph.hosts_of(crate::domain::manifest::inventory::ALL).into_iter().collect(),
         };
-        print::list(&Asked { graph: &graph, listing: &listing, folders: &folders }, &hosts, &mut found)?;
+        let asked = Asked { graph: &graph, listing: &listing, folders: &folders };
+        if args.yaml {
+            let list = as_json(&print::text(&asked, &hosts, &mut found)?)?;
+            console.print(yaml::document(&yaml::nested(&list)))?;
+        } else {
+            print::list(&asked, &hosts, &mut found)?;
+        }
     }
     Ok(told(console, &found))
+}
+
+/// An answer as values. Not every answer of Ansible is JSON: it prints `Infinity`.
+fn as_json(text: &[u8]) -> anyhow::Result<serde_json::Value> {
+    let hint = "without `--yaml` it is printed as it is";
+    serde_json::from_slice(text).context("a variable cannot be written as YAML").hint(hint)
 }
 
 fn one_host(graph: &Graph, name: &str) -> anyhow::Result<usize> {

@@ -9,6 +9,7 @@ mod generated;
 
 use crate::harness::process::BELLWETHER;
 use crate::harness::run::run;
+use bellwether::domain::manifest::{scalar, yaml};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -184,5 +185,39 @@ fn same(compare: Compare, ours: &str, theirs: &str) -> bool {
         return lines(ours) == lines(theirs);
     }
     let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
-    ours == theirs || parsed(ours).is_some_and(|ours| Some(ours) == parsed(theirs))
+    ours == theirs || parsed(ours).is_some_and(|ours| Some(ours) == parsed(theirs)) || same_yaml(ours, theirs)
+}
+
+/// Whether two answers of `--yaml` say the same with the same types; lines may be broken elsewhere.
+fn same_yaml(ours: &str, theirs: &str) -> bool {
+    let parsed = |text: &str| {
+        let document = yaml::parse(text.as_bytes()).ok()?;
+        // An answer in JSON is not taken for one in YAML.
+        (!text.starts_with(['{', '['])).then_some(document?)
+    };
+    let values = |node: &yaml::Node| (types(node), scalar::json(node));
+    parsed(ours).zip(parsed(theirs)).is_some_and(|(ours, theirs)| values(&ours) == values(&theirs))
+}
+
+/// The tags of a document, in order.
+fn types(node: &yaml::Node) -> Vec<String> {
+    let own = node.tag.iter().map(ToString::to_string);
+    let below: Vec<String> = match &node.kind {
+        yaml::Kind::Scalar(_) => Vec::new(),
+        yaml::Kind::List(items) => items.iter().flat_map(types).collect(),
+        yaml::Kind::Map(map) => map.entries.iter().flat_map(|field| types(&field.value)).collect(),
+    };
+    own.chain(below).collect()
+}
+
+/// The same cases, and those of `--list` once more in YAML.
+pub fn and_in_yaml(cases: Vec<Case>) -> Vec<Case> {
+    let in_yaml = |case: &Case| {
+        let lists = case.arguments.iter().any(|argument| argument == "--list");
+        let files = case.files.clone();
+        let arguments = case.arguments.iter().cloned().chain(["--yaml".to_owned()]).collect();
+        lists.then(|| Case { name: format!("{}, in YAML", case.name), files, arguments, compare: case.compare })
+    };
+    let more: Vec<Case> = cases.iter().filter_map(in_yaml).collect();
+    cases.into_iter().chain(more).collect()
 }

@@ -31,6 +31,13 @@ pub fn list(asked: &Asked<'_>, hosts: &BTreeSet<usize>, found: &mut Vec<Finding>
     }
 }
 
+/// The same as bytes, for whoever goes on with them.
+pub fn text(asked: &Asked<'_>, hosts: &BTreeSet<usize>, found: &mut Vec<Finding>) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    write(asked, hosts, found, &mut text).context("cannot put the answer together")?;
+    Ok(text)
+}
+
 fn write(
     asked: &Asked<'_>,
     hosts: &BTreeSet<usize>,

@@ -1,6 +1,6 @@
 //! One inventory for each of Ansible's rules.
 
-use super::{Case, Compare, check};
+use super::{Case, Compare, and_in_yaml, check};
 
 /// An inventory of one host with these variables.
 fn one(name: &str, vars: &str) -> Case {
@@ -92,7 +92,7 @@ fn layers_and_groups_are_laid_over_each_other_as_ansible_does() {
         );
         cases.push(Case::new(name, &[("inventory.yml", text.as_str())], "-i ../inventory.yml --list"));
     }
-    check("ansible-layers", &cases);
+    check("ansible-layers", &and_in_yaml(cases));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn inventories_are_read_as_ansible_reads_them() {
     let bad = |name: &str, text: &str| refused(name, &[("inventory.yml", text)], "-i ../inventory.yml --list");
     check(
         "ansible-inventories",
-        &[
+        &and_in_yaml(vec![
             of(
                 "ranges",
                 "all: {hosts: {'w[01:03].x': {A: 1}, 'd-[a:c]': , 'n[0:10:5]': , '[a:b][1:2]': , 'l[y:B]': }}\n",
@@ -211,7 +211,7 @@ fn inventories_are_read_as_ansible_reads_them() {
                 &[("inventory.yml", "all: {hosts: {h: }}\n")],
                 "-i ../inventory.yml --graph nobody",
             ),
-        ],
+        ]),
     );
 }
 
@@ -284,7 +284,7 @@ fn several_inventories_are_laid_over_each_other() {
     let case = |name: &str, arguments: &str| Case::new(name, &files, arguments);
     check(
         "ansible-several",
-        &[
+        &and_in_yaml(vec![
             case("two files", "-i ../one/hosts.yml -i ../two/hosts.yml --list"),
             case("the other way round", "-i ../two/hosts.yml -i ../one/hosts.yml --list"),
             case("again", "-i ../one/hosts.yml -i ../two/hosts.yml -i ../one/hosts.yml --list"),
@@ -295,7 +295,7 @@ fn several_inventories_are_laid_over_each_other() {
             case("graph", "-i ../dir -i ../one -i ../two --graph"),
             case("graph of a group", "-i ../one -i ../two --graph g"),
             Case { compare: Compare::Lines, ..case("graph with variables", "-i ../one -i ../two --graph --vars") },
-        ],
+        ]),
     );
 }
 

@@ -198,7 +198,9 @@ impl Reader<'_> {
         };
         self.duplicates(map);
         for field in &map.entries {
-            if let Some(child) = self.group(field).or_else(|| self.mentioned(field)) {
+            let is_body = field.value.is_null() || matches!(field.value.kind, Kind::Map(_));
+            let child = if is_body { self.group(field) } else { self.mentioned(field) };
+            if let Some(child) = child {
                 self.builder.child(group, child);
             }
         }
@@ -207,9 +209,12 @@ impl Reader<'_> {
     /// A child whose body is no mapping: Ansible takes the group where it was mentioned before, and else nothing of the file.
     fn mentioned(&mut self, field: &Field) -> Option<GroupIndex> {
         let known = self.builder.known_group(&field.key.text);
-        if known.is_none() && self.found.structure.errors() == 0 {
-            let message = format!("the group `{}` must be a mapping", show(&field.key.text));
-            self.found.structure.error(field.value.span, codes::WRONG_TYPE, message);
+        let name = show(&field.key.text);
+        let message = format!("the group `{name}` must be a mapping, not {}", field.value.describe());
+        let (span, code) = (field.value.span, codes::WRONG_TYPE);
+        match known {
+            Some(_) => self.slip(span, code, message, "Ansible takes it as it was mentioned before".to_owned()),
+            None => self.found.structure.error_hint(span, code, message, "write a mapping, or nothing"),
         }
         known
     }
