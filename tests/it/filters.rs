@@ -1,7 +1,10 @@
 //! Choosing devices by filter, view and host pattern, at the command line against a running controller with real agents.
 
 use crate::harness::fleet::{Fleet, On, outcome};
+use bellwether::domain::acts::several::MAX_DEVICES_OF_AN_ACT;
 use bellwether::domain::fleet::HoldScope;
+use bellwether::domain::ids::DeviceId;
+use bellwether::protocol::v1::operator::{Done, ResumeDevicesRequest};
 use std::collections::BTreeSet;
 
 const COMPOSE: &str = "services:\n  app:\n    image: registry.example/web@sha256:bfc4bbe052410038418838a5751f3498e6fdfcd41316f963335790516ec96a06\n";
@@ -97,6 +100,14 @@ fn devices_are_found_by_what_git_operators_and_devices_say() {
     let (_, said) = run_cli(&fleet, &["devices", "--filter", "has(reported.agent_version)"], 0);
     assert!(said.contains("1 device it cannot be told") && said.contains("shop-2"), "{said}");
 
+    // A name that no device has is no error, but no silence either.
+    for (filter, slip) in [
+        ("vars.kiosc.volume > 2", "no device has `vars.kiosc`; did you mean `vars.kiosk`?"),
+        ("tags.sites == \"hk-1\"", "no device has `tags.sites`; did you mean `tags.site`?"),
+    ] {
+        let (_, said) = run_cli(&fleet, &["devices", "--filter", filter], 0);
+        assert!(said.contains(slip), "{said}");
+    }
     assert_eq!(devices(&fleet, &["--limit", "shops:kiosk-*:!kiosk-2"]), "kiosk-1 shop-1 shop-2");
     assert_eq!(devices(&fleet, &["--limit", "shops", "--filter", "tags.site.startsWith(\"hk\")"]), "shop-1");
     let (_, said) = run_cli(&fleet, &["devices", "--limit", "all:!typo"], 1);
@@ -211,8 +222,27 @@ fn status_drift_and_plan_speak_of_the_devices_that_are_meant() {
     assert_eq!(named(&planned(&["--filter", hk, "--limit", "shops"])["changes"]), "shop-1");
     assert!(part["notes"].to_string().contains("whether the commit is held is decided by all"), "{part}");
     assert_eq!(part["digest"], all["digest"], "the plan is the same, whatever is shown of it");
+    let (shown, _) = run_cli(&fleet, &["plan", "--stage", "main", "--repo", &work, "--filter", hk], 0);
+    assert!(shown.contains(": 2 to retarget, 0 unchanged\n"), "what is not shown is not counted as unchanged: {shown}");
     // A commit does not say what devices do: they stay, and it is said that this is not known.
     let open = planned(&["--filter", "reported.arch == \"mips\""]);
     assert_eq!(named(&open["changes"]), named(&all["changes"]));
     assert!(open["unknown"].to_string().contains("a commit says nothing of what decides"), "{open}");
+}
+
+#[test]
+fn an_act_takes_as_many_devices_as_it_may_name_however_long_their_names_are() {
+    let fleet = start("filters-bound");
+    let names = |count: usize| -> BTreeSet<DeviceId> {
+        (0..count).map(|at| format!("{at:0>128}").parse().expect("a name")).collect()
+    };
+    let resume = |count: usize| {
+        let body = ResumeDevicesRequest { devices: names(count) };
+        fleet.try_post::<Done>("/v1/resume/devices", &body)
+    };
+    assert!(resume(MAX_DEVICES_OF_AN_ACT).expect("all of them are taken").events.is_empty());
+    let refused = resume(MAX_DEVICES_OF_AN_ACT + 1).expect_err("one too many").to_string();
+    assert!(refused.contains("5000"), "{refused}");
+    let refused = resume(3 * MAX_DEVICES_OF_AN_ACT).expect_err("far too many").to_string();
+    assert!(refused.contains("length limit"), "{refused}");
 }

@@ -163,7 +163,47 @@ const FAILURES: &[(&str, &[&str])] = &[
     ),
     ("drift is judged by version numbers and not by content", &["what_is_changed_by_hand_is_found_and_mended"]),
     ("drift is overwritten before anybody sees it", &["drift_is_reported_before_it_is_mended"]),
-    // Secrets in repos: the providers have tests of their own; here is what holds without them.
+    (
+        "an image that fails is tried again with every push, for ever",
+        &["an_image_that_does_not_come_up_is_reported_and_not_tried_again"],
+    ),
+    // Secrets.
+    (
+        "a secret that is missing or empty is deployed, and half of the work is done already",
+        &["a_secret_without_a_value_is_an_error_of_its_users_alone"],
+    ),
+    (
+        "values of secrets are seen in diffs, errors, logs and reports",
+        &["values_of_secrets_stand_in_containers_and_nowhere_else", "a_token_is_seen_nowhere_whatever_goes_wrong"],
+    ),
+    (
+        "a secret that was changed reaches nobody, or everybody",
+        &[
+            "a_changed_secret_changes_its_holders_and_nobody_else",
+            "secrets_that_the_repo_keeps_encrypted_reach_their_devices_and_are_rotated_by_a_commit",
+        ],
+    ),
+    (
+        "a provider of secrets that is away is taken for one without secrets",
+        &["a_folder_that_is_away_is_not_a_folder_without_secrets"],
+    ),
+    ("a template reads files or runs programs", &["a_template_reads_no_file_and_runs_no_program"]),
+    (
+        "whoever can push to any branch controls every device",
+        &["an_unsigned_commit_waits_until_somebody_signs_who_may", "a_commit_cannot_raise_its_own_limits"],
+    ),
+    (
+        "a feature that is switched off stays installed",
+        &["an_app_that_is_not_assigned_any_more_goes_and_leaves_its_volumes"],
+    ),
+    (
+        "a fleet that runs already cannot be taken into a repo",
+        &[
+            "a_running_fleet_becomes_a_repo_that_changes_nothing_on_any_device",
+            "an_imported_inventory_says_what_it_said_before",
+        ],
+    ),
+    // What is shown.
     (
         "what devices say reaches a person's terminal or a forge's markup",
         &["a_text_from_elsewhere_cannot_act_on_the_terminal", "markdown_shows_what_is_there_and_nothing_else"],

@@ -144,6 +144,22 @@ fn nothing_grows_beyond_its_bound() {
 }
 
 #[test]
+fn a_template_reads_no_file_and_runs_no_program() {
+    for template in [
+        "{{ lookup('file', '/etc/passwd') }}",
+        "{{ lookup('pipe', 'id') }}",
+        "{{ query('file', '/etc/passwd') }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ open('/etc/passwd') }}",
+        "{{ range(3) | map('system') }}",
+        "{% include '/etc/passwd' %}",
+    ] {
+        let came_to = check(template, "");
+        assert!(came_to.starts_with("error: "), "{template} came to {came_to}");
+    }
+}
+
+#[test]
 fn what_could_double_a_text_is_not_there() {
     for template in [
         "{% set a = 1 %}",
