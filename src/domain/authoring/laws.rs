@@ -11,10 +11,10 @@ use crate::domain::manifest::zones::Zone;
 use crate::domain::secret::{Encoding, Piece, SecretRef, SecretText};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::spec::{
-    Access, AppSpec, Attachment, Bind, Dependency, DeviceConfig, DeviceNode, HealthCheck, HealthTest, HostPath,
-    Logging, MAX_STOP_GRACE_SECS, Maintenance, Mount, Namespace, Network, NetworkSpec, NetworkSwitch, Options, OsSpec,
-    Port, Renewal, Restart, SPEC_SCHEMA, SealedSpec, Seeding, ServiceSpec, Subnet, Transfer, Transport, Ulimit, Until,
-    Update,
+    Access, AppSpec, Attachment, Bind, Dependency, DeviceConfig, DeviceNode, HealthCheck, HealthTest, HostFile,
+    HostPath, Logging, MAX_STOP_GRACE_SECS, Maintenance, Mount, Namespace, Network, NetworkSpec, NetworkSwitch,
+    Options, OsSpec, Port, Renewal, Restart, SPEC_SCHEMA, SealedSpec, Seeding, ServiceSpec, Subnet, Transfer,
+    Transport, Ulimit, Until, Update,
 };
 use crate::domain::window::{Minutes, Window};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -362,7 +362,18 @@ struct Variation {
     environment: BTreeMap<String, String>,
     left_out: BTreeSet<usize>,
     extra: BTreeMap<String, String>,
+    files: BTreeMap<String, HostFile>,
     opens_at: Option<u8>,
+}
+
+fn file() -> BoxedStrategy<HostFile> {
+    let mode = prop_oneof![Just("644"), Just("0600"), Just("755")].prop_map(|mode| named(mode));
+    (text(), of(secret_text()), mode)
+        .prop_map(|(content, secret_content, mode)| {
+            let content = if secret_content.is_some() { String::new() } else { content };
+            HostFile { content, secret_content, mode }
+        })
+        .boxed()
 }
 
 fn variation() -> BoxedStrategy<Variation> {
@@ -372,21 +383,23 @@ fn variation() -> BoxedStrategy<Variation> {
         btree_map("[A-Z]{1,2}", text(), 0..3),
         btree_set(0..4_usize, 0..3),
         btree_map("x-[a-z]{1,3}", text(), 0..2),
+        btree_map("f/[a-z]{1,3}", file(), 0..3),
         of(0..24_u8),
     )
-        .prop_map(|(stage, groups, environment, left_out, extra, opens_at)| Variation {
+        .prop_map(|(stage, groups, environment, left_out, extra, files, opens_at)| Variation {
             stage,
             groups,
             environment,
             left_out,
             extra,
+            files,
             opens_at,
         })
         .boxed()
 }
 
 fn varied(app: &AppSpec, at: usize, variation: &Variation) -> Member {
-    let Variation { stage, groups, environment, left_out, extra, opens_at } = variation;
+    let Variation { stage, groups, environment, left_out, extra, files, opens_at } = variation;
     let mut app = app.clone();
     // One is always left.
     for index in left_out.iter().filter(|index| **index > 0) {
@@ -406,9 +419,14 @@ fn varied(app: &AppSpec, at: usize, variation: &Variation) -> Member {
     };
     let maintenance = Maintenance { apply: opens_at.iter().map(window).collect(), ..Maintenance::default() };
     let config = DeviceConfig {
-        extra: extra.clone(),
         poll_interval_secs: opens_at.map(u32::from).filter(|secs| *secs > 0),
         persistent_logging: opens_at.map(|hour| hour > 12),
+        hostname: opens_at.map(|hour| named(&format!("host-{hour}"))),
+        time_zone: opens_at.map(|_| named("Europe/Zurich")),
+        sysctl: opens_at.iter().map(|hour| (named("vm.swappiness"), hour.to_string())).collect(),
+        files: files.iter().map(|(name, file)| (named(name), file.clone())).collect(),
+        hooks: files.keys().map(|name| (named("reload"), BTreeSet::from([named(&format!("files/{name}"))]))).collect(),
+        extra: extra.clone(),
     };
     let os = OsSpec {
         name: "base".to_owned(),

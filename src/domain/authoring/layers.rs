@@ -4,7 +4,7 @@ use super::releases::{Blends, given};
 use super::words::{self, Unsayable};
 use super::{Authored, ServiceId, windows};
 use crate::domain::ids::{AppName, DeviceId, ServiceName, StageName};
-use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, Maintenance};
+use crate::domain::spec::{AppSpec, DeviceConfig, DeviceSpec, FileMode, HostFile, Maintenance};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,9 +98,26 @@ impl Reading<'_> {
     }
 
     fn config(&mut self, config: &DeviceConfig) {
-        let DeviceConfig { poll_interval_secs, persistent_logging, extra } = config;
+        let DeviceConfig { poll_interval_secs, persistent_logging, hostname, time_zone, sysctl, files, hooks, extra } =
+            config;
         self.say(&["config", "poll_interval_secs"], poll_interval_secs.map(Value::from));
         self.say(&["config", "persistent_logging"], persistent_logging.map(Value::from));
+        self.say(&["config", "hostname"], hostname.as_ref().map(|name| Value::from(name.as_str())));
+        self.say(&["config", "time_zone"], time_zone.as_ref().map(|name| Value::from(name.as_str())));
+        for (name, value) in sysctl {
+            self.words(&["config", "sysctl", name.as_str()], words::plain(value));
+        }
+        for (path, HostFile { content, secret_content, mode }) in files {
+            let usual = if secret_content.is_some() { FileMode::PRIVATE } else { FileMode::USUAL };
+            let content = secret_content.as_ref().map_or_else(|| words::plain(content), words::secret);
+            self.words(&["config", "files", path.as_str(), "content"], content);
+            let mode = (*mode != usual).then(|| Value::from(mode.to_string()));
+            self.say(&["config", "files", path.as_str(), "mode"], mode);
+        }
+        for (name, triggers) in hooks {
+            let triggers: Vec<Value> = triggers.iter().map(|trigger| Value::from(trigger.to_string())).collect();
+            self.say(&["config", "hooks", name.as_str()], Some(Value::Array(triggers)));
+        }
         for (key, text) in extra {
             self.words(&["config", key], words::plain(text));
         }

