@@ -14,6 +14,7 @@ use super::remote::{Named, is_absent};
 use crate::domain::desired::{Desired, InventorySource, SecretTable};
 use crate::domain::fleet::{FleetState, StageRecord};
 use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
+use crate::domain::manifest::compose::HostRights;
 use crate::domain::manifest::listed_by::ListedBy;
 use crate::domain::overview::baseline::Baseline;
 use crate::domain::plan::gate::{Candidate, Lineage, PlanInput, StagePlan, plan_stage};
@@ -123,6 +124,11 @@ pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
     let mut resolved = resolver.resolve_with(&commit.files, &found.source);
 
     let mut base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console, &found)?;
+    let rights = rights(&base.baseline, &stage);
+    if !rights.are_none() {
+        resolver = crate::threads::resolver().allowing(rights);
+        resolved = resolver.resolve_with(&commit.files, &found.source);
+    }
     if !resolved.secrets().is_empty() {
         // Only the controller has values. A clone that took them for unknown would show every device that holds one as changed.
         let mut assignments: Vec<_> = base.baseline.assignments.iter().collect();
@@ -135,6 +141,12 @@ pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
         base.notes.push(format!("devices are listed by {}", found.origin));
     }
     plan_against(&mut clone, &stage, commit, resolved, base, &found, Some(console))
+}
+
+/// What the controller lets services of a stage have of the host.
+fn rights(baseline: &Baseline, stage: &StageName) -> HostRights {
+    let policy = baseline.stages.iter().find(|policy| policy.name == *stage);
+    policy.map(|policy| policy.host.clone()).unwrap_or_default()
 }
 
 fn plan_against(
@@ -321,7 +333,7 @@ fn others(
             continue;
         }
         let files = local::commit_by_id(clone, commit, other.as_str())?.files;
-        let mut resolver = crate::threads::resolver();
+        let mut resolver = crate::threads::resolver().allowing(rights(baseline, other));
         let list = match (console, &record.inventory) {
             (Some(console), inventory) => lists::by_digest(inventory.as_ref(), &mut resolver, &files, console),
             (None, _) => Ok(FoundList::default()),

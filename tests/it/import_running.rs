@@ -20,7 +20,7 @@ const COMPOSE: &str = "services:
     image: registry.example/web@sha256:bfc4bbe052410038418838a5751f3498e6fdfcd41316f963335790516ec96a06
     environment: { PRICE: $$5 }
     healthcheck: { test: [CMD, 'true'], interval: 1m30s }
-    volumes: ['data:/data:ro']
+    volumes: ['data:/data:ro', '/run/dbus:/host/dbus:ro']
     mem_limit: 64m
   debug:
     image: registry.example/debug@sha256:bfc4bbe052410038418838a5751f3498e6fdfcd41316f963335790516ec96a06
@@ -48,11 +48,9 @@ const DEVICES: [&str; 3] = ["take-1", "take-2", "take-3"];
 fn start(name: &str) -> Fleet {
     let secrets = run().scratch(&format!("{name}-secrets"));
     std::fs::write(secrets.join("TOKEN"), SECRET).expect("write a secret");
-    let settings = format!(
-        "stages:\n  - {{ name: main, max_unstaged: 100 }}\n  - {{ name: canary, max_unstaged: 100 }}\n  \
-         - {{ name: production, max_unstaged: 100 }}\nsecrets: {{ directory: {} }}\n",
-        secrets.display()
-    );
+    let line = |name: &str| format!("  - {{ name: {name}, max_unstaged: 100, host_paths: [/run/dbus] }}\n");
+    let stages: String = ["main", "canary", "production"].map(line).concat();
+    let settings = format!("stages:\n{stages}secrets: {{ directory: {} }}\n", secrets.display());
     let mut fleet = Fleet::configured(name, On::Simulated, &settings, FILES);
     for (device, groups, site) in [
         ("take-1", "kiosks", "zurich"),
@@ -114,8 +112,14 @@ fn a_running_fleet_becomes_a_repo_that_changes_nothing_on_any_device() {
     let leaked =
         Command::new("git").args(["log", "-p", "--all", "-S", SECRET]).current_dir(&folder).output().expect("git runs");
     assert!(leaked.stdout.is_empty(), "the value of a secret is in the repo");
-    let (code, _, checked) = outcome(fleet.cli(&["check"]).current_dir(&folder));
+    let (code, _, checked) = outcome(fleet.cli(&["check", "--host-path", "/run/dbus"]).current_dir(&folder));
     assert_eq!(code, Some(0), "{checked}");
+
+    // A plan asks for no more than the controller: what a stage allows is allowed.
+    fleet.repo.switch("production");
+    let work = fleet.repo.work().display().to_string();
+    let (code, shown, said) = outcome(&mut fleet.cli(&["plan", "--stage", "production", "--repo", &work]));
+    assert!(code == Some(0) && shown.contains("1 to assign, 2 unchanged"), "{shown}\n{said}");
 
     // A second time it would write over it.
     let (code, _, said) = outcome(&mut fleet.cli(&["import", "--running", &path]));
