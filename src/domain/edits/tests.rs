@@ -270,6 +270,30 @@ fn invalidating_a_release_moves_those_who_track_it_and_can_be_taken_back() {
     insta::assert_snapshot!(nobody.expect_err("there is none"), @"there is no release 7.0.0 of `app`");
 }
 
+/// Lists as people write them, with words beside them: nothing of it moves.
+#[test]
+fn marking_a_release_leaves_lists_comments_and_order_alone() {
+    for text in [
+        "version: 1.1.0 # first\nrequires:\n  device_types:   # with a screen\n    - pi4\n    - pi5   # new\n  from: [1.0.0, 0.8.0]\ntags: {team: a}\n# last words\n",
+        "version: 1.1.0\nrequires:\n  from:\n  - 1.0.0 # by hand\n\n  - 0.8.0\n",
+        "version: 1.1.0\nrequires:\n  from:\n  - 1.0.0",
+        "version: 1.1.0\r\nrequires:\r\n  from:\r\n  - 1.0.0\r\n",
+        "requires: {from: [\n  1.0.0, # a\n  0.8.0 ]}\nversion: 1.1.0\nx-list: [a,\n  b]\n",
+        "{version: 1.1.0, requires: {from: [1.0.0, 0.8.0]}, tags: {a: b}}\n",
+    ] {
+        let snapshot = snapshot(&[("releases/app/1.1.0/release.yml", text)]);
+        let (app, version) = ("app".parse().expect("an app"), "1.1.0".parse().expect("a version"));
+        let mut desk = Desk::new(&snapshot);
+        mark(&mut desk, &app, &version, &Mark::Invalidated { reason: "bad".to_owned() }).expect("it can be edited");
+        let after = desk.files()[0].after.clone();
+        // What is new stands in one place, and everything else around it.
+        let head = text.bytes().zip(after.bytes()).take_while(|(before, after)| before == after).count();
+        assert!(after.ends_with(&text[head..]) && after.len() > text.len(), "{text}\nbecame\n{after}");
+        mark(&mut desk, &app, &version, &Mark::Good).expect("it can be taken back");
+        assert!(desk.files().is_empty(), "{:?}", desk.files());
+    }
+}
+
 #[test]
 fn a_bad_release_can_be_stopped_even_if_a_device_is_left_without_one() {
     let files = [
