@@ -288,8 +288,7 @@ fn case(seed: u64) -> Case {
         arguments.extend(["--playbook-dir".to_owned(), "../play".to_owned()]);
     }
     let mut compare = Compare::Whole;
-    match chance.below(11) {
-        10 => arguments.extend(["--list".to_owned(), "--yaml".to_owned()]),
+    match chance.below(10) {
         0 => arguments.push("--graph".to_owned()),
         1 => {
             arguments.extend(["--graph".to_owned(), "--vars".to_owned()]);
