@@ -114,10 +114,23 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     Ok(told(console, &found))
 }
 
-/// An answer as values. Not every answer of Ansible is JSON: it prints `Infinity`.
+/// An answer as values. Not every answer of Ansible is JSON: it prints `Infinity`. A number that would be rounded is refused.
 fn as_json(text: &[u8]) -> anyhow::Result<serde_json::Value> {
-    let hint = "without `--yaml` it is printed as it is";
-    serde_json::from_slice(text).context("a variable cannot be written as YAML").hint(hint)
+    let read = serde_json::from_slice(text).map_err(anyhow::Error::new);
+    let read = read.and_then(|value| if is_exact(&value) { Ok(value) } else { Err(anyhow!("a number is too large")) });
+    read.context("a variable cannot be written as YAML").hint("without `--yaml` it is printed as it is")
+}
+
+/// Whether no number in it stands for one that was rounded.
+fn is_exact(value: &serde_json::Value) -> bool {
+    /// From here on whole numbers are not told from rounded ones.
+    const LARGE: f64 = 9e18;
+    match value {
+        serde_json::Value::Number(number) => !number.is_f64() || number.as_f64().is_some_and(|one| one.abs() < LARGE),
+        serde_json::Value::Array(items) => items.iter().all(is_exact),
+        serde_json::Value::Object(fields) => fields.values().all(is_exact),
+        _ => true,
+    }
 }
 
 fn one_host(graph: &Graph, name: &str) -> anyhow::Result<usize> {

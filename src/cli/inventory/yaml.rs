@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-/// What stands for values that Ansible decrypts, and for text that it never takes for a template.
-const TAGS: [(&str, &str); 2] = [("__ansible_vault", "!vault"), ("__ansible_unsafe", "!unsafe")];
+/// What stands for values that Ansible decrypts, and for text that it never takes for a template. In YAML only the first is marked.
+const TAGS: [(&str, &str); 2] = [("__ansible_vault", "!vault"), ("__ansible_unsafe", "")];
 
 /// Groups inside groups, from the flat answer. A host has its variables where it stands first, and a group that was shown is only
 /// named again.
@@ -122,8 +122,8 @@ fn leaf(value: &Value, indent: usize, text: &mut String) {
                 let _ = writeln!(text, "{:indent$}  {line}", "");
             }
         }
-        Some((tag, plain)) => {
-            let _ = writeln!(text, " {tag} {}", quoted(plain));
+        Some((_, plain)) => {
+            let _ = writeln!(text, " {}", words(plain));
         }
         None => {
             let _ = writeln!(text, " {}", scalar(value));
