@@ -367,7 +367,7 @@ struct Variation {
 }
 
 fn file() -> BoxedStrategy<HostFile> {
-    let mode = prop_oneof![Just("644"), Just("0600"), Just("755")].prop_map(|mode| named(mode));
+    let mode = prop_oneof![Just("644"), Just("0600"), Just("755")].prop_map(named);
     (text(), of(secret_text()), mode)
         .prop_map(|(content, secret_content, mode)| {
             let content = if secret_content.is_some() { String::new() } else { content };
