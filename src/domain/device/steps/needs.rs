@@ -171,15 +171,23 @@ impl<'a> Judged<'a> {
             let want = self.wanted.networks.get(name).cloned().unwrap_or_default();
             self.found.network_as_found(name).is_some_and(|have| have != want)
         });
+        let next = self.found.successors.get(service);
+        let is_right =
+            next.is_some_and(|next| differences(&canonical(wanted, &next.image_defaults), &next.content).is_empty());
+        // The old one was stopped already when the hand-over was cut off: what stands in for it must not go as well.
+        let is_last = is_right
+            && next.is_some_and(|next| next.state == ServiceState::Running && next.health != Health::Unhealthy);
         if wanted.update.strategy != Strategy::HandOver
-            || !is_running
+            || !(is_running || is_last)
             || renews_network
             || !can_stand_beside(service, self.wanted)
         {
             return Need::Replace(why);
         }
-        let Some(next) = self.found.successors.get(service) else { return Need::HandOver(Passage::Begin) };
-        let is_right = differences(&canonical(wanted, &next.image_defaults), &next.content).is_empty();
+        if !is_running {
+            return Need::HandOver(Passage::End(why));
+        }
+        let Some(next) = next else { return Need::HandOver(Passage::Begin) };
         let is_ripe = self.situation.ripe.contains(&(self.app.clone(), service.clone()));
         Need::HandOver(match (next.state, next.health) {
             _ if !is_right => Passage::Anew,

@@ -300,16 +300,33 @@ fn probes_decide_when_a_soak_begins_and_whether_it_ends_well() {
     ");
 }
 
+fn hand_over(greeting: &str) -> DeviceSpec {
+    let mut spec = web(greeting);
+    let front = spec.apps.get_mut(&app("web")).and_then(|web| web.services.get_mut(&service("app")));
+    let update = Update { strategy: Strategy::HandOver, handover_timeout_secs: Some(20) };
+    front.expect("it is there").update = update;
+    spec
+}
+
+#[test]
+fn a_hand_over_that_was_cut_off_when_the_old_one_had_stopped_is_ended_and_not_begun_anew() {
+    let mut bench = good();
+    bench.offer(held(2, hand_over("bonjour")));
+    bench.run();
+    let web = bench.engine.apps.get_mut(&app("web")).expect("it is there");
+    assert!(web.successors.contains_key(&service("app")));
+    web.services.get_mut(&service("app")).expect("it is there").state = ServiceState::Exited(0);
+    let mut bench = Bench::on(bench.engine.clone(), bench.os.clone(), bench.disk.clone());
+    bench.run();
+    let told = bench.take_transcript();
+    assert!(told.contains("hand over web/app (environment GREETING changed)"), "{told}");
+    assert!(!told.contains("remove ") && !told.contains("create "), "what stands in for it stays: {told}");
+    assert_eq!(bench.machine.phase(), Phase::Settled, "{told}");
+}
+
 #[test]
 fn a_service_is_handed_over_when_the_next_one_is_ready_or_its_time_is_up() {
     let mut bench = good();
-    let hand_over = |greeting: &str| {
-        let mut spec = web(greeting);
-        let front = spec.apps.get_mut(&app("web")).and_then(|web| web.services.get_mut(&service("app")));
-        let update = Update { strategy: Strategy::HandOver, handover_timeout_secs: Some(20) };
-        front.expect("it is there").update = update;
-        spec
-    };
     bench.offer(held(2, hand_over("bonjour")));
     bench.run();
     bench.since("its time is up");
