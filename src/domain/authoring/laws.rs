@@ -471,7 +471,7 @@ pub(super) fn meant(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_compose_file_that_was_written_says_what_the_device_has(app in app()) {

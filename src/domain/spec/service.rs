@@ -262,6 +262,17 @@ pub struct Port {
     pub host_ip: Option<std::net::IpAddr>,
 }
 
+impl Port {
+    /// Whether a host cannot publish both for two containers.
+    pub fn clashes_with(&self, other: &Self) -> bool {
+        let is_everywhere = self.host_ip.is_none() || other.host_ip.is_none();
+        self.published.is_some()
+            && self.published == other.published
+            && self.transport == other.transport
+            && (is_everywhere || self.host_ip == other.host_ip)
+    }
+}
+
 /// Whether a mount can be written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

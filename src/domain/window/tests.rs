@@ -261,7 +261,7 @@ fn minutes(zone: &str, day: Date) -> Vec<(Timestamp, DateTime)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_window_is_open_when_clocks_on_the_wall_say_so_and_at_no_other_time(

@@ -312,14 +312,8 @@ impl FakeEngine {
         let running = others
             .filter(|(name, (other, found))| (*name, *other) != (app, service) && found.state == ServiceState::Running);
         let held: Vec<&Port> = running.flat_map(|(_, (_, found))| &found.content.ports).collect();
-        let clashes = |port: &&Port| {
-            held.iter().any(|other| {
-                other.published == port.published
-                    && other.transport == port.transport
-                    && (other.host_ip == port.host_ip || other.host_ip.is_none() || port.host_ip.is_none())
-            })
-        };
-        wanted.iter().filter(|port| port.published.is_some()).find(clashes).and_then(|port| port.published)
+        let clashes = |port: &&Port| held.iter().any(|other| other.clashes_with(port));
+        wanted.iter().find(clashes).and_then(|port| port.published)
     }
 
     fn remove_network(&mut self, app: &AppName, network: &NetworkName) -> Result<(), EngineError> {

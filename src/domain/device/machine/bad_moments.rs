@@ -232,7 +232,7 @@ fn a_list_of_actions_that_is_not_believed_slows_no_assignment() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_happens_in_a_soak_does_not_depend_on_the_wall_clock(

@@ -180,6 +180,7 @@ impl<'a> Judged<'a> {
         if wanted.update.strategy != Strategy::HandOver
             || !(is_running || is_last)
             || renews_network
+            || old.is_some_and(|old| self.is_in_the_way(service, old))
             || !can_stand_beside(service, self.wanted)
         {
             return Need::Replace(why);
@@ -197,6 +198,15 @@ impl<'a> Judged<'a> {
             (ServiceState::Dead, _) => Passage::Anew,
             (ServiceState::Running | ServiceState::Restarting | ServiceState::Exited(_), _) => Passage::Wait,
         })
+    }
+
+    /// Whether another service needs a port of the host that this container has: then it cannot stay until its successor is ready.
+    fn is_in_the_way(&self, service: &ServiceName, old: &ObservedService) -> bool {
+        let all =
+            self.situation.spec.apps.iter().flat_map(|(app, wanted)| wanted.services.iter().map(move |one| (app, one)));
+        let others = all.filter(|(app, (name, _))| (*app, *name) != (self.app, service));
+        let mut ports = others.flat_map(|(_, (_, spec))| &spec.ports);
+        ports.any(|port| old.content.ports.iter().any(|held| held.clashes_with(port)))
     }
 
     /// Notes what a service waits for, if it is to be started, and what its own health check has yet to say.

@@ -7,8 +7,9 @@ use crate::domain::device::machine::bench::{Bench, app, held, service, web};
 use crate::domain::device::machine::{Effect, Event, Timer};
 use crate::domain::generation::Attempt;
 use crate::domain::reported::{Health, Phase, ServiceState};
-use crate::domain::spec::{DeviceSpec, Probe, ProbeCheck, Strategy, Update};
+use crate::domain::spec::{DeviceSpec, Port, Probe, ProbeCheck, Strategy, Transport, Update};
 use insta::assert_snapshot;
+use std::collections::BTreeSet;
 
 fn soaking(generation: u64, spec: DeviceSpec) -> Held {
     Held { soak_secs: 300, ..held(generation, spec) }
@@ -321,6 +322,28 @@ fn a_hand_over_that_was_cut_off_when_the_old_one_had_stopped_is_ended_and_not_be
     let told = bench.take_transcript();
     assert!(told.contains("hand over web/app (environment GREETING changed)"), "{told}");
     assert!(!told.contains("remove ") && !told.contains("create "), "what stands in for it stays: {told}");
+    assert_eq!(bench.machine.phase(), Phase::Settled, "{told}");
+}
+
+#[test]
+fn a_service_whose_port_another_one_needs_gives_way_at_once_though_it_is_handed_over_otherwise() {
+    let port =
+        || BTreeSet::from([Port { target: 80, transport: Transport::Tcp, published: Some(8080), host_ip: None }]);
+    let owned_by = |mut spec: DeviceSpec, owner: &str| {
+        let web = spec.apps.get_mut(&app("web")).expect("it is there");
+        web.services.get_mut(&service(owner)).expect("it is there").ports = port();
+        spec
+    };
+    let mut bench = Bench::new();
+    bench.run();
+    bench.offer(held(1, owned_by(web("hello"), "app")));
+    bench.run();
+    bench.take_transcript();
+    // `app` depends on `db`, which cannot start before `app` has let go of the port.
+    bench.offer(held(2, owned_by(hand_over("hello"), "db")));
+    bench.run();
+    let told = bench.take_transcript();
+    assert!(told.contains("remove web/app (ports changed)"), "{told}");
     assert_eq!(bench.machine.phase(), Phase::Settled, "{told}");
 }
 

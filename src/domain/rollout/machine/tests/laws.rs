@@ -172,7 +172,7 @@ fn check_counts(bench: &Bench) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn each_device_is_in_exactly_one_step_and_exposure_only_grows(
