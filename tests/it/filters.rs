@@ -243,6 +243,6 @@ fn an_act_takes_as_many_devices_as_it_may_name_however_long_their_names_are() {
     assert!(resume(MAX_DEVICES_OF_AN_ACT).expect("all of them are taken").events.is_empty());
     let refused = resume(MAX_DEVICES_OF_AN_ACT + 1).expect_err("one too many").to_string();
     assert!(refused.contains("5000"), "{refused}");
-    let refused = resume(3 * MAX_DEVICES_OF_AN_ACT).expect_err("far too many").to_string();
-    assert!(refused.contains("length limit"), "{refused}");
+    // Whoever sends that much may be hung up on before the end of it, and then reads no answer.
+    resume(3 * MAX_DEVICES_OF_AN_ACT).expect_err("far too many");
 }
