@@ -8,6 +8,7 @@ mod fields;
 #[cfg(test)]
 mod laws;
 mod layers;
+mod own;
 mod releases;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What devices have of a release, as a Compose file. Reading the file gives back every key.
 
 use super::fields::Fields;
+use super::own::own;
 use crate::domain::ids::{NetworkName, ServiceName, VolumeName};
 use crate::domain::spec::{
     Access, Attachment, Bind, Dependency, HealthCheck, HealthTest, HostPath, Mount, Namespace, Network, NetworkSpec,
@@ -53,14 +54,6 @@ pub fn compose(blend: &Blend) -> Value {
     file.into()
 }
 
-/// What of a service no Compose file can say, by name.
-pub fn unsaid(spec: &ServiceSpec) -> Vec<&'static str> {
-    let ServiceSpec { update, lock_folder, probes, .. } = spec;
-    let said = [("update", *update == Default::default()), ("lock_folder", lock_folder.is_none())];
-    let said = said.into_iter().chain([("probes", probes.is_empty())]);
-    said.filter(|(_, is_default)| !is_default).map(|(name, _)| name).collect()
-}
-
 fn service(part: &Part) -> Value {
     let Part { spec, profile, optional } = part;
     let ServiceSpec {
@@ -83,7 +76,7 @@ fn service(part: &Part) -> Value {
         healthcheck,
         stop_signal,
         options,
-        // `unsaid` tells of them.
+        // All three stand under a key of our own.
         update: _,
         lock_folder: _,
         probes: _,
@@ -108,11 +101,12 @@ fn service(part: &Part) -> Value {
     fields.some("stop_signal", words(stop_signal.as_ref()));
     fields.list("profiles", profile.iter().map(|name| text(name)));
     said_options(options, &mut fields);
+    fields.nested("x-bellwether", own(spec));
     fields.into()
 }
 
 /// Text in which nothing is filled in.
-fn text(plain: &str) -> Value {
+pub(super) fn text(plain: &str) -> Value {
     Value::from(plain.replace('$', "$$"))
 }
 
@@ -120,7 +114,7 @@ fn words(plain: Option<&String>) -> Option<Value> {
     plain.map(|plain| text(plain))
 }
 
-fn texts<'a>(all: impl IntoIterator<Item = &'a String>) -> Value {
+pub(super) fn texts<'a>(all: impl IntoIterator<Item = &'a String>) -> Value {
     all.into_iter().map(|one| text(one)).collect()
 }
 

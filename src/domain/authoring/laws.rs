@@ -13,8 +13,8 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::spec::{
     Access, AppSpec, Attachment, Bind, Dependency, DeviceConfig, DeviceNode, HealthCheck, HealthTest, HostFile,
     HostPath, Logging, MAX_STOP_GRACE_SECS, Maintenance, Mount, Namespace, Network, NetworkSpec, NetworkSwitch,
-    Options, OsSpec, Port, Renewal, Restart, SPEC_SCHEMA, SealedSpec, Seeding, ServiceSpec, Subnet, Transfer,
-    Transport, Ulimit, Until, Update,
+    Options, OsSpec, Port, Probe, ProbeCheck, Renewal, Restart, SPEC_SCHEMA, SealedSpec, Seeding, ServiceSpec, Subnet,
+    Transfer, Transport, Ulimit, Until, Update,
 };
 use crate::domain::window::{Minutes, Window};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -300,7 +300,32 @@ fn service(at: usize) -> BoxedStrategy<ServiceSpec> {
                 probes: BTreeMap::new(),
             }
         })
+        .prop_flat_map(|spec| any_own().prop_map(move |own| with_own(spec.clone(), own)))
         .boxed()
+}
+
+type Own = (Update, Option<String>, BTreeMap<String, Probe>);
+
+/// What stands under `x-bellwether`. Hand-overs have conditions that most services here do not meet; a file says them the same way.
+fn any_own() -> impl Strategy<Value = Own> {
+    use crate::domain::spec::Strategy::{DeleteThenDownload, DownloadThenKill, KillThenDownload};
+    let strategy = prop_oneof![Just(DownloadThenKill), Just(KillThenDownload), Just(DeleteThenDownload)];
+    let check = prop_oneof![
+        Just(ProbeCheck::Exec(vec!["is-up".to_owned(), "$HOME/a b".to_owned()])),
+        Just(ProbeCheck::File { path: "/run/$up".to_owned(), max_age_secs: Some(90) }),
+        Just(ProbeCheck::File { path: "/run/up".to_owned(), max_age_secs: None }),
+    ];
+    let probe =
+        (check, 1u32..=86_400, 1u32..=300, 1u32..=100).prop_map(|(check, interval_secs, timeout_secs, threshold)| {
+            Probe { check, interval_secs, timeout_secs, threshold }
+        });
+    let probes = btree_map("up-[a-c]", probe, 0..3);
+    (strategy, of(Just("/run/$lock".to_owned())), probes)
+        .prop_map(|(strategy, locks, probes)| (Update { strategy, handover_timeout_secs: None }, locks, probes))
+}
+
+fn with_own(spec: ServiceSpec, (update, lock_folder, probes): Own) -> ServiceSpec {
+    ServiceSpec { update, lock_folder, probes, ..spec }
 }
 
 fn app() -> BoxedStrategy<AppSpec> {

@@ -1,6 +1,6 @@
 //! Releases, put together from the devices that have them.
 
-use super::compose::{Blend, Part, compose, unsaid};
+use super::compose::{Blend, Part, compose};
 use super::{Authored, ReleaseId};
 use crate::domain::digest::Digest;
 use crate::domain::ids::{AppName, DeviceId, ServiceName, VariableName, Version};
@@ -59,9 +59,6 @@ fn release(
     for (device, of_app) in having.iter().filter(|(device, _)| is_ours(device)) {
         for (name, service) in &of_app.services {
             let subject = format!("{app}/{name}");
-            for key in unsaid(service) {
-                authored.leave(Some(device), &subject, format!("a Compose file cannot say its `{key}`"));
-            }
             if blend.services.get(name).is_some_and(|part| !is_same(part, service, of_app)) {
                 authored.leave(
                     Some(device),
@@ -96,16 +93,9 @@ fn usual<'a>(having: &Having<'a>) -> BTreeMap<&'a ServiceName, &'a ServiceSpec> 
     votes.into_iter().filter_map(|(name, of_one)| Some((name, most(of_one)?))).collect()
 }
 
-/// A service without what vars files say, and what no file can say.
+/// A service without what vars files say.
 fn plain(spec: &ServiceSpec) -> ServiceSpec {
-    ServiceSpec {
-        environment: BTreeMap::new(),
-        secret_environment: BTreeMap::new(),
-        update: Default::default(),
-        lock_folder: None,
-        probes: BTreeMap::new(),
-        ..spec.clone()
-    }
+    ServiceSpec { environment: BTreeMap::new(), secret_environment: BTreeMap::new(), ..spec.clone() }
 }
 
 /// Takes in what one device has of a service.

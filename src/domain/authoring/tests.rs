@@ -191,7 +191,6 @@ fn what_no_file_can_say_is_named() {
     insta::assert_snapshot!(unsaid.join("\n"), @r#"
     Some("d") group not/a: an inventory has no group of this name
     Some("e") services.screen.variables.LONG: the text has braces in it and is too long for a template
-    Some("e") shop/screen: a Compose file cannot say its `probes`
     Some("e") shop/screen: another device has the release with this service made otherwise
     Some("f") the device: nothing was assigned to it; the files put it on hold
     "#);
