@@ -196,6 +196,7 @@ async fn serve(listener: UnixListener, desk: Desk) {
                 Ok((stream, _)) => turn_away(&stream),
                 Err(error) => {
                     tracing::warn!(error = %error, "a connection to the local API was refused by the system");
+                    // The system tells nobody when it has room again.
                     tokio::time::sleep(AFTER_REFUSAL).await;
                 }
             },

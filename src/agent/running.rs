@@ -89,6 +89,7 @@ enum Going {
 /// Runs a started machine until it exits.
 pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: Api, stop: impl Future<Output = ()>) {
     let (mut machine, effects) = started;
+    // The zero of the clock that never jumps.
     let started_at = Instant::now();
     let mut lanes = Lanes::default();
     let mut queue = perform_all(effects, &machine, &mut lanes, &parts);

@@ -544,7 +544,6 @@ impl Oracle {
         Ok(())
     }
 
-    /// Checks that everything that was ever made to keep data is there.
     /// Checks an action of an operator that an agent is about to begin.
     pub fn begins(&mut self, device: &Device) -> Held {
         let name = &device.name;
@@ -558,6 +557,7 @@ impl Oracle {
         Ok(())
     }
 
+    /// Checks that everything that was ever made to keep data is there.
     pub fn volumes(&self, device: &Device) -> Held {
         for (app, volume) in &device.volumes {
             let there = device.engine.apps.get(app).is_some_and(|found| found.volumes.contains(volume));

@@ -334,6 +334,7 @@ impl Part {
         {
             return Err(failed(format!("the server offers {total} bytes, the catalog says {size}")));
         }
+        // How long a slice takes decides nothing: where it ends, the next one goes on.
         let (until, from, mut looked_at) = (Instant::now() + SLICE, self.bytes, self.bytes);
         loop {
             let chunk = match answer.chunk().await {

@@ -187,6 +187,7 @@ impl Rauc {
 
     /// Waits for the end of an installation, but not for ever.
     async fn watch(&self, os: &OsSpec, signals: &mut MessageStream) -> Result<(), OsError> {
+        // The installation goes on in RAUC either way; only the watching ends.
         let until = Instant::now() + WATCH;
         let failed = |reason: String| {
             let (name, version) = (os.name.clone(), os.version.clone());
