@@ -24,6 +24,7 @@ use anyhow::{Context as _, anyhow};
 use folders::Asked;
 use sources::Loaded;
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 /// How many findings are shown. People fix the first dozen.
@@ -84,26 +85,29 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     console.output(&[Output::Table, Output::Json])?;
     let named = if args.inventory.is_empty() { vec![sources::usual()?] } else { args.inventory.clone() };
     let mut found = Vec::new();
-    let Some(Loaded { graph, folders }) = sources::load(&named, args.playbook_dir.as_deref(), &mut found)? else {
+    let Some(loaded) = sources::load(&named, args.playbook_dir.as_deref(), &mut found)? else {
         return Ok(told(console, &found));
     };
-    let group_files = folders.group_files(&graph, &mut found);
+    // The process ends with it: giving back a hundred thousand small pieces would only take time.
+    let loaded = ManuallyDrop::new(loaded);
+    let Loaded { graph, folders } = &*loaded;
+    let group_files = folders.group_files(graph, &mut found);
     let form = if args.export { Form::Export } else { Form::Flat };
     let marks = if args.host.is_some() { Unsafe::Plain } else { Unsafe::Marked };
-    let listing = Listing::new(&graph, &group_files, folders.count(), form, marks);
+    let listing = Listing::new(graph, &group_files, folders.count(), form, marks);
     if let Some(name) = &args.host {
-        let host = one_host(&graph, name)?;
+        let host = one_host(graph, name)?;
         let files = folders.host_files(&graph.hosts[host].name, &mut found);
         let text = listing.host(host, &files);
         console.print(if args.yaml { yaml::document(&as_json(text.as_bytes())?) } else { text })?;
     } else if args.graph {
-        draw(args, console, &graph, &listing, &folders, &mut found)?;
+        draw(args, console, graph, &listing, folders, &mut found)?;
     } else {
         let hosts = match &args.limit {
-            Some(limit) => selected(&graph, limit)?,
+            Some(limit) => selected(graph, limit)?,
             None => graph.hosts_of(crate::domain::manifest::inventory::ALL).into_iter().collect(),
         };
-        let asked = Asked { graph: &graph, listing: &listing, folders: &folders };
+        let asked = Asked { graph, listing: &listing, folders };
         if args.yaml {
             let list = as_json(&print::text(&asked, &hosts, &mut found)?)?;
             console.print(yaml::document(&yaml::nested(&list)))?;

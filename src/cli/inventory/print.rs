@@ -79,8 +79,10 @@ fn write(
 /// Answers batches until they are done or nobody listens any more.
 fn work(asked: &Asked<'_>, batches: &[&[usize]], sender: &SyncSender<Batch>) {
     let mut kept: BTreeMap<&[usize], Shared<'_>> = BTreeMap::new();
+    let mut longest = 0;
     for batch in batches {
-        let (mut text, mut findings) = (String::new(), Vec::new());
+        // Batches are about as long as each other.
+        let (mut text, mut findings) = (String::with_capacity(longest), Vec::new());
         for &host in *batch {
             if kept.len() > MAX_SHARED {
                 kept.clear();
@@ -89,6 +91,7 @@ fn work(asked: &Asked<'_>, batches: &[&[usize]], sender: &SyncSender<Batch>) {
             let files = asked.folders.host_files(&asked.graph.hosts[host].name, &mut findings);
             asked.listing.entry(host, shared, &files, 1, &mut text);
         }
+        longest = longest.max(text.len());
         if sender.send((text, findings)).is_err() {
             return;
         }

@@ -12,8 +12,10 @@ use crate::domain::snapshot::MAX_FILE_BYTES;
 use anyhow::{Context as _, anyhow};
 use std::fs::File;
 use std::io::Read as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 /// How deep folders of inventories are followed. Links may go round.
 const MAX_DEPTH: usize = 32;
@@ -42,26 +44,53 @@ pub fn usual() -> anyhow::Result<String> {
 
 /// Reads everything that was named, one over the other; `None` if something cannot be read, which `found` says.
 pub fn load(named: &[String], play: Option<&Path>, found: &mut Vec<Finding>) -> anyhow::Result<Option<Loaded>> {
-    let mut loading = Loading { builder: Builder::default(), found, files: 0, failed: false };
+    // Large folders take as long to list as the inventory takes to read.
+    let (graph, folders) = thread::scope(|scope| {
+        let folders = scope.spawn(|| beside(named, play));
+        (inventories(named, found), folders.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    match graph? {
+        Some(graph) => Ok(Some(Loaded { graph, folders: folders? })),
+        None => Ok(None),
+    }
+}
+
+/// What stands beside the inventories and the play.
+fn beside(named: &[String], play: Option<&Path>) -> anyhow::Result<Folders> {
     let mut folders = Folders::default();
-    for source in named {
+    for source in named.iter().filter(|source| !is_host_list(source)) {
         let path = Path::new(source);
-        if source.contains(',') && !path.exists() {
-            HostList::read(source, &mut loading.builder);
-            continue;
-        }
-        let kind = std::fs::metadata(path).with_context(|| format!("cannot read the inventory {source}"))?;
-        if kind.is_dir() {
-            loading.folder(path, 0)?;
-            folders.of_inventory(path)?;
-        } else {
-            loading.file(path)?;
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            folders.of_inventory(parent)?;
+        match path.is_dir() {
+            true => folders.of_inventory(path)?,
+            false => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                folders.of_inventory(parent.unwrap_or(Path::new(".")))?;
+            }
         }
     }
     if let Some(play) = play {
         folders.of_play(play)?;
+    }
+    Ok(folders)
+}
+
+fn is_host_list(source: &str) -> bool {
+    source.contains(',') && !Path::new(source).exists()
+}
+
+fn inventories(named: &[String], found: &mut Vec<Finding>) -> anyhow::Result<Option<Graph>> {
+    let mut loading = Loading { builder: Builder::default(), found, files: 0, failed: false };
+    for source in named {
+        if is_host_list(source) {
+            HostList::read(source, &mut loading.builder);
+            continue;
+        }
+        let path = Path::new(source);
+        let kind = std::fs::metadata(path).with_context(|| format!("cannot read the inventory {source}"))?;
+        match kind.is_dir() {
+            true => loading.folder(path, 0)?,
+            false => loading.file(path)?,
+        }
     }
     let Loading { builder, failed, .. } = loading;
     if failed {
@@ -73,7 +102,7 @@ pub fn load(named: &[String], play: Option<&Path>, found: &mut Vec<Finding>) -> 
                 let bytes = std::fs::read(&*draft.file).ok();
                 found.push(finding_in(bytes.as_deref(), draft, Affects::Nothing));
             }
-            Ok(Some(Loaded { graph, folders }))
+            Ok(Some(graph))
         }
         Err(broken) => {
             let file: Arc<str> = named.join(", ").into();
@@ -184,8 +213,13 @@ pub fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(MAX_FILE_BYTES)).unwrap_or(0) + 1);
-    file.by_ref().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    let said = metadata.len().min(MAX_FILE_BYTES + 1);
+    let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0) + 1);
+    file.by_ref().take(said).read_to_end(&mut bytes)?;
+    // A file that has as much as it said is not asked for more; those of the kernel say nothing, or too much.
+    if said == 0 || (bytes.len() as u64) < said {
+        file.take(MAX_FILE_BYTES + 1 - bytes.len() as u64).read_to_end(&mut bytes)?;
+    }
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let message = format!("it is longer than {MAX_FILE_BYTES} bytes");
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
