@@ -6,6 +6,8 @@
 mod compose;
 #[allow(dead_code, reason = "shapes are only made into schemas")]
 mod release;
+#[allow(dead_code, reason = "shapes are only made into schemas")]
+mod rollouts;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -333,7 +333,7 @@ impl Owner {
             world.arranged.forget();
             let Some(mut views) = views else { return };
             for candidate in views.values_mut().filter_map(|view| view.candidate.as_mut()) {
-                candidate.desired = candidate.desired.clone().for_fleet(&self.options.fleet);
+                candidate.desired = candidate.desired.clone().for_fleet(&self.options.fleet).without_rollouts();
             }
             world.views = views;
         }

@@ -32,6 +32,7 @@ use super::filter::views::Saved;
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};
 use super::ids::{AppName, CommitId, DeviceId, FleetName, SecretName, StageName};
 use super::manifest::release::requires::Requirements;
+use super::manifest::rollouts::Rollouts;
 use super::shared_map::SharedMap;
 use super::spec::SealedSpec;
 use super::time::Timestamp;
@@ -51,6 +52,8 @@ pub struct Desired {
     pub limits: RepoLimits,
     /// Dynamic groups and views.
     pub saved: Arc<Saved>,
+    /// In which steps changes go out.
+    pub rollouts: Arc<Rollouts>,
 }
 
 impl Desired {
@@ -78,6 +81,15 @@ impl Desired {
         let message = format!("{why}; this stage takes commits signed by {wanted}");
         let hint = "sign the branch's newest commit, or correct `signers` in the controller's configuration";
         self.refused(Place::file(&format!("commit {}", commit.short())), codes::UNSIGNED, message, hint)
+    }
+
+    /// The same meaning as a controller sees it that cannot carry rollouts out: what shall go out in steps never goes out at once.
+    pub fn without_rollouts(self: Arc<Self>) -> Arc<Self> {
+        if self.rollouts.is_empty() {
+            return self;
+        }
+        let message = "the controller does not carry out `rollout` and `freezes` yet".to_owned();
+        self.refused(Place::file("fleet.yml"), codes::UNSUPPORTED_KEY, message, "leave them out")
     }
 
     /// The same meaning with an error that concerns the whole commit.

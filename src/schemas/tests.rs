@@ -110,6 +110,21 @@ const GOOD: &[(&str, &str)] = &[
     ("fleet", "name: x\nx-note: {a: 1}\nlimits: {max_unstaged: 3}\nstrict: false\nkey_prefix: bw_\n"),
     ("fleet", "defaults: {branch: main, variables: {A: 1}}\napps: {app: {description: An app}}\n"),
     ("fleet", "inventory: registry\n"),
+    ("fleet", "rollout: cautious\n"),
+    (
+        "fleet",
+        "rollouts:\n  careful:\n    approvals: 1\n    on_error: rollback\n    lost_after: 15m\n    late: {catchup_rate: 60, max_failures: 5%}\n    \
+         budgets: [{label: site, max_unavailable: 1}]\n    steps:\n    - {name: canaries, group: canaries, min_success: 100%, soak: 30m}\n    \
+         - {filter: 'reported.cpu == \"MIPS\"', take: 10%, window: 6h, rate: {per_minute: 10, factor: 2, after: 100, max_per_minute: 100},\n       \
+         abort: [{failure: lost, threshold: 5%, min_executed: 20}], retry: {max: 1, backoff: 10m}, allow_empty: true}\n    \
+         final: {window: 1d, retry: 2, on_insufficient_reports: error}\n\
+         rollout:\n- {stage: production, policy: careful}\n- {group: lab, policy: immediate}\n",
+    ),
+    (
+        "fleet",
+        "freezes:\n- {reason: end of year, from: 2026-12-18T00:00:00Z, until: 2027-01-04T00:00:00Z}\n\
+         - {reason: no change on Fridays, window: {days: fri, time: 12:00, duration: 36h, zone: Europe/Zurich}}\n",
+    ),
     ("fleet", "inventory: {registry: {vars: [site, rack]}}\n"),
     ("inventory", "all: {vars: {motd: [1]}, children: {g: {hosts: {a: {x: 1}, b: }}, h: }}\nroot: {hosts: c}\n"),
     ("vars", "branch: main\ndevice_type: pi\npins: {app: latest}\nvariables: {A: 1, B: null, C: true}\n"),
@@ -178,6 +193,14 @@ const BAD: &[(&str, &str)] = &[
     ("fleet", "limits: {max_unstaged: -1}\n"),
     ("fleet", "defaults: {motd: x}\n"),
     ("fleet", "rollout: {}\n"),
+    ("fleet", "rollout: [{stage: main}]\n"),
+    ("fleet", "rollouts: {a: {steps: [{group: x, filter: 'true'}]}}\n"),
+    ("fleet", "rollouts: {a: {steps: [{min_success: 101%}]}}\n"),
+    ("fleet", "rollouts: {a: {steps: [{windwo: 1h}]}}\n"),
+    ("fleet", "rollouts: {a: {final: {group: x}}}\n"),
+    ("fleet", "rollouts: {a: {budgets: [{label: site}]}}\n"),
+    ("fleet", "freezes: [{from: 2026-12-18T00:00:00Z, until: 2027-01-04T00:00:00Z}]\n"),
+    ("fleet", "freezes: [{reason: x}]\n"),
     ("inventory", "- a\n"),
     ("inventory", "all: {hosts: [a]}\n"),
     ("inventory", "all: {children: 5}\n"),

@@ -98,6 +98,14 @@ text! {
     Sha256 "`sha256:` and 64 hexadecimal digits." { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }
     Prefix "What variables begin with." { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 32 }
     Size "Bytes, or a number with a unit such as `512m`." { "type": ["integer", "string"], "minimum": 1 }
+    PolicyText "The name of a rollout policy." { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$", "maxLength": 128 }
+    LabelText "The name of a label." { "type": "string", "minLength": 1 }
+    Percentage "A percentage such as `99.5%`." {
+        "type": "string", "pattern": "^(100(\\.0{1,2})?|[0-9]{1,2}(\\.[0-9]{1,2})?)%$"
+    }
+    Amount "A number, or a percentage." {
+        "type": ["integer", "string"], "minimum": 0, "pattern": "^([0-9]+|(100(\\.0{1,2})?|[0-9]{1,2}(\\.[0-9]{1,2})?)%)$"
+    }
     Truth "true or false." { "type": "boolean" }
 }
 

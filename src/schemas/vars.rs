@@ -1,5 +1,6 @@
 //! `fleet.yml`, `inventory.yml` and files of variables.
 
+use super::rollouts;
 use super::text::{
     Attribute, Cron, HookText, HostnameText, Length, ListAddress, Mapping, Mode, Moment, PathText, Pin, Prefix,
     Service, Stage, Sysctl, Text, TimeOfDay, TimeZone, TriggerText, Truth, Variable, Weekdays, Word, ZoneName,
@@ -122,12 +123,12 @@ struct Maintenance {
 }
 
 /// A window: by `time` and `days`, or by `cron`.
-#[derive(JsonSchema)]
+#[derive(Default, JsonSchema)]
 #[schemars(
     deny_unknown_fields,
     extend("oneOf" = [{"required": ["time"], "not": {"required": ["cron"]}}, {"required": ["cron"], "not": {"anyOf": [{"required": ["days"]}, {"required": ["time"]}]}}])
 )]
-struct Window {
+pub(super) struct Window {
     /// The time of the day at which it opens, such as `02:00`. Without `days` every day.
     #[schemars(default)]
     time: TimeOfDay,
@@ -218,6 +219,15 @@ pub(super) struct Fleet {
     /// Where the devices are listed, if not in `inventory.yml`.
     #[schemars(default)]
     inventory: ListedBy,
+    /// Rollout policies by name: in which steps a change goes out, and what must hold before it goes on.
+    #[schemars(default)]
+    rollouts: rollouts::Policies,
+    /// Which devices of which stage follow which policy.
+    #[schemars(default)]
+    rollout: rollouts::Rules,
+    /// When nothing new is offered.
+    #[schemars(default, length(max = 64))]
+    freezes: Vec<rollouts::Freeze>,
 }
 
 /// Where the devices are listed.

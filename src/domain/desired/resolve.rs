@@ -158,13 +158,14 @@ impl Resolver {
         };
         picture.gather(&mut gathered);
         let devices = if gathered.rejects() { SharedMap::default() } else { picture.devices.clone() };
-        let FleetFile { name, limits, saved, .. } = &*picture.ground.world.fleet;
+        let FleetFile { name, limits, saved, rollouts, .. } = &*picture.ground.world.fleet;
         let desired = Desired {
             fleet: name.clone(),
             devices,
             findings: gathered.finish(snapshot),
             limits: *limits,
             saved: saved.clone(),
+            rollouts: rollouts.clone(),
         };
         self.last = Some(picture);
         self.sweep();

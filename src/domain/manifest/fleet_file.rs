@@ -3,10 +3,12 @@
 use super::listed_by::ListedBy;
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
+use super::rollouts::Rollouts;
 use super::saved::saved;
 use super::vars::{KeyRules, Standing, Strictness, Vars};
 use super::yaml::{Kind, Node, Span, parse};
 use crate::domain::desired::RepoLimits;
+use crate::domain::filter::DynamicGroups;
 use crate::domain::filter::views::Saved;
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, FleetName};
@@ -30,7 +32,9 @@ pub struct FleetFile {
     pub limits: RepoLimits,
     /// Dynamic groups and views.
     pub saved: Arc<Saved>,
-    /// What is wrong with those: they are for people, so it holds nothing up.
+    /// In which steps changes go out.
+    pub rollouts: Arc<Rollouts>,
+    /// What is wrong with groups and views: they are for people, so it holds nothing up.
     pub saved_findings: Vec<Draft>,
     /// What is wrong with the file; its errors concern the whole commit.
     pub findings: Vec<Draft>,
@@ -56,6 +60,7 @@ impl FleetFile {
                 let mut about_saved = Problems::new(file);
                 fleet.saved = Arc::new(read_saved(&node, bytes, &mut about_saved));
                 fleet.saved_findings = about_saved.finish();
+                fleet.rollouts = Arc::new(read_rollouts(&node, &fleet.saved.groups, bytes, &mut problems));
             }
             Ok(_) => {}
             Err(error) => problems.yaml(error),
@@ -70,8 +75,21 @@ impl FleetFile {
     fn fill(&mut self, node: &Node, problems: &mut Problems) {
         const KEYS: Keys = Keys {
             what: "fleet.yml",
-            known: &["name", "apps", "defaults", "key_prefix", "strict", "limits", "groups", "views", "inventory"],
-            later: &["rollout", "rollouts", "policies", "windows", "budgets"],
+            known: &[
+                "name",
+                "apps",
+                "defaults",
+                "key_prefix",
+                "strict",
+                "limits",
+                "groups",
+                "views",
+                "inventory",
+                "rollouts",
+                "rollout",
+                "freezes",
+            ],
+            later: &["policies", "windows", "budgets"],
             extensions: Extensions::Ignored,
         };
         for field in read::fields(node, &KEYS, problems).unwrap_or_default() {
@@ -97,6 +115,15 @@ fn read_saved(node: &Node, bytes: &[u8], problems: &mut Problems) -> Saved {
     let Kind::Map(map) = &node.kind else { return Saved::default() };
     let written = |key: &str| map.value(key).filter(|node| !node.is_null());
     saved(written("groups"), written("views"), bytes, problems)
+}
+
+/// Half a policy lets through what nobody meant to let through, so what is wrong there concerns the commit.
+fn read_rollouts(node: &Node, groups: &DynamicGroups, bytes: &[u8], problems: &mut Problems) -> Rollouts {
+    let Kind::Map(map) = &node.kind else { return Rollouts::default() };
+    let (rollouts, rollout) = (map.value("rollouts"), map.value("rollout"));
+    let mut read = Rollouts::read(rollouts, rollout, map.value("freezes"), problems);
+    read.compile(rollouts, rollout, groups, bytes, problems);
+    read
 }
 
 fn defaults(node: &Node, problems: &Problems) -> Arc<Vars> {

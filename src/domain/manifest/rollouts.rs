@@ -4,6 +4,7 @@
 //! What is left out has the default that `docs/rollouts.md` states. A policy with any error is left out as a whole: half a policy
 //! would let a change through that nobody meant to let through.
 
+mod selectors;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use super::problems::Problems;
 use super::read::{self, Extensions, Keys};
 use super::vars::read_window;
 use super::yaml::{Kind, Node, Span};
+use crate::domain::filter::Filter;
 use crate::domain::finding::codes;
 use crate::domain::ids::{LabelName, PolicyName, StageName};
 use crate::domain::rollout::budget::Budget;
@@ -37,6 +39,8 @@ pub struct Rollouts {
     pub rules: Vec<Rule>,
     /// When nothing new is offered.
     pub freezes: Freezes,
+    /// What the selectors of rules and steps mean.
+    pub selectors: BTreeMap<Selector, Filter>,
 }
 
 /// Which devices of which stage follow which policy.
@@ -72,6 +76,11 @@ impl Rollouts {
             read.freezes = read_freezes(node, problems);
         }
         read
+    }
+
+    /// Whether nothing is said: then everything is assigned at once.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.freezes.0.is_empty()
     }
 
     /// The policy of a name: a written one, or one that every fleet has.

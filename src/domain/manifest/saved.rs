@@ -195,13 +195,17 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn filter_error(&mut self, node: &Node, text: &str, error: &FilterError) {
-        let span = inside(self.bytes, node.span, text, error);
-        let hint = error.hint.clone();
-        let message = error.message.clone();
-        match hint {
-            Some(hint) => self.problems.error_hint(span, codes::BAD_FILTER, message, hint),
-            None => self.problems.error(span, codes::BAD_FILTER, message),
-        }
+        filter_error(node, text, error, self.bytes, self.problems);
+    }
+}
+
+/// Reports what is wrong with a filter, at its place in the file.
+pub(super) fn filter_error(node: &Node, text: &str, error: &FilterError, bytes: &[u8], problems: &mut Problems) {
+    let span = inside(bytes, node.span, text, error);
+    let message = error.message.clone();
+    match error.hint.clone() {
+        Some(hint) => problems.error_hint(span, codes::BAD_FILTER, message, hint),
+        None => problems.error(span, codes::BAD_FILTER, message),
     }
 }
 

@@ -164,3 +164,28 @@ fn a_ready_policy_can_be_written_anew() {
     assert_eq!(read("rollouts: {other: {}}").0.policy(&name).map(|policy| policy.steps.len()), Some(2));
     assert_eq!(read("rollouts: {cautious: {}}").0.policy(&name).map(|policy| policy.steps.len()), Some(0));
 }
+
+#[test]
+fn a_filter_that_cannot_be_meant_is_found_where_it_is_written() {
+    let text = "\
+groups: {lab: 'tags.site == \"lab\"'}
+rollouts:
+  careful:
+    steps:
+    - {filter: 'tags.site = \"bern\"'}
+    - {filter: '\"lab\" in groups && reported.cpu == \"MIPS\"'}
+rollout:
+- {filter: 'tagz.site == \"x\"', policy: careful}
+- {group: lab, policy: cautious}
+";
+    let file = crate::domain::manifest::fleet_file::FleetFile::read(&Arc::from("fleet.yml"), text.as_bytes());
+    let shown = |draft: &Draft| format!("{}:{} {}", draft.span.line, draft.span.column, draft.message);
+    let shown: Vec<String> = file.findings.iter().map(shown).collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    8:13 there is no `tagz`
+    5:27 `=` is not expected here
+    ");
+    let compiled = |selector: &Selector| file.rollouts.selectors.contains_key(selector);
+    assert!(compiled(&Selector::Group("lab".to_owned())), "{:?}", file.rollouts.selectors.keys());
+    assert!(compiled(&Selector::Group("canaries".to_owned())), "the ready policies' selectors count too");
+}
