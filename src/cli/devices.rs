@@ -45,7 +45,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         (rows.into_iter().map(|row| ViewRow { row, values: Default::default() }).collect(), Vec::new())
     } else {
         let answer = select(&controller, args.filter.filter.as_deref(), args.filter.view.as_deref())?;
-        note_doubts(console, &answer);
+        note_doubts(console, &answer.slips, &answer.undetermined);
         (answer.devices, answer.columns)
     };
     rows.retain(|one| owned(&one.row));

@@ -62,7 +62,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     }
     if !args.filter.is_empty() {
         let answer = select(&controller, args.filter.filter.as_deref(), args.filter.view.as_deref())?;
-        note_doubts(console, &answer);
+        note_doubts(console, &answer.slips, &answer.undetermined);
         let meant: BTreeSet<DeviceId> = answer.devices.into_iter().map(|one| one.row.device).collect();
         report.devices.retain(|device, _| meant.contains(device));
     }

@@ -49,7 +49,7 @@ pub fn agreed(
     console: &Console,
 ) -> anyhow::Result<BTreeSet<DeviceId>> {
     let answer = select(controller, args.filter.as_deref(), args.view.as_deref())?;
-    note_doubts(console, &answer);
+    note_doubts(console, &answer.slips, &answer.undetermined);
     let devices: BTreeSet<DeviceId> = answer.devices.into_iter().map(|one| one.row.device).collect();
     if devices.is_empty() {
         return Err(with_hint(
@@ -95,11 +95,11 @@ pub fn limited(controller: &Controller, limit: &str) -> anyhow::Result<BTreeSet<
 }
 
 /// Says what about a selection may not be as it was meant.
-pub fn note_doubts(console: &Console, answer: &SelectAnswer) {
-    for (name, near) in &answer.slips {
+pub fn note_doubts(console: &Console, slips: &[(String, String)], undetermined: &Undetermined) {
+    for (name, near) in slips {
         console.note(format!("no device has `{name}`; did you mean `{near}`?"));
     }
-    note_undetermined(console, &answer.undetermined);
+    note_undetermined(console, undetermined);
 }
 
 /// Says of how many devices it could not be told whether they are meant.

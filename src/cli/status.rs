@@ -1,7 +1,7 @@
 //! `bellwether status`: the fleet on one screen.
 
 use super::console::{Console, Outcome};
-use super::selecting::{FilterArgs, note_undetermined};
+use super::selecting::{FilterArgs, note_doubts};
 use super::{Output, render};
 use crate::protocol::v1::operator::StatusAnswer;
 
@@ -24,7 +24,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let answer: StatusAnswer =
         console.global.controller()?.get(&format!("/v1/status{}", args.filter.query()), "ask for the status")?;
     if let Some(selected) = &answer.selected {
-        note_undetermined(console, &selected.undetermined);
+        note_doubts(console, &selected.slips, &selected.undetermined);
     }
     match output {
         Output::Json | Output::Yaml => console.data(&answer, output)?,

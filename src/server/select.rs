@@ -69,8 +69,10 @@ pub async fn status(
         } else {
             let saved = saved(&input.pass);
             let view = view.as_deref().map(|name| self::view(&saved, name)).transpose()?;
-            let found = world.matches(input, &wanted(filter.as_deref(), view, &saved.groups)?, &saved.groups);
-            selected = Some(Selected { total: found.yes.len(), undetermined: Undetermined::of(&found.unknown) });
+            let test = wanted(filter.as_deref(), view, &saved.groups)?;
+            let found = world.matches(input, &test, &saved.groups);
+            let (total, undetermined) = (found.yes.len(), Undetermined::of(&found.unknown));
+            selected = Some(Selected { total, undetermined, slips: world.slips(input, &test) });
             let meant: BTreeSet<DeviceId> = found.yes.into_iter().collect();
             status::status_among(input, |device| meant.contains(device))
         };

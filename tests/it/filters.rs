@@ -105,8 +105,10 @@ fn devices_are_found_by_what_git_operators_and_devices_say() {
         ("vars.kiosc.volume > 2", "no device has `vars.kiosc`; did you mean `vars.kiosk`?"),
         ("tags.sites == \"hk-1\"", "no device has `tags.sites`; did you mean `tags.site`?"),
     ] {
-        let (_, said) = run_cli(&fleet, &["devices", "--filter", filter], 0);
-        assert!(said.contains(slip), "{said}");
+        for command in ["devices", "status"] {
+            let (_, said) = run_cli(&fleet, &[command, "--filter", filter], 0);
+            assert!(said.contains(slip), "{command}: {said}");
+        }
     }
     assert_eq!(devices(&fleet, &["--limit", "shops:kiosk-*:!kiosk-2"]), "kiosk-1 shop-1 shop-2");
     assert_eq!(devices(&fleet, &["--limit", "shops", "--filter", "tags.site.startsWith(\"hk\")"]), "shop-1");

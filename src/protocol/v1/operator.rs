@@ -75,6 +75,9 @@ pub struct Selected {
     pub total: usize,
     /// Devices of which it cannot be told.
     pub undetermined: Undetermined,
+    /// Names in the filter that no device has, each with the one that was probably meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slips: Vec<(String, String)>,
 }
 
 /// Devices that a filter or view means, a page at a time.
