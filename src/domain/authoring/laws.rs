@@ -306,11 +306,16 @@ fn service(at: usize) -> BoxedStrategy<ServiceSpec> {
 
 type Own = (Update, Option<String>, BTreeMap<String, Probe>);
 
-/// What stands under `x-bellwether`. Hand-overs have conditions that most services here do not meet; a file says them the same way.
+/// What stands under `x-bellwether`.
 fn any_own() -> impl Strategy<Value = Own> {
-    use crate::domain::spec::Strategy::{DeleteThenDownload, DownloadThenKill, KillThenDownload};
-    let strategy = prop_oneof![Just(DownloadThenKill), Just(KillThenDownload), Just(DeleteThenDownload)];
+    use crate::domain::spec::Strategy::{DeleteThenDownload, DownloadThenKill, HandOver, KillThenDownload};
+    let update = prop_oneof![
+        (Just(HandOver), of(1..=600_u32)),
+        (prop_oneof![Just(DownloadThenKill), Just(KillThenDownload), Just(DeleteThenDownload)], Just(None)),
+    ];
+    let update = update.prop_map(|(strategy, handover_timeout_secs)| Update { strategy, handover_timeout_secs });
     let check = prop_oneof![
+        (1..=u16::MAX, "/[!-~]{0,12}").prop_map(|(port, path)| ProbeCheck::Http { port, path }),
         Just(ProbeCheck::Exec(vec!["is-up".to_owned(), "$HOME/a b".to_owned()])),
         Just(ProbeCheck::File { path: "/run/$up".to_owned(), max_age_secs: Some(90) }),
         Just(ProbeCheck::File { path: "/run/up".to_owned(), max_age_secs: None }),
@@ -320,8 +325,21 @@ fn any_own() -> impl Strategy<Value = Own> {
             Probe { check, interval_secs, timeout_secs, threshold }
         });
     let probes = btree_map("up-[a-c]", probe, 0..3);
-    (strategy, of(Just("/run/$lock".to_owned())), probes)
-        .prop_map(|(strategy, locks, probes)| (Update { strategy, handover_timeout_secs: None }, locks, probes))
+    (update, of(Just("/run/$lock".to_owned())), probes)
+}
+
+/// Two containers of one service cannot stand side by side everywhere, and a file that asks for it is refused.
+fn handed_over_where_possible(services: &mut BTreeMap<ServiceName, ServiceSpec>) {
+    let joined: BTreeSet<ServiceName> = services.values().flat_map(ServiceSpec::joined).cloned().collect();
+    for (name, spec) in services.iter_mut() {
+        let is_alone = spec.ports.iter().any(|port| port.published.is_some())
+            || spec.networks.values().any(|one| one.ipv4_address.is_some() || one.ipv6_address.is_some())
+            || matches!(spec.network, Network::Service(_))
+            || joined.contains(name);
+        if is_alone && spec.update.strategy == crate::domain::spec::Strategy::HandOver {
+            spec.update = Update::default();
+        }
+    }
 }
 
 fn with_own(spec: ServiceSpec, (update, lock_folder, probes): Own) -> ServiceSpec {
@@ -340,8 +358,9 @@ fn app() -> BoxedStrategy<AppSpec> {
     (services, btree_map("[a-z]{1,6}|default", network, 0..3))
         .prop_map(|(services, networks)| {
             let (one, two, three, four) = services;
-            let services: BTreeMap<ServiceName, ServiceSpec> =
+            let mut services: BTreeMap<ServiceName, ServiceSpec> =
                 SERVICES.iter().map(|name| named(name)).zip([one, two, three, four]).collect();
+            handed_over_where_possible(&mut services);
             let volumes =
                 services.values().flat_map(|one| one.mounts.values()).map(|mount| mount.volume.clone()).collect();
             let networks = networks.into_iter().map(|(name, network)| (named(&name), network));
