@@ -2,9 +2,9 @@
 
 use crate::network::CallKind;
 use crate::stream::Stream;
-use bellwether::domain::device::action::{Action, Failure, RebootWhy};
+use bellwether::domain::device::action::{Action, Failure, RebootWhy, Why};
 use bellwether::domain::device::canonical::canonical;
-use bellwether::domain::device::host::{HostAction, HostAsk};
+use bellwether::domain::device::host::{Change, HostAction, HostAsk, HostMemory};
 use bellwether::domain::device::ledger::Ledger;
 use bellwether::domain::device::locks::Locks;
 use bellwether::domain::device::machine::{Event, Machine, Timer};
@@ -187,6 +187,11 @@ impl Device {
         Ok(())
     }
 
+    /// The first way in which it is not what a spec says; `None` if it is reached.
+    pub fn lacks(&self, spec: &DeviceSpec) -> Option<String> {
+        lacking(spec, &self.engine, Some(&self.os.running)).or_else(|| host_lacking(spec, self))
+    }
+
     /// Every container, to pick from.
     pub fn containers(&self) -> Vec<(AppName, ServiceName)> {
         let apps = self.engine.apps.iter();
@@ -201,7 +206,7 @@ pub fn spend(planned: &mut u32) -> bool {
     there
 }
 
-/// The first way in which a device is not what a spec says; `None` if it is reached. Written apart from the drift that it checks.
+/// The first way in which engine and OS are not what a spec says; `None` if it is reached. Written apart from the drift that it checks.
 pub fn lacking(spec: &DeviceSpec, engine: &FakeEngine, os: Option<&ObservedOs>) -> Option<String> {
     for (name, app) in &spec.apps {
         let found = engine.apps.get(name);
@@ -250,8 +255,43 @@ pub fn lacking(spec: &DeviceSpec, engine: &FakeEngine, os: Option<&ObservedOs>) 
     }
 }
 
+/// The first way in which a device's host is not what a spec says, or not known to be; `None` if it is reached. Of files and hooks,
+/// which are all that the simulated repo sets.
+fn host_lacking(spec: &DeviceSpec, device: &Device) -> Option<String> {
+    let (config, host, memory) = (&spec.config, &device.host, &device.disk.host);
+    let other =
+        config.files.iter().find(|(path, file)| host.files.get(*path).map(|one| &one.content) != Some(&file.content));
+    if let Some((path, _)) = other {
+        return Some(format!("file {path} has other content"));
+    }
+    if let Some(path) = host.files.keys().find(|path| !config.files.contains_key(*path)) {
+        return Some(format!("file {path} should not be there"));
+    }
+    // A change that was begun is made again, and a hook runs after it, because nobody knows how far an agent came that was killed.
+    let unended = memory.begun.first().map(ToString::to_string);
+    unended.or_else(|| memory.hooks.keys().next().map(ToString::to_string)).map(|what| format!("{what} was not ended"))
+}
+
+/// Whether an action for the host follows from what the ledger holds.
+fn host_follows(action: &HostAction, spec: &DeviceSpec, memory: &HostMemory) -> bool {
+    match action {
+        HostAction::Change(changes) => changes.iter().all(|change| match change {
+            Change::Write(path, file) => {
+                spec.config.files.get(path) == Some(file.as_ref()) && memory.begun.contains(&change.subject())
+            }
+            Change::Remove(path) => !spec.config.files.contains_key(path),
+            Change::Hostname(_) | Change::TimeZone(_) | Change::PersistentLogging(_) | Change::Sysctl(..) => false,
+        }),
+        // It is counted before it runs.
+        HostAction::RunHook { hook, because: _ } => {
+            spec.config.hooks.contains_key(hook) && memory.hooks.get(hook).is_some_and(|run| run.tries > 0)
+        }
+        HostAction::Reboot { hook: _ } => memory.reboot.is_some(),
+    }
+}
+
 /// Whether an action follows from what the ledger holds, so that it was remembered before it is done.
-pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
+pub fn follows(action: &Action, spec: &DeviceSpec, memory: &HostMemory) -> bool {
     let service = |app: &AppName, service: &ServiceName| spec.apps.get(app).and_then(|app| app.services.get(service));
     match action {
         Action::CreateNetwork { app, .. } => spec.apps.contains_key(app),
@@ -262,10 +302,8 @@ pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
         Action::RemoveService { app, service: name, why }
         | Action::Promote { app, service: name, why }
         | Action::AdjustService { app, service: name, why, .. } => match why {
-            bellwether::domain::device::action::Why::NotAssigned => service(app, name).is_none(),
-            bellwether::domain::device::action::Why::Differs(_)
-            | bellwether::domain::device::action::Why::Dead
-            | bellwether::domain::device::action::Why::Follows(_) => service(app, name).is_some(),
+            Why::NotAssigned => service(app, name).is_none(),
+            Why::Differs(_) | Why::Dead | Why::Follows(_) => service(app, name).is_some(),
         },
         Action::CreateService { app, service: name, spec } | Action::CreateSuccessor { app, service: name, spec } => {
             service(app, name) == Some(spec.as_ref())
@@ -282,9 +320,9 @@ pub fn follows(action: &Action, spec: &DeviceSpec) -> bool {
             !used.contains_key(network)
         }
         Action::FetchOs { os, from_bytes: _ } | Action::InstallOs { os } => spec.os.as_ref() == Some(os),
+        Action::Host(action) => host_follows(action, spec, memory),
         // What was begun is ended, whatever is assigned meanwhile.
-        Action::Host(_)
-        | Action::Reboot { .. }
+        Action::Reboot { .. }
         | Action::ConfirmOs { .. }
         | Action::FallBackOs { .. }
         | Action::KeepOs

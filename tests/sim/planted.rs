@@ -40,7 +40,7 @@ macro_rules! planted {
 planted! {
     accepting_older_assignments_is_noticed: AcceptOlder breaks LEDGER_GROWS;
     accepting_changed_content_is_noticed: AcceptChangedContent breaks ONE_CONTENT;
-    acting_before_the_ledger_is_written_is_noticed: SkipLedger breaks LEDGER_FIRST | LEFT_ALONE;
+    acting_before_the_ledger_is_written_is_noticed: SkipLedger breaks LEDGER_FIRST;
     mending_before_telling_is_noticed: MendUntold breaks TOLD_FIRST;
     making_services_anew_for_nothing_is_noticed: RecreateAlways breaks LEFT_ALONE;
     believing_envelopes_for_others_is_noticed: BelieveAnyDevice breaks ASSIGNED_ONLY;
@@ -64,6 +64,6 @@ planted! {
     stopping_before_the_images_are_there_is_noticed: StopBeforeImages breaks IMAGES_FIRST;
     ignoring_locks_is_noticed: IgnoreLocks breaks LOCKS;
     trying_what_failed_again_is_noticed: RetryFailedDigest breaks WENT_BACK | CONVERGES;
-    taking_for_good_what_has_not_soaked_is_noticed: SkipSoak breaks GOOD | LEFT_ALONE;
+    taking_for_good_what_has_not_soaked_is_noticed: SkipSoak breaks GOOD;
     beginning_actions_again_is_noticed: RepeatActions breaks AT_MOST_ONCE;
 }

@@ -1,6 +1,5 @@
 //! What must come true once nothing goes wrong any more.
 
-use crate::device::lacking;
 use crate::oracle::{Broken, hold};
 use crate::world::World;
 use bellwether::domain::drift::{DriftInput, Verdict, drift};
@@ -141,7 +140,7 @@ impl World {
             let mut spec = previous.map_or(&assignment.spec.spec, |previous| &previous.spec.spec).as_ref().clone();
             // Also on the way back an OS that failed is not tried again.
             spec.os.take_if(|os| has_failed(os));
-            let lacks = lacking(&spec, &device.engine, Some(&device.os.running));
+            let lacks = device.lacks(&spec);
             hold!(lacks.is_none(), CONVERGES, "{name} went back: {}", lacks.unwrap_or_default());
             let told = record.reported.as_ref().and_then(|reported| reported.report.failure.as_ref());
             hold!(told.is_some(), CONVERGES, "{name} failed for good and does not say so");
@@ -150,7 +149,7 @@ impl World {
         let mut spec = assignment.spec.spec.as_ref().clone();
         // An OS that failed is not tried again before somebody asks for it, and drift goes on to tell that it is not there.
         let wanted_os = spec.os.take_if(|os| has_failed(os) && os.version != device.os.running.version);
-        let lacks = lacking(&spec, &device.engine, Some(&device.os.running));
+        let lacks = device.lacks(&spec);
         hold!(lacks.is_none(), CONVERGES, "{name}: {}", lacks.unwrap_or_default());
         let input = DriftInput {
             assignment: Some(assignment),
