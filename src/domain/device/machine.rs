@@ -37,9 +37,6 @@ mod bad_moments;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
-#[path = "machine/host/tests.rs"]
-mod host_tests;
-#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod kill_matrix;

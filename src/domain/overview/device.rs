@@ -248,3 +248,6 @@ fn conditions(report: &Report) -> Vec<Condition> {
 
 /// The condition of a device on which what it was assigned has failed for good.
 pub const DEGRADED: &str = "Degraded";
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,6 @@ impl Machine {
         self.durable.host.failure_of(self.durable.accepted.as_ref()?.mark.digest)
     }
 }
+
+#[cfg(test)]
+mod tests;

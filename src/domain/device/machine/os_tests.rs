@@ -141,6 +141,40 @@ fn a_device_whose_services_are_not_well_on_the_new_os_goes_back() {
     assert_eq!((bench.os.installs, bench.os.boots), (1, 2));
 }
 
+/// A device without a battery learns what time it is on its first contact, which is often right after a boot.
+#[test]
+fn a_wall_clock_that_jumps_neither_ends_nor_stretches_the_trial_of_an_os() {
+    for jumps in [[86_400_000, -2 * 86_400_000], [-86_400_000, 2 * 86_400_000]] {
+        let mut well = rebooted();
+        well.jump(jumps[0]);
+        well.fire(Timer::Work);
+        well.run();
+        for jump in jumps {
+            well.jump(jump);
+            well.fire(Timer::Work);
+            well.run();
+            assert!(well.disk.os.underway.is_some(), "no jump is a soak");
+        }
+        assert!(well.fire(Timer::OsSoak), "and none makes it longer");
+        well.run();
+        assert_eq!(stands(&well), "Settled, OS 2026.11 runs, no update");
+
+        let mut ill = rebooted();
+        ill.engine_answers = Err(Failure { reason: "EngineUnavailable", message: "no such file".to_owned() });
+        ill.fire(Timer::Work);
+        ill.run();
+        for jump in jumps {
+            ill.jump(jump);
+            ill.fire(Timer::Work);
+            ill.run();
+            assert_eq!(ill.os.running.version.as_str(), "2026.11", "no jump is an end of its time");
+        }
+        assert!(ill.fire(Timer::OsTrial));
+        ill.run();
+        assert_eq!(ill.os.boots, 2, "its time was up");
+    }
+}
+
 #[test]
 fn services_that_came_with_a_later_assignment_are_no_reason_to_leave_the_os() {
     let mut bench = rebooted();

@@ -1,8 +1,8 @@
 //! Settings of the host: what the machine does about them, told as transcripts, and what holds whatever happens.
 
-use super::bench::{Bench, held, web};
-use super::*;
 use crate::domain::device::host::{HostAsk, MAX_HOOK_TRIES};
+use crate::domain::device::machine::bench::{Bench, held, web};
+use crate::domain::device::machine::*;
 use crate::domain::drift::Layer;
 use crate::domain::ids::{FilePath, HookName};
 use crate::domain::spec::{DeviceConfig, DeviceSpec, HostFile, Subject, Trigger};
@@ -184,6 +184,80 @@ fn a_hook_that_fails_is_run_three_times_and_then_only_for_something_new() {
     );
 }
 
+/// The same with a hook of this name instead, and a setting of the kernel that is gone after each boot.
+fn tuned(content: &str, name: &str) -> DeviceSpec {
+    let mut spec = kiosk(content);
+    let triggers = ["files", "sysctl"].map(|text| text.parse().expect("a trigger"));
+    spec.config.hooks = [(hook(name), triggers.into())].into();
+    spec.config.sysctl = [("vm.swappiness".parse().expect("a name"), "10".to_owned())].into();
+    spec
+}
+
+fn soaking(generation: u64, spec: DeviceSpec) -> Held {
+    Held { soak_secs: 300, ..held(generation, spec) }
+}
+
+/// A device on which a first assignment has proved itself, and whose hook `check` fails.
+fn good_without_check(spec: DeviceSpec) -> Bench {
+    let mut bench = Bench::new();
+    bench.host.endings.insert(hook("check"), FakeEnding::Failed);
+    bench.run();
+    bench.offer(soaking(1, spec));
+    bench.run();
+    assert!(bench.fire(Timer::Soak));
+    bench.run();
+    assert_eq!(bench.machine.phase(), Phase::Settled);
+    bench
+}
+
+fn turns(bench: &mut Bench, count: usize) {
+    for _ in 0..count {
+        bench.fire(Timer::Work);
+        bench.run();
+    }
+}
+
+fn end(bench: &Bench) -> String {
+    let end = bench.disk.end().map_or("no failure".to_owned(), |end| format!("{} {:?}", end.describe(), end.log));
+    format!(
+        "{:?}, {}, OS {}: {end}",
+        bench.machine.phase(),
+        motd(&bench.host).unwrap_or_default().trim(),
+        bench.os.running.version
+    )
+}
+
+#[test]
+fn a_hook_that_fails_within_the_soak_leads_back() {
+    let mut bench = good_without_check(tuned("Hello\n", "reload"));
+    bench.offer(soaking(2, tuned("Bye\n", "check")));
+    bench.run();
+    turns(&mut bench, 20);
+    insta::assert_snapshot!(end(&bench), @r#"Failing, Hello, OS factory: hook check: it ended with 1 (HookFailed); went back to 920f1af6365b ["cannot reload"]"#);
+    assert_eq!(bench.host.ran[&hook("check")], u64::from(MAX_HOOK_TRIES));
+}
+
+#[test]
+fn a_hook_that_fails_on_a_new_os_leads_back_to_the_old_one() {
+    let on_os = |version: &str, spec: DeviceSpec| {
+        let version = version.parse().expect("a version");
+        DeviceSpec { os: Some(crate::domain::spec::OsSpec::named("kiosk-os", version)), ..spec }
+    };
+    let mut bench = good_without_check(on_os("factory", tuned("Hello\n", "reload")));
+    // It does well on the old one.
+    bench.host.endings.clear();
+    bench.offer(soaking(2, on_os("2026.11", tuned("Bye\n", "check"))));
+    bench.run();
+    assert_eq!((bench.os.boots, bench.host.ran[&hook("check")]), (1, 1));
+    bench.host.endings.insert(hook("check"), FakeEnding::Failed);
+    bench.host.reboot();
+    turns(&mut bench, 1);
+    assert_eq!((bench.os.running.version.as_str(), bench.machine.phase()), ("2026.11", Phase::Applying));
+    turns(&mut bench, 20);
+    insta::assert_snapshot!(end(&bench), @r#"Failing, Hello, OS factory: hook check: it ended with 1 (HookFailed); went back to ade848d17aba ["cannot reload"]"#);
+    assert!(bench.disk.os.is_empty(), "the OS is not blamed: {:?}", bench.disk.os);
+}
+
 #[test]
 fn a_higher_attempt_runs_a_failed_hook_again() {
     let mut bench = Bench::new();
@@ -207,7 +281,7 @@ fn a_higher_attempt_runs_a_failed_hook_again() {
 fn a_reboot_that_a_hook_asks_for_waits_for_locks_and_comes_once() {
     let mut bench = Bench::new();
     bench.host.endings.insert(hook("reload"), FakeEnding::RebootRequired);
-    let lock = super::super::locks::Lock::unreadable("somebody types".to_owned());
+    let lock = crate::domain::device::locks::Lock::unreadable("somebody types".to_owned());
     bench.locks.held.push(lock);
     bench.run();
     bench.offer(held(1, kiosk("Hello\n")));
