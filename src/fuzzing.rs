@@ -5,6 +5,9 @@ use crate::domain::acts::enroll::{EnrollRequest, enroll};
 use crate::domain::acts::report::{Recorded, report};
 use crate::domain::desired::{Desired, FreeVariables, Resolver};
 use crate::domain::device::ledger::Ledger;
+use crate::domain::device::local::{Ask, MAX_LOG_LINES, requests};
+use crate::domain::device::locks::{Lock, LockText, Place};
+use crate::domain::device::machine::{About, Machine, Moment, Pace};
 use crate::domain::digest::Digest;
 use crate::domain::filter::index::Builder;
 use crate::domain::filter::{Answer, DynamicGroups, Facts, Filter, evaluate};
@@ -35,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("fleet", fleet),
     ("inventory", inventory),
     ("ledger", ledger),
+    ("local", local),
     ("os", os),
     ("pattern", host_pattern),
     ("release", release),
@@ -216,6 +220,32 @@ fn ledger(bytes: &[u8]) {
             assert_eq!(Ledger::parse(&ledger.to_text()).as_ref(), Ok(&ledger), "a ledger is read as it was written");
         }
     }
+}
+
+/// What an application on a device asks of the agent, or writes into a lock file.
+fn local(bytes: &[u8]) {
+    let about = About { device: device(), branch: None, attributes: Default::default() };
+    let now = Moment { wall: Timestamp::EPOCH, steady_millis: 0 };
+    let (mut machine, _) = Machine::start(about, Pace::default(), Ledger::default(), "0".repeat(32), now);
+    let asks = [requests::health(bytes), requests::purge(bytes), Ok(Ask::Check)];
+    for ask in asks.into_iter().flatten() {
+        let event = machine.asked(ask.clone(), now.wall);
+        assert!(event.is_err() || ask == Ask::Check, "nothing is assigned that could be told of or purged");
+        if let Ok(event) = event {
+            machine = machine.step(event, now).0;
+        }
+    }
+    assert!(serde_json::to_string(&machine.status()).is_ok(), "what is known can be said in JSON");
+    if let Ok(asked) = requests::lock(bytes) {
+        let text = asked.text.to_text();
+        assert_eq!(LockText::parse(text.as_bytes()), Ok(asked.text), "a lock is read as it was written");
+    }
+    if let Ok(asked) = requests::logs(&String::from_utf8_lossy(bytes)) {
+        assert!((1..=MAX_LOG_LINES).contains(&asked.lines));
+    }
+    let lock = Lock::of_file(Place::Device, None, Ok(bytes));
+    assert!(lock.trouble.is_none() || lock.scope.len() == 3, "what nobody understands holds everything");
+    assert!(lock.describe(now.wall).chars().all(|one| !one.is_control()), "and is shown on one line");
 }
 
 #[cfg(test)]

@@ -3,23 +3,20 @@
 mod locks;
 
 use super::{Desk, Request};
-use crate::domain::device::local::{
-    Ask, AskError, MAX_LOG_BYTES, MAX_LOG_LINES, ServicePath, Verdict, VolumePath, VolumePathError,
-};
+use crate::domain::device::local::requests::{self, LogAsked, RequestError};
+use crate::domain::device::local::{Ask, AskError, MAX_LOG_BYTES};
 use crate::ports::engine::{EngineError, LogBound};
 use crate::protocol::v1::messages::ErrorBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The longest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 4 << 10;
-/// How many lines of a log are given if nobody says.
-const USUAL_LOG_LINES: u32 = 100;
 /// How long a body may take to come, and a log to be fetched.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -66,23 +63,18 @@ impl From<EngineError> for Fault {
     }
 }
 
-/// The body of `PUT /v1/health`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HealthBody {
-    service: String,
-    status: Verdict,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    for_secs: Option<u32>,
-}
-
-/// The body of `POST /v1/purge`. It names the volume, so that nobody purges one by a slip of the path.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PurgeBody {
-    volume: String,
+impl From<RequestError> for Fault {
+    fn from(error: RequestError) -> Self {
+        let message = error.to_string();
+        let (status, code) = match error {
+            RequestError::Body(_) => (StatusCode::BAD_REQUEST, "bad-body"),
+            RequestError::Query(_) => (StatusCode::BAD_REQUEST, "bad-query"),
+            RequestError::Service(_) => (StatusCode::BAD_REQUEST, "bad-service"),
+            RequestError::Volume(_) => (StatusCode::BAD_REQUEST, "bad-volume"),
+            RequestError::Wordy => (StatusCode::UNPROCESSABLE_ENTITY, "out-of-range"),
+        };
+        Self::new(status, code, message)
+    }
 }
 
 /// Answers a request, whatever it is.
@@ -140,45 +132,21 @@ async fn act(desk: &Desk, what: Ask) -> Result<Answer, Fault> {
 }
 
 async fn health(request: hyper::Request<Incoming>, desk: &Desk) -> Result<Answer, Fault> {
-    let HealthBody { service, status, message, for_secs } = body(request).await?;
-    let service = path_of(&service)?;
-    act(desk, Ask::TellHealth { service, verdict: status, message, for_secs }).await
+    act(desk, requests::health(&body(request).await?)?).await
 }
 
 async fn purge(request: hyper::Request<Incoming>, desk: &Desk) -> Result<Answer, Fault> {
-    let PurgeBody { volume } = body(request).await?;
-    let volume: VolumePath = volume
-        .parse()
-        .map_err(|error: VolumePathError| Fault::new(StatusCode::BAD_REQUEST, "bad-volume", error.to_string()))?;
-    act(desk, Ask::Purge(volume)).await
+    act(desk, requests::purge(&body(request).await?)?).await
 }
 
 async fn logs(query: &str, desk: &Desk) -> Result<Answer, Fault> {
-    let bad = |message: &str| Fault::new(StatusCode::BAD_REQUEST, "bad-query", message);
-    let (mut service, mut lines) = (None, USUAL_LOG_LINES);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("service", value)) => service = Some(path_of(&value.replace("%2F", "/"))?),
-            Some(("lines", value)) => {
-                let number = value.parse().ok().filter(|number| (1..=MAX_LOG_LINES).contains(number));
-                lines = number.ok_or_else(|| bad("lines must be from 1 to 5000"))?;
-            }
-            Some(_) | None => return Err(bad("the query has service and lines, and nothing else")),
-        }
-    }
-    let service = service.ok_or_else(|| bad("say which service: ?service=APP/SERVICE"))?;
+    let LogAsked { service, lines } = requests::logs(query)?;
     let (app, service) = ask(desk, |answer| Request::Find(service, answer)).await??;
     let bound = LogBound { lines, bytes: MAX_LOG_BYTES };
     let text = tokio::time::timeout(PATIENCE, desk.engine.logs(&app, &service, bound)).await;
     let text =
         text.map_err(|_| Fault::new(StatusCode::GATEWAY_TIMEOUT, "engine", "the engine did not answer in time"))??;
     Ok(plain(StatusCode::OK, "text/plain; charset=utf-8", desk.secrets.values().conceal(&text)))
-}
-
-fn path_of(text: &str) -> Result<ServicePath, Fault> {
-    text.parse().map_err(|error: crate::domain::device::local::ServicePathError| {
-        Fault::new(StatusCode::BAD_REQUEST, "bad-service", error.to_string())
-    })
 }
 
 /// Asks the agent's loop and waits for its answer.
@@ -189,13 +157,12 @@ async fn ask<T>(desk: &Desk, request: impl FnOnce(oneshot::Sender<T>) -> Request
     receiver.await.map_err(|_| Fault::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the agent is stopping"))
 }
 
-async fn body<T: for<'de> Deserialize<'de>>(request: hyper::Request<Incoming>) -> Result<T, Fault> {
+async fn body(request: hyper::Request<Incoming>) -> Result<Bytes, Fault> {
     let bad = |message: String| Fault::new(StatusCode::BAD_REQUEST, "bad-body", message);
     let collected = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), MAX_BODY_BYTES).collect()).await;
     let collected = collected.map_err(|_| bad("the body did not come in time".to_owned()))?;
-    let bytes =
-        collected.map_err(|_| bad(format!("the body broke off or is longer than {MAX_BODY_BYTES} bytes")))?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| bad(format!("the body is not what is expected: {error}")))
+    let broken = |_| bad(format!("the body broke off or is longer than {MAX_BODY_BYTES} bytes"));
+    Ok(collected.map_err(broken)?.to_bytes())
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Result<Answer, Fault> {

@@ -1,5 +1,7 @@
 //! What the agent tells applications and people on the device, and what they may ask of it.
 
+pub mod requests;
+
 use super::locks::Lock;
 use super::terminal::TerminalFailure;
 use crate::domain::condition::Condition;
