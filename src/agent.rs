@@ -167,7 +167,7 @@ fn attributes(settings: &Settings) -> BTreeMap<String, String> {
 /// Reports tell of the machine as well. A simulated device is none; and what the settings say wins.
 fn with_machine(settings: &Settings, attributes: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut all = match settings.engine {
-        EngineKind::Docker { .. } => machine::facts(std::path::Path::new("/")),
+        EngineKind::Docker { .. } => machine::facts(std::path::Path::new("/"), &settings.boot_id_file),
         EngineKind::Simulated => BTreeMap::new(),
     };
     all.extend(attributes);

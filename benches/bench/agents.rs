@@ -112,6 +112,7 @@ fn settings(folder: &Path, server: &str, token: &str, number: usize) -> anyhow::
         host: HostKind::Simulated,
         os: OsKind::Simulated,
         lock_dir: folder.join("locks"),
+        boot_id_file: "/proc/sys/kernel/random/boot_id".into(),
         reboot: Vec::new(),
         api: None,
         branch: None,

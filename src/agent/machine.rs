@@ -14,9 +14,10 @@ const MAX_FACT_BYTES: usize = 256;
 const SERIALS: [&str; 3] =
     ["sys/firmware/devicetree/base/serial-number", "proc/device-tree/serial-number", "sys/class/dmi/id/product_serial"];
 
-/// The facts of the machine whose files are below `root`.
-pub(crate) fn facts(root: &Path) -> BTreeMap<String, String> {
+/// The facts of the machine whose files are below `root`, and whose boots have their names in a file.
+pub(crate) fn facts(root: &Path, boot_id_file: &Path) -> BTreeMap<String, String> {
     let mut facts = Facts::default();
+    facts.add("boot_id", read(boot_id_file));
     let read = |path: &str| read(&root.join(path)).unwrap_or_default();
     let cpu = read("proc/cpuinfo");
     // Each architecture names the model in its own way.
@@ -28,7 +29,6 @@ pub(crate) fn facts(root: &Path) -> BTreeMap<String, String> {
     let kilobytes = memory.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     facts.add("memory_mb", kilobytes.map(|kilobytes| (kilobytes / 1024).to_string()));
     facts.add("kernel", Some(read("proc/sys/kernel/osrelease")));
-    facts.add("boot_id", Some(read("proc/sys/kernel/random/boot_id")));
     facts.add("hostname", Some(read("proc/sys/kernel/hostname")));
     let release = Some(read("etc/os-release")).filter(|text| !text.is_empty());
     let release = release.unwrap_or_else(|| read("usr/lib/os-release"));
@@ -75,7 +75,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
             std::fs::write(path, text).expect("a file");
         }
-        let facts = facts(root.path()).into_iter().map(|(name, value)| format!("{name}={value}"));
+        let facts =
+            facts(root.path(), &root.path().join("boot")).into_iter().map(|(name, value)| format!("{name}={value}"));
         facts.collect::<Vec<_>>().join("; ")
     }
 
@@ -88,11 +89,12 @@ mod tests {
             ),
             ("proc/meminfo", "MemTotal:        3884336 kB\nMemFree: 12 kB\n"),
             ("proc/sys/kernel/osrelease", "6.1.21-v8+\n"),
+            ("boot", "first\n"),
             ("proc/sys/kernel/hostname", "kiosk-7\n"),
             ("etc/os-release", "NAME=\"Lindenhof OS\"\nID=lindenhof\nVERSION_ID=\"2026.10\"\n"),
             ("sys/firmware/devicetree/base/serial-number", "10000000abcdef01\0"),
         ]);
-        let wanted = "cpu=Raspberry Pi 4 Model B Rev 1.4; cpu_count=2; hostname=kiosk-7; kernel=6.1.21-v8+; memory_mb=3793; \
+        let wanted = "boot_id=first; cpu=Raspberry Pi 4 Model B Rev 1.4; cpu_count=2; hostname=kiosk-7; kernel=6.1.21-v8+; memory_mb=3793; \
                       os_id=lindenhof; os_version=2026.10; serial=10000000abcdef01";
         assert_eq!(shown, wanted);
     }

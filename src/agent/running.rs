@@ -19,7 +19,7 @@ use crate::domain::device::progress::Progress;
 use crate::domain::device::steps::Observed;
 use crate::domain::device::terminal::{MAX_LOG_LINES, excerpt};
 use crate::domain::digest::Digest;
-use crate::domain::reported::Phase;
+use crate::domain::reported::{Phase, Refusal};
 use crate::domain::secret::SecretValues;
 use crate::domain::spec::{DeviceSpec, MAX_STOP_GRACE_SECS};
 use crate::ports::engine::{Batch, Engine, LogBound, perform};
@@ -218,8 +218,12 @@ fn keep_secrets(answer: Event, secrets: SecretValues, file: &SecretsFile) -> Eve
     match file.add(secrets) {
         Ok(()) => answer,
         Err(error) => {
-            let failure = Failure { reason: "SecretsNotWritten", message: chain(&error) };
-            Event::LinkFailed { failure, retry_after_secs: None }
+            let offered = match &answer {
+                Event::Offered(held) => Some(held.mark),
+                _ => None,
+            };
+            let message = format!("the values of its secrets could not be kept: {}", chain(&error));
+            Event::Refused(Refusal { offered, reason: "SecretsNotWritten".to_owned(), message })
         }
     }
 }

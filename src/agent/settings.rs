@@ -123,6 +123,8 @@ pub struct Settings {
     pub host: HostKind,
     /// Directory of update locks.
     pub lock_dir: PathBuf,
+    /// The file with the name of the machine's boot.
+    pub boot_id_file: PathBuf,
     /// The command that restarts the machine; empty does nothing, as on a simulated device.
     pub reboot: Vec<String>,
     /// The local API; `None` turns it off.
@@ -351,6 +353,7 @@ impl Inputs {
             engine,
             os,
             lock_dir: self.text("lock_dir").unwrap_or(DEFAULT_DIRECTORY).into(),
+            boot_id_file: self.text("boot_id_file").unwrap_or(BOOT_ID_FILE).into(),
             branch: self.parsed("branch")?,
             attributes: self.attributes()?,
             pace: Pace {

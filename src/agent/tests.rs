@@ -101,6 +101,7 @@ impl Plane {
             os: OsKind::None,
             host: HostKind::Simulated,
             lock_dir: place.join("locks"),
+            boot_id_file: place.join("boot_id"),
             reboot: Vec::new(),
             api: None,
             branch: None,

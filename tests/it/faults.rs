@@ -3,9 +3,12 @@
 use crate::harness::engine::Engine;
 use crate::harness::fleet::{Fleet, On, copy_directory};
 use crate::harness::process::{Running, eventually, output_of};
-use crate::harness::run::run;
+use crate::harness::run::{has_real_parts, run};
+use bellwether::agent::engine::simulated::SimulatedEngine;
 use bellwether::domain::condition::ConditionStatus;
+use bellwether::domain::overview::device::DeviceDetail;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 fn step(word: &str) -> String {
     format!("branch: main\npins: {{ web: latest }}\nvariables: {{ STEP: {word} }}\n")
@@ -37,21 +40,13 @@ fn condition(fleet: &Fleet, device: &str, kind: &str, status: ConditionStatus) -
 #[test]
 fn a_device_whose_disk_is_full_runs_on_says_so_and_goes_on_when_there_is_room() {
     let Some(mut fleet) = fleet("full", "full-1") else { return };
-    let state = fleet.state_dir("full-1");
-    std::fs::create_dir_all(&state).expect("make the state directory");
-    let mut mount = run().command("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs"]).arg(&state);
-    output_of(&mut mount).expect("mount a small disk");
+    let fill = small_disk(&fleet.state_dir("full-1"));
     fleet.enroll(&["full-1"]);
     fleet.settled(&["full-1"]);
     let before = fleet.containers("full-1");
     let assigned = fleet.assigned("full-1");
 
-    let filler = state.join("filler");
-    let mut file = std::fs::File::create(&filler).expect("make a file");
-    while file.write_all(&[0; 4096]).is_ok() {}
-    // Held open it would keep its room after it is removed.
-    drop(file);
+    let filler = fill();
     fleet.push("main", "two", &[("group_vars/all.yml", &step("two"))]);
     let told = condition(&fleet, "full-1", "LedgerWritable", ConditionStatus::False);
     assert!(told.starts_with("LedgerNotWritten: ") && told.contains("No space left on device"), "{told}");
@@ -68,6 +63,73 @@ fn a_device_whose_disk_is_full_runs_on_says_so_and_goes_on_when_there_is_room() 
     std::fs::remove_file(&filler).expect("make room");
     fleet.settled_on("main", &["full-1"]);
     assert_ne!(fleet.containers("full-1"), before, "it went on by itself");
+}
+
+/// A disk of half a megabyte as the state directory of a device, and what fills it.
+fn small_disk(state: &Path) -> impl Fn() -> PathBuf + use<> {
+    std::fs::create_dir_all(state).expect("make the state directory");
+    let mut mount = run().command("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs"]).arg(state);
+    output_of(&mut mount).expect("mount a small disk");
+    let filler = state.join("filler");
+    move || {
+        let mut file = std::fs::File::create(&filler).expect("make a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+        filler.clone()
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_neither_an_identity_nor_a_secret_from_being_whole() {
+    if !has_real_parts(&["mount"]) {
+        return;
+    }
+    let name = "full-2";
+    let vars = |token: &str| format!("branch: main\npins: {{ web: 1.0.0 }}\nvariables: {{ TOKEN: \"{token}\" }}\n");
+    let files = [
+        ("fleet.yml", "name: acme\n"),
+        ("inventory.yml", "all:\n  hosts:\n    full-2:\n"),
+        ("group_vars/all.yml", &vars("none")),
+        ("releases/web/1.0.0/release.yml", "version: 1.0.0\n"),
+        ("releases/web/1.0.0/compose.yml", "services:\n  app:\n    image: registry.example/app:1\n"),
+    ];
+    let mut fleet =
+        Fleet::configured("full-identity", On::Simulated, "stages: [main]\nsecrets: {env: TOKEN}\n", &files);
+    fleet.stop_controller();
+    fleet.controller_environment.insert("TOKEN".to_owned(), "canary-token-55aa".to_owned());
+    fleet.start_controller();
+    let state = fleet.state_dir(name);
+    let fill = small_disk(&state);
+
+    // It asks for nothing with a key that it might forget.
+    let filler = fill();
+    let token = fleet.token(&[name]);
+    let mut command = fleet.agent_command(name);
+    command.args(["--token", &token]);
+    let mut stranger = Running::start("full-2-stranger", command);
+    assert!(!stranger.status().success());
+    let log = stranger.log();
+    assert!(log.contains("could not write the device's identity: No space left on device"), "{log}");
+    assert!(fleet.try_get::<DeviceDetail>(&format!("/v1/devices/{name}")).is_ok_and(|one| one.identity.is_none()));
+    std::fs::remove_file(&filler).expect("make room");
+    fleet.start_agent(name, &["--token", &token]);
+    fleet.settled(&[name]);
+
+    // What needs a secret is accepted only once its value is kept.
+    let filler = fill();
+    let assigned = fleet.assigned(name);
+    fleet.push("main", "With a secret", &[("group_vars/all.yml", &vars("{{ secret('TOKEN') }}"))]);
+    eventually("it says what it lacks", || {
+        let conditions = fleet.device(name).conditions;
+        let found = conditions.into_iter().find(|one| one.reason == "SecretsNotWritten")?;
+        found.message.contains("No space left on device").then_some(())
+    });
+    assert_ne!(fleet.assigned(name), assigned);
+    std::fs::remove_file(&filler).expect("make room");
+    fleet.settled_on("main", &[name]);
+    let engine = SimulatedEngine::open(&state.join("engine")).expect("an engine");
+    let shown = format!("{:?}", engine.contents().expect("readable"));
+    assert!(shown.contains("canary-token-55aa"), "the service has its value");
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use crate::harness::fleet::{Fleet, On, outcome};
 use crate::harness::process::{BELLWETHER_AGENT, eventually, program};
+use crate::harness::run::{has_real_parts, run};
 use bellwether::agent::engine::simulated::SimulatedEngine;
 use bellwether::domain::device::local::LocalStatus;
 use bellwether::protocol::v1::messages::ErrorBody;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -153,6 +154,42 @@ fn people_and_applications_on_the_device_ask_the_agent_and_garbage_is_refused() 
     drop(open);
     eventually("there is room again", || (ask("GET", "/v1/status", "") == "200 OK").then_some(()));
     assert_eq!(status(&fleet).device.as_str(), "kiosk-1");
+}
+
+#[test]
+fn who_may_open_the_socket_is_the_files_business() {
+    if !has_real_parts(&["setpriv", "curl"]) {
+        return;
+    }
+    // Where others may go: what else tests have is for their user alone.
+    let place = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir();
+    let place = place.expect("make a directory");
+    let socket = place.path().join("agent.sock");
+    let mut fleet = Fleet::start("local-group", On::Simulated, FILES);
+    let flags = ["--api-socket", &socket.display().to_string(), "--api-mode", "660", "--api-group", "4711"];
+    fleet.agent_flags = flags.map(str::to_owned).to_vec();
+    fleet.enroll(&["kiosk-1"]);
+    fleet.settled(&["kiosk-1"]);
+    let found = std::fs::metadata(&socket).expect("a socket");
+    assert_eq!((found.permissions().mode() & 0o777, found.gid()), (0o660, 4711));
+    let ask = |group: &str| {
+        let mut command = run().command("setpriv");
+        command.args([
+            "--reuid",
+            "65534",
+            "--regid",
+            group,
+            "--clear-groups",
+            "curl",
+            "--silent",
+            "--output",
+            "/dev/null",
+        ]);
+        command.args(["--write-out", "%{http_code}", "--unix-socket"]).arg(&socket).arg("http://agent/v1/status");
+        String::from_utf8(command.output().expect("ask as somebody else").stdout).expect("a number")
+    };
+    assert_eq!(ask("4711"), "200", "a member of its group");
+    assert_eq!(ask("65534"), "000", "anybody else does not get in");
 }
 
 #[test]

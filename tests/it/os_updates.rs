@@ -66,8 +66,14 @@ impl Scene {
     /// Merges a commit that asks for an image.
     #[track_caller]
     fn assign(&self, version: &str, bundle: &[u8]) {
+        self.assign_with(version, bundle, "");
+    }
+
+    /// The same with one more line about the image.
+    #[track_caller]
+    fn assign_with(&self, version: &str, bundle: &[u8], line: &str) {
         let image = format!(
-            "box:\n  version: {version}\n  url: {}\n  digest: {}\n  size: {}\n",
+            "box:\n  version: {version}\n  url: {}\n  digest: {}\n  size: {}\n{line}",
             self.server.offer(bundle),
             Digest::of(bundle),
             bundle.len()
@@ -178,6 +184,23 @@ fn foreign_bundles_and_full_disks_are_refused_with_a_reason() {
     scene.start_agent(&[]);
     scene.rauc.until_asked_to_reboot();
     assert_eq!(scene.rauc.primary(), "B");
+}
+
+/// Whether RAUC streams what it is given the address of, or fetches it first, hangs on how it was built and on the kernel.
+#[test]
+fn an_image_that_is_to_be_streamed_is_left_to_rauc_to_fetch() {
+    let Some(mut scene) = Scene::start("os-streamed") else { return };
+    let bundle = scene.rauc.bundle("2026.11.1", COMPATIBLE, "fleet");
+    scene.assign_with("2026.11.1", &bundle, "  streaming: true\n");
+    scene.reboot_into("B");
+    scene.until_settled_on("2026.11.1");
+    let folder = scene.fleet.state_dir(DEVICE).join("os-image");
+    assert!(!folder.exists(), "the agent itself fetched nothing");
+    assert!(scene.server.asked().iter().any(|range| range == "all"), "{:?}", scene.server.asked());
+    let foreign = scene.rauc.bundle("2026.11.2", COMPATIBLE, "mallory");
+    scene.assign_with("2026.11.2", &foreign, "  streaming: true\n");
+    let told = scene.until_failed();
+    assert!(told.contains("signature verification failed"), "what RAUC refuses is told in its words: {told}");
 }
 
 #[test]

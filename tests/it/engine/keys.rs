@@ -20,6 +20,8 @@ pub(super) const KEPT: &[(&str, &str)] = &[
     ("user: '65534'", "user"),
     ("working_dir: /tmp", "working_dir"),
     ("restart: on-failure:3", "restart"),
+    ("restart: unless-stopped", "restart"),
+    ("restart: 'no'", "restart"),
     ("ports: ['18301-18302:80-81', '127.0.0.1:18303:82/udp']", "ports"),
     ("cap_add: [net_admin, CAP_SYS_TIME]", "cap_add"),
     ("cap_drop: [ALL]", "cap_drop"),
