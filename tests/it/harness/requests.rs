@@ -42,8 +42,8 @@ type UnderWay = Mutex<Option<(String, Option<Strike>)>>;
 struct Journal {
     /// The changing requests that were begun, in words.
     begun: Vec<String>,
-    /// Those of them that made something, as the engine said.
-    made: Vec<String>,
+    /// Those of them that the engine said it has done. To start what runs is not one: that is answered with 304.
+    done: Vec<String>,
     plan: Option<(At, Side, Strike)>,
 }
 
@@ -84,9 +84,9 @@ impl Requests {
         self.lock().begun.clone()
     }
 
-    /// What the engine said that it made since then, in words.
-    pub fn made(&self) -> Vec<String> {
-        self.lock().made.clone()
+    /// How often the engine said since then that it has done this, in words.
+    pub fn times_done(&self, request: &str) -> usize {
+        self.lock().done.iter().filter(|one| *one == request).count()
     }
 
     /// Whether the moment came.
@@ -162,8 +162,8 @@ fn hand_on_answers(
         }
         let request = under_way.lock().expect("nobody panics with it").take();
         if let Some((request, strike)) = request {
-            if piece.starts_with(b"HTTP/1.1 201") {
-                journal.lock().expect("nobody panics with the journal").made.push(request);
+            if piece.starts_with(b"HTTP/1.1 201") || piece.starts_with(b"HTTP/1.1 204") {
+                journal.lock().expect("nobody panics with the journal").done.push(request);
             }
             if let Some(strike) = strike {
                 strike();

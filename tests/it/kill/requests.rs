@@ -1,7 +1,7 @@
 //! Every request that changes something in a real engine is a place where the agent may die, or the engine: the end is the same.
 //!
 //! Several devices share an engine, each behind a socket that strikes at another request of the same update. `just kill-engine`
-//! goes on until no request is left; otherwise each scenario is run once, which with so many devices is most of it.
+//! goes on until no request is left; otherwise each scenario is run once, the way back from where the way there has come to.
 
 use super::{say, setting};
 use crate::harness::engine::Engine as RealEngine;
@@ -21,6 +21,9 @@ const SCENARIOS: [(&str, &str); 6] = [
     ("update back by hand-over", "smooth"),
     ("volume and network given up", "wider"),
 ];
+/// The first place of each scenario when it is run once: the way back begins where the way there ended, and an update back has
+/// nothing to bring, so that together they see most of an update.
+const SAMPLE: [usize; SCENARIOS.len()] = [0, 0, 0, 3, 5, 5];
 /// How many devices are updated at a time: as many as a commit may change without a rollout.
 const DEVICES: usize = 5;
 /// How many rounds of all scenarios there are at most: far more requests than an update has.
@@ -182,10 +185,13 @@ fn print(table: &Table, victim: &str) {
 #[test]
 fn an_agent_that_is_killed_at_any_request_reaches_the_same_end() {
     let Some(mut place) = Place::new("killed", DEVICES) else { return };
-    let rounds = if setting("BELLWETHER_KILL_ENGINE").is_some() { MAX_ROUNDS } else { 1 };
+    let (rounds, first) = match setting("BELLWETHER_KILL_ENGINE") {
+        Some(_) => (MAX_ROUNDS, [0; SCENARIOS.len()]),
+        None => (1, SAMPLE),
+    };
     let mut table = Table::new();
     // The next place of each scenario; `None` once an update came to its end before it.
-    let mut next = [Some(0); SCENARIOS.len()];
+    let mut next = first.map(Some);
     for _ in 0..rounds {
         for (index, (what, toggled)) in SCENARIOS.iter().enumerate() {
             place.state.toggle(toggled);
@@ -210,8 +216,9 @@ fn an_agent_that_is_killed_at_any_request_reaches_the_same_end() {
                 place.check(device, what);
                 let after: BTreeSet<String> = place.containers(device).into_values().collect();
                 let new = after.difference(&before[device]).count();
-                let made = requests.made().iter().filter(|one| *one == "create container").count();
-                assert_eq!(made, new, "{device}, {what}: nothing is made twice: {:#?}", requests.begun());
+                // Not creations: a container that its second network did not reach goes before it was ever started.
+                let started = requests.times_done("start container");
+                assert_eq!(started, new, "{device}, {what}: each is started once: {:#?}", requests.begun());
                 let Some(first) = first else { continue };
                 let point = first + offset;
                 if requests.has_struck() {
