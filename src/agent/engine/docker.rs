@@ -5,6 +5,7 @@
 
 mod act;
 mod asked;
+mod asking;
 mod images;
 mod kind;
 mod logs;

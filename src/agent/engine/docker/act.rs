@@ -4,17 +4,17 @@ use super::look::no_container;
 use super::names::{APP, VOLUME};
 use super::read;
 use super::write;
-use super::{DockerEngine, REQUEST_TIMEOUT_SECS, STOP_TIMEOUT_SECS, found, told};
+use super::{DockerEngine, REQUEST_TIMEOUT_SECS, STOP_TIMEOUT_SECS, told};
 use crate::domain::device::canonical::{CanonicalService, canonical, differences};
 use crate::domain::ids::{AppName, NetworkName, ServiceName, VolumeName};
 use crate::domain::reported::ServiceState;
 use crate::domain::spec::{NetworkSpec, ServiceSpec};
 use crate::ports::engine::EngineError;
 use bollard::errors::Error;
-use bollard::models::{EndpointSettings, NetworkConnectRequest, VolumeCreateRequest};
+use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
-    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,33 +30,22 @@ impl DockerEngine {
             return Ok(());
         }
         let name = self.owner.network(app, network);
-        let filters = [("name".to_owned(), vec![name.clone()])].into_iter().collect();
-        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
-        let docker = self.docker().await?;
-        let same = docker.list_networks(Some(options)).await.map_err(|error| told("list", "networks", error))?;
+        let same = self.list_networks(&[("name", vec![name.clone()])]).await?;
         // The filter also finds longer names.
         if same.iter().any(|network| network.name.as_ref() == Some(&name)) {
             return Err(EngineError::NotOwned { kind: "network", name });
         }
         let request = write::network(&self.owner, app, network, spec);
-        docker.create_network(request).await.map(drop).map_err(|error| told("create", &name, error))
+        self.docker().await?.create_network(request).await.map(drop).map_err(|error| told("create", &name, error))
     }
 
     pub(super) async fn create_volume_now(&self, app: &AppName, volume: &VolumeName) -> Result<(), EngineError> {
         let name = self.owner.volume(app, volume);
-        let docker = self.docker().await?;
-        let labels = self.owner.labels_of_volume(app, volume);
-        let existing = found(docker.inspect_volume(&name).await).map_err(|error| told("inspect", &name, error))?;
-        if let Some(existing) = existing {
-            let ours = self.owner.owns(Some(&existing.labels), &[(APP, app.as_str()), (VOLUME, volume.as_str())]);
+        if let Some(existing) = self.inspect_volume(&name).await? {
+            let ours = self.owner.owns(existing.labels.as_ref(), &[(APP, app.as_str()), (VOLUME, volume.as_str())]);
             return if ours { Ok(()) } else { Err(EngineError::NotOwned { kind: "volume", name }) };
         }
-        let request = VolumeCreateRequest {
-            name: Some(name.clone()),
-            labels: Some(labels.into_iter().collect()),
-            ..Default::default()
-        };
-        docker.create_volume(request).await.map(drop).map_err(|error| told("create", &name, error))
+        self.make_volume(&name, &self.owner.labels_of_volume(app, volume)).await
     }
 
     /// Makes a container of a service under one of its two names.
@@ -238,9 +227,8 @@ impl DockerEngine {
         let Some(id) = self.named(app, service, name).await? else {
             return Err(no_container("start", subject));
         };
-        let state = docker.inspect_container(&id, None::<InspectContainerOptions>).await;
-        let state = state.map_err(|error| told("inspect", &subject, error))?.state;
-        if read::state(state.as_ref()) == ServiceState::Paused {
+        let found = self.inspect(&id).await?.ok_or_else(|| no_container("start", subject.clone()))?;
+        if read::state(found.state.as_ref()) == ServiceState::Paused {
             return docker.unpause_container(&id).await.map_err(|error| told("unpause", &subject, error));
         }
         match docker.start_container(&id, None::<StartContainerOptions>).await {
@@ -259,8 +247,8 @@ impl DockerEngine {
     /// Stops a container as long as it may take, and removes it. None there is success.
     async fn remove_container(&self, id: &str, subject: &str) -> Result<(), EngineError> {
         let docker = self.docker().await?;
-        let grace = found(docker.inspect_container(id, None::<InspectContainerOptions>).await)
-            .map_err(|error| told("inspect", subject, error))?
+        let found = self.inspect(id).await?;
+        let grace = found
             .and_then(|container| container.config?.stop_timeout)
             .and_then(|secs| i32::try_from(secs).ok())
             .unwrap_or(STOP_TIMEOUT_SECS);

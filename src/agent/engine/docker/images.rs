@@ -10,17 +10,15 @@ mod pull;
 mod reference;
 mod sizes;
 
+use super::asking::ImageSummary;
 use super::names::Owner;
-use super::{DockerEngine, found, read, told};
+use super::{DockerEngine, read, told};
 use crate::domain::device::canonical::ImageDefaults;
 use crate::domain::device::progress::Progress;
 use crate::domain::digest::Digest;
 use crate::ports::engine::{Batch, EngineError};
 use bollard::errors::Error;
-use bollard::models::ImageSummary;
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
-};
+use bollard::query_parameters::{RemoveImageOptions, TagImageOptionsBuilder};
 use futures_util::StreamExt as _;
 use pull::Tally;
 pub(super) use reference::Named;
@@ -158,16 +156,14 @@ impl DockerEngine {
         let kept: BTreeSet<String> = keep.iter().filter_map(|image| Named::parse(image).hex).collect();
         let docker = self.docker().await?;
         // Digests come unasked; a Podman that is asked for them answers nothing at all.
-        let options = ListImagesOptionsBuilder::default().build();
-        let images = docker.list_images(Some(options)).await.map_err(|error| told("list", "images", error))?;
+        let images = self.list_images().await?;
         let marks = self.marks();
         let ours: Vec<Ours> = images.iter().filter_map(|image| self.ours(image, &marks)).collect();
         let mut removed = Vec::new();
         if ours.iter().all(|image| image.hexes.iter().any(|hex| kept.contains(hex))) {
             return Ok(removed);
         }
-        let all = ListContainersOptionsBuilder::default().all(true).build();
-        let containers = docker.list_containers(Some(all)).await.map_err(|e| told("list", "containers", e))?;
+        let containers = self.list_containers(&[]).await?;
         let used: BTreeSet<String> = containers.into_iter().filter_map(|container| container.image_id).collect();
         for Ours { id, hexes, references } in ours {
             if used.contains(&id) || hexes.iter().any(|hex| kept.contains(hex)) {
@@ -209,13 +205,13 @@ impl DockerEngine {
     /// An image that this agent brought and that nobody else names.
     fn ours(&self, image: &ImageSummary, marks: &Marks) -> Option<Ours> {
         // Podman lists digests among the tags as well.
-        let tags = || image.repo_tags.iter().filter(|tag| !tag.contains('@'));
+        let tags = || image.repo_tags.iter().flatten().filter(|tag| !tag.contains('@'));
         let hexes: BTreeSet<String> = tags().filter_map(|tag| marks.hex(tag)).map(str::to_owned).collect();
         if hexes.is_empty() || tags().any(|tag| marks.hex(tag).is_none()) {
             return None;
         }
         let named: Vec<(&String, Named)> =
-            image.repo_digests.iter().map(|reference| (reference, Named::parse(reference))).collect();
+            image.repo_digests.iter().flatten().map(|reference| (reference, Named::parse(reference))).collect();
         let is_mirror = |named: &Named| self.images.mirrors.values().flatten().any(|mirror| named.is_below(mirror));
         let origins: BTreeSet<(&String, &String)> = named
             .iter()
@@ -228,16 +224,14 @@ impl DockerEngine {
             return None;
         }
         // The marks last: until they are gone, the image is known to be ours.
-        let digests = image.repo_digests.iter().filter(|digest| !digest.starts_with(MARK_HOST));
+        let digests = image.repo_digests.iter().flatten().filter(|digest| !digest.starts_with(MARK_HOST));
         let references = digests.chain(tags()).cloned().collect();
         Some(Ours { id: image.id.clone(), hexes, references })
     }
 
     /// The engine's id of an image and what it supplies.
     pub(super) async fn image(&self, reference: &str) -> Result<Option<ImageDefaults>, EngineError> {
-        let answer = self.docker().await?.inspect_image(reference).await;
-        let image = found(answer).map_err(|error| told("inspect", reference, error))?;
-        Ok(image.map(|image| read::image_defaults(image.config)))
+        Ok(self.inspect_image(reference).await?.map(|image| read::image_defaults(image.config)))
     }
 }
 

@@ -1,19 +1,16 @@
 //! Reading back what the engine has of the device, and what its images supply.
 
+use super::asking::{Container, ContainerSummary, Volume};
 use super::kind::Kind;
 use super::names::{APP, SERVICE, VOLUME};
 use super::podman;
 use super::read::{self, FoundNetworks, Known};
-use super::{DockerEngine, MAX_CONTAINERS, MAX_REMEMBERED_IMAGES, found, told};
+use super::{DockerEngine, MAX_CONTAINERS, MAX_REMEMBERED_IMAGES};
 use crate::domain::device::canonical::{CanonicalService, ImageDefaults};
 use crate::domain::device::steps::Observed;
 use crate::domain::ids::{AppName, ServiceName, VolumeName};
 use crate::domain::reported::{Changes, ObservedApp, ObservedService, ServiceState};
 use crate::ports::engine::EngineError;
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
-use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
-};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl DockerEngine {
@@ -58,10 +55,7 @@ impl DockerEngine {
     }
 
     pub(super) async fn containers(&self, more: &[(&str, &str)]) -> Result<Vec<ContainerSummary>, EngineError> {
-        let filters = [("label".to_owned(), self.owner.filter(more))].into_iter().collect();
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let mut all =
-            self.docker().await?.list_containers(Some(options)).await.map_err(|e| told("list", "containers", e))?;
+        let mut all = self.list_containers(&[("label", self.owner.filter(more))]).await?;
         all.retain(|summary| self.owner.owns(summary.labels.as_ref(), more));
         all.truncate(MAX_CONTAINERS);
         Ok(all)
@@ -114,16 +108,10 @@ impl DockerEngine {
         first.ok_or_else(|| no_container(attempted, format!("{app}/{service}")))
     }
 
-    /// The description of a container; `None` if it went away meanwhile.
-    pub(super) async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        let answer = self.docker().await?.inspect_container(id, None::<InspectContainerOptions>).await;
-        found(answer).map_err(|error| told("inspect", id, error))
-    }
-
     /// What a container is, in the form in which it is compared.
     pub(super) async fn content(
         &self,
-        container: ContainerInspectResponse,
+        container: Container,
         app: &AppName,
         known: &Known,
     ) -> Result<CanonicalService, EngineError> {
@@ -135,9 +123,7 @@ impl DockerEngine {
     }
 
     pub(super) async fn networks(&self) -> Result<FoundNetworks, EngineError> {
-        let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
-        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
-        let all = self.docker().await?.list_networks(Some(options)).await.map_err(|e| told("list", "networks", e))?;
+        let all = self.list_networks(&[("label", self.owner.filter(&[]))]).await?;
         let mut networks = FoundNetworks::new();
         let ours = all.iter().filter(|network| self.owner.owns(network.labels.as_ref(), &[]));
         for (app, name, network) in ours.filter_map(read::network) {
@@ -161,16 +147,12 @@ impl DockerEngine {
     }
 
     async fn volumes(&self) -> Result<Vec<(AppName, VolumeName)>, EngineError> {
-        let filters = [("label".to_owned(), self.owner.filter(&[]))].into_iter().collect();
-        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-        let all = self.docker().await?.list_volumes(Some(options)).await.map_err(|e| told("list", "volumes", e))?;
-        let volume = |volume: bollard::models::Volume| {
-            if !self.owner.owns(Some(&volume.labels), &[]) {
-                return None;
-            }
-            Some((volume.labels.get(APP)?.parse().ok()?, volume.labels.get(VOLUME)?.parse().ok()?))
+        let all = self.list_volumes(&[("label", self.owner.filter(&[]))]).await?;
+        let volume = |volume: Volume| {
+            let labels = volume.labels.filter(|labels| self.owner.owns(Some(labels), &[]))?;
+            Some((labels.get(APP)?.parse().ok()?, labels.get(VOLUME)?.parse().ok()?))
         };
-        Ok(all.volumes.unwrap_or_default().into_iter().filter_map(volume).collect())
+        Ok(all.into_iter().filter_map(volume).collect())
     }
 
     /// What a container's image supplies. An image that was removed under its container supplies nothing that is known.

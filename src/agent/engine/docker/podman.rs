@@ -4,13 +4,13 @@
 //! beside the other words of its label, what was said of those keys. A word is believed only where Podman shows nothing that
 //! speaks against it; whatever else it shows is passed on, and is then a difference like any other.
 
+use super::asking::Container;
 use super::read::{FoundNetwork, said_words};
 use crate::domain::device::canonical::CanonicalService;
 use crate::domain::ids::NetworkName;
 use crate::domain::spec::{HostPath, Namespace, Seeding, Transport};
 use bollard::models::{
-    ContainerInspectResponse, EndpointIpamConfig, HostConfig, Mount, MountBindOptions, MountPoint, MountType,
-    MountVolumeOptions,
+    EndpointIpamConfig, HostConfig, Mount, MountBindOptions, MountPoint, MountType, MountVolumeOptions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,10 +113,7 @@ impl Said {
 }
 
 /// A container of Podman as Docker would describe it. `networks` are those of its app.
-pub(super) fn as_docker(
-    mut container: ContainerInspectResponse,
-    networks: Option<&BTreeMap<NetworkName, FoundNetwork>>,
-) -> ContainerInspectResponse {
+pub(super) fn as_docker(mut container: Container, networks: Option<&BTreeMap<NetworkName, FoundNetwork>>) -> Container {
     let said = Said(said_words(container.config.as_ref().and_then(|config| config.labels.as_ref())));
     attachments(&mut container, networks, &said);
     if let Some(config) = &mut container.config {
@@ -145,11 +142,7 @@ pub(super) fn as_docker(
 }
 
 /// Podman names the kind of a network as mode, a network by its name instead of its id, and no addresses that were asked for.
-fn attachments(
-    container: &mut ContainerInspectResponse,
-    networks: Option<&BTreeMap<NetworkName, FoundNetwork>>,
-    said: &Said,
-) {
+fn attachments(container: &mut Container, networks: Option<&BTreeMap<NetworkName, FoundNetwork>>, said: &Said) {
     let mode = container.host_config.as_mut().and_then(|host| host.network_mode.as_mut());
     let endpoints = container.network_settings.as_mut().and_then(|settings| settings.networks.as_mut());
     let (Some(mode), Some(endpoints)) = (mode, endpoints) else { return };

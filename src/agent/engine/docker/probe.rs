@@ -1,14 +1,14 @@
 //! What the agent asks services from outside.
 
-use super::{DockerEngine, found, told};
+use super::asking::Container;
+use super::{DockerEngine, told};
 use crate::domain::ids::{AppName, ServiceName};
 use crate::domain::spec::ProbeCheck;
 use crate::domain::time::{Timestamp, show_secs};
 use crate::ports::engine::{EngineError, ProbeAnswer};
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
-use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{ContainerArchiveInfoOptionsBuilder, InspectContainerOptions};
+use bollard::query_parameters::ContainerArchiveInfoOptionsBuilder;
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -34,10 +34,7 @@ impl DockerEngine {
         match check {
             ProbeCheck::Exec(words) => self.exec(&id, words, &subject).await,
             ProbeCheck::Http { port, path } => {
-                let container =
-                    found(self.docker().await?.inspect_container(&id, None::<InspectContainerOptions>).await)
-                        .map_err(|error| told("inspect", &subject, error))?;
-                let Some(address) = container.as_ref().and_then(address) else {
+                let Some(address) = self.inspect(&id).await?.as_ref().and_then(address) else {
                     return Ok(Err("the container has no address that the agent could reach".to_owned()));
                 };
                 Ok(get(&address, *port, path).await)
@@ -112,7 +109,7 @@ impl DockerEngine {
 }
 
 /// Where the container answers: on the host's own address if it has the host's network.
-fn address(container: &ContainerInspectResponse) -> Option<String> {
+fn address(container: &Container) -> Option<String> {
     let mode = container.host_config.as_ref()?.network_mode.as_deref().unwrap_or_default();
     if mode == "host" {
         return Some("127.0.0.1".to_owned());

@@ -2,6 +2,7 @@
 
 mod options;
 
+use super::asking::Container;
 use super::names::{APP, IMAGE, LABEL_PREFIX, NETWORK, Owner, SAID, SECRETS};
 use crate::agent::locks::LockFiles;
 use crate::domain::device::canonical::{
@@ -14,8 +15,8 @@ use crate::domain::spec::{
     Restart, Seeding, Subnet, Transport,
 };
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthConfig, HealthStatusEnum, HostConfig,
-    ImageConfig, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerState, ContainerStateStatusEnum, HealthConfig, HealthStatusEnum, HostConfig, ImageConfig, MountType,
+    PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +51,7 @@ impl Known {
 }
 
 /// A network with its app and name; `None` if its labels do not say.
-pub(super) fn network(network: &bollard::models::Network) -> Option<(AppName, NetworkName, FoundNetwork)> {
+pub(super) fn network(network: &super::asking::Network) -> Option<(AppName, NetworkName, FoundNetwork)> {
     let labels = network.labels.as_ref()?;
     let app = labels.get(APP)?.parse().ok()?;
     let name = labels.get(NETWORK).map_or_else(|| Ok(NetworkName::default_of_app()), |name| name.parse()).ok()?;
@@ -105,12 +106,7 @@ pub(super) fn image_defaults(config: Option<ImageConfig>) -> ImageDefaults {
 }
 
 /// A container's whole content.
-pub(super) fn content(
-    container: &ContainerInspectResponse,
-    owner: &Owner,
-    app: &AppName,
-    known: &Known,
-) -> CanonicalService {
+pub(super) fn content(container: &Container, owner: &Owner, app: &AppName, known: &Known) -> CanonicalService {
     let config = container.config.clone().unwrap_or_default();
     let host = container.host_config.clone().unwrap_or_default();
     let said = said(config.labels.as_ref().and_then(|labels| labels.get(SAID)));
@@ -306,7 +302,7 @@ fn foreign_volume(source: &str) -> VolumeName {
 
 /// How the container is really connected: one whose network was taken away or made anew is not.
 fn connected(
-    container: &ContainerInspectResponse,
+    container: &Container,
     host: &HostConfig,
     app: &AppName,
     known: &Known,

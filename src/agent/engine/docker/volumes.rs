@@ -1,22 +1,21 @@
 //! Removing a volume with its data: only when a person asked for it, and only one that carries this device's labels.
 
+use super::asking::ContainerSummary;
 use super::look::place;
 use super::names::{APP, VOLUME};
-use super::{DockerEngine, found, told};
+use super::{DockerEngine, told};
 use crate::domain::ids::{AppName, ServiceName, VolumeName};
 use crate::ports::engine::EngineError;
 use bollard::errors::Error;
-use bollard::models::ContainerSummary;
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveVolumeOptions};
+use bollard::query_parameters::RemoveVolumeOptions;
 use std::collections::BTreeSet;
 
 impl DockerEngine {
     pub(super) async fn purge_volume_now(&self, app: &AppName, volume: &VolumeName) -> Result<(), EngineError> {
         let name = self.owner.volume(app, volume);
         let docker = self.docker().await?;
-        let existing = found(docker.inspect_volume(&name).await).map_err(|error| told("inspect", &name, error))?;
-        let Some(existing) = existing else { return Ok(()) };
-        if !self.owner.owns(Some(&existing.labels), &[(APP, app.as_str()), (VOLUME, volume.as_str())]) {
+        let Some(existing) = self.inspect_volume(&name).await? else { return Ok(()) };
+        if !self.owner.owns(existing.labels.as_ref(), &[(APP, app.as_str()), (VOLUME, volume.as_str())]) {
             return Err(EngineError::NotOwned { kind: "volume", name });
         }
         for (app, service) in self.users_of(&name).await? {
@@ -31,10 +30,7 @@ impl DockerEngine {
     /// The services of this device that use a volume. Somebody else's container among the users is an error, before anything
     /// is stopped.
     async fn users_of(&self, volume: &str) -> Result<BTreeSet<(AppName, ServiceName)>, EngineError> {
-        let filters = [("volume".to_owned(), vec![volume.to_owned()])].into_iter().collect();
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let containers = self.docker().await?.list_containers(Some(options)).await;
-        let containers = containers.map_err(|error| told("list", "containers", error))?;
+        let containers = self.list_containers(&[("volume", vec![volume.to_owned()])]).await?;
         let is_ours = |summary: &ContainerSummary| self.owner.owns(summary.labels.as_ref(), &[]);
         let mut users = BTreeSet::new();
         for summary in &containers {

@@ -1,6 +1,6 @@
 //! Room for images on the engine's disk.
 
-use super::super::{DockerEngine, told};
+use super::super::DockerEngine;
 use crate::ports::engine::EngineError;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,10 +37,7 @@ fn free_bytes(path: &Path) -> Option<u64> {
 impl DockerEngine {
     /// The disk on which the engine keeps images; `None` if it is not one of this machine's that the agent can see.
     pub(super) async fn disk(&self) -> Result<Option<Disk>, EngineError> {
-        let ask = || async {
-            let info = self.docker().await?.info().await.map_err(|error| told("ask", "the engine", error))?;
-            Ok(info.docker_root_dir.map(PathBuf::from).filter(|root| root.is_dir()))
-        };
+        let ask = || async { Ok(self.root_dir().await?.filter(|root| root.is_dir())) };
         let root = self.root.get_or_try_init(ask).await?;
         Ok(root.clone().map(|root| Disk { root, reserve_bytes: self.images.reserve_bytes }))
     }

@@ -11,7 +11,6 @@ use crate::domain::digest::Digest;
 use crate::logins::Login;
 use crate::logins::challenge::{Challenge, token_header};
 use crate::trust;
-use bollard::query_parameters::ListImagesOptions;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
@@ -138,11 +137,10 @@ impl DockerEngine {
 
     /// How many of these layers some image in the engine begins with: those are shared.
     async fn common_layers(&self, diff_ids: &[String]) -> usize {
-        let Ok(docker) = self.docker().await else { return 0 };
-        let images = docker.list_images(None::<ListImagesOptions>).await.unwrap_or_default();
+        let images = self.list_images().await.unwrap_or_default();
         let mut most = 0;
         for summary in images.iter().take(MAX_COMPARED_IMAGES) {
-            let Ok(image) = docker.inspect_image(&summary.id).await else { continue };
+            let Ok(Some(image)) = self.inspect_image(&summary.id).await else { continue };
             let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
             most = most.max(layers.iter().zip(diff_ids).take_while(|(have, want)| have == want).count());
         }
