@@ -90,37 +90,61 @@ services:
     volumes: ['/sys/fs/cgroup/systemd:/sys/fs/cgroup/systemd']
 ";
 
+/// With all rights it needs neither.
+pub(super) const SYSTEMD_WITH_ALL_RIGHTS: &str = "\
+services:
+  box:
+    image: IMAGE
+    privileged: true
+    tmpfs: [/run, /run/lock, /tmp]
+    tty: true
+    stop_signal: SIGRTMIN+3
+    stop_grace_period: 30s
+";
+
 #[test]
 fn systemd_runs_in_a_service_without_all_rights_and_shuts_down_in_order() {
     let Some(device) = Device::new("it-systemd") else { return };
-    let image = systemd_image(device.real);
     // Hosts of the second version of control groups have nothing at that path, and need none.
     let has_path = Path::new("/sys/fs/cgroup/systemd").is_dir();
     let texts = [Some(SYSTEMD), Some(SYSTEMD_ON_HOST_PATH).filter(|_| has_path)];
-    for text in texts.into_iter().flatten() {
-        let pinned = device.real.registry().worker[0].by_digest();
-        let mut wanted = of_compose(&whole(&text.replace("IMAGE", &pinned)));
-        // It was made here, so no registry has a digest of it.
-        let services = &mut wanted.apps.get_mut(&app()).expect("the app").services;
-        services.get_mut(&name("box")).expect("the service").image.clone_from(&image);
-        device.converge(&wanted);
-        let container = device.container("box");
-        let inside = |words: &[&str]| device.real.try_docker(&[&["exec", container.as_str()], words].concat());
-        let state = eventually("systemd is up", || inside(&["systemctl", "is-system-running"]).ok());
-        assert_eq!(state, "running");
-        assert_eq!(inside(&["cat", "/run/ready"]).expect("its unit ran"), "ready");
-        device.real.docker(&["stop", "--time", "30", &container]);
-        let end = device.real.docker(&["inspect", "--format", "{{.State.ExitCode}}", &container]);
-        assert_eq!(end, "0", "the signal shuts it down, nobody has to kill it");
-        // A service that ended is started again, and is not made anew.
-        assert_eq!(device.converge(&wanted), ["start web/box"]);
-        assert_eq!(device.container("box"), container);
-    }
+    texts.into_iter().flatten().for_each(|text| boot_systemd(&device, text, "0"));
+}
+
+/// Runs systemd in the service `box` of a Compose file, shuts it down in order, which ends with this status, and has it started again.
+pub(super) fn boot_systemd(device: &Device, text: &str, status: &str) {
+    let image = systemd_image(device.real);
+    let pinned = device.real.registry().worker[0].by_digest();
+    let mut wanted = of_compose(&whole(&text.replace("IMAGE", &pinned)));
+    // It was made here, so no registry has a digest of it.
+    let services = &mut wanted.apps.get_mut(&app()).expect("the app").services;
+    services.get_mut(&name("box")).expect("the service").image.clone_from(&image);
+    device.converge(&wanted);
+    let container = device.container("box");
+    let inside = |words: &[&str]| device.real.try_docker(&[&["exec", container.as_str()], words].concat());
+    let state = eventually("systemd is up", || inside(&["systemctl", "is-system-running"]).ok());
+    assert_eq!(state, "running");
+    assert_eq!(inside(&["cat", "/run/ready"]).expect("its unit ran"), "ready");
+    device.real.docker(&["stop", "--time", "30", &container]);
+    let end = device.real.docker(&["inspect", "--format", "{{.State.ExitCode}}", &container]);
+    assert_eq!(end, status, "the signal shuts it down, nobody has to kill it");
+    // A service that ended is started again, and is not made anew.
+    assert_eq!(device.converge(&wanted), ["start web/box"]);
+    assert_eq!(device.container("box"), container);
 }
 
 /// An image with the systemd of this machine and one unit.
 fn systemd_image(real: &RealEngine) -> String {
-    const NAME: &str = "it-systemd:1";
+    image_with_systemd(real, "it-systemd:1", &[], &[])
+}
+
+/// The same with more programs and files of this machine in it, each at a path of its own.
+pub(super) fn image_with_systemd(
+    real: &RealEngine,
+    image: &str,
+    programs: &[(&Path, &str)],
+    more: &[(&str, &str)],
+) -> String {
     let root = run().scratch("systemd");
     for folder in
         ["usr/bin", "usr/lib64", "usr/lib/systemd/system", "etc/systemd/system", "tmp", "run", "proc", "sys", "dev"]
@@ -135,8 +159,12 @@ fn systemd_image(real: &RealEngine) -> String {
         std::fs::create_dir_all(to.parent().expect("a folder")).expect("make a folder of the image");
         std::fs::copy(from, to).map(drop)
     };
-    for program in ["/usr/lib/systemd/systemd", "/usr/lib/systemd/systemd-shutdown", "/usr/bin/systemctl"] {
-        copy(Path::new(program)).expect("copy a program of systemd");
+    let own = ["/usr/lib/systemd/systemd", "/usr/lib/systemd/systemd-shutdown", "/usr/bin/systemctl"];
+    let own = own.map(|program| (Path::new(program), &program[1..]));
+    for (program, place) in own.iter().chain(programs) {
+        let to = root.join(place);
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("make a folder of the image");
+        std::fs::copy(program, to).expect("copy a program");
         let libraries = output_of(run().command("ldd").arg(program)).expect("list its libraries");
         for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
             copy(Path::new(library)).expect("copy a library");
@@ -161,15 +189,17 @@ fn systemd_image(real: &RealEngine) -> String {
         ("etc/passwd", "root:x:0:0::/:/bin/sh\n"),
         ("etc/group", "root:x:0:\n"),
     ];
-    for (path, text) in files {
-        std::fs::write(root.join(path), text).expect("write a file of the image");
+    for (path, text) in files.iter().chain(more) {
+        let to = root.join(path);
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("make a folder of the image");
+        std::fs::write(to, text).expect("write a file of the image");
     }
     let mut tar = run().command("tar");
     let mut tar = tar.arg("-C").arg(&root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("start tar");
     let changes = ["CMD [\"/lib/systemd/systemd\"]", "ENV container=docker"];
     let mut import = real.docker_command();
-    import.arg("import").args(changes.iter().flat_map(|change| ["--change", change])).args(["-", NAME]);
+    import.arg("import").args(changes.iter().flat_map(|change| ["--change", change])).args(["-", image]);
     output_of(import.stdin(tar.stdout.take().expect("stdout was piped"))).expect("import an image");
     assert!(tar.wait().expect("wait for tar").success(), "tar packs the image");
-    NAME.to_owned()
+    image.to_owned()
 }

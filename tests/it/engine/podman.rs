@@ -1,6 +1,7 @@
 //! The same laws on a second engine that speaks the language of Docker's API.
 
 use super::keys::{KEPT, check_refused, compose, spec as of_compose};
+use super::places::{SYSTEMD_WITH_ALL_RIGHTS, boot_systemd};
 use super::{Device, find_each_other, foreign, hold_to_the_law, images, keep_data, leave_others_alone};
 use super::{repeat_each_step, respect_a_name};
 use crate::harness::engine::Engine as RealEngine;
@@ -62,6 +63,14 @@ fn a_privileged_service_runs_on_podman_and_stays_as_it_is() {
     assert_eq!(device.real.docker(&["inspect", "--format", "{{.HostConfig.Privileged}}", &container]), "true");
     assert_eq!(device.apply(&wanted), [""; 0]);
     assert_eq!(device.container("app"), container);
+}
+
+/// The engine of other tests cannot give all rights on a machine that lacks one itself; this one gives those that there are.
+#[test]
+fn systemd_runs_in_a_privileged_service_on_podman_and_shuts_down_in_order() {
+    let Some(device) = device("pm-systemd") else { return };
+    // With the right to halt the machine systemd does so at the end, and the kernel ends its namespace as if by an interrupt.
+    boot_systemd(&device, SYSTEMD_WITH_ALL_RIGHTS, "130");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use bollard::models::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Variables that Podman gives every container that does not have them.
-const GIVEN_VARIABLES: [&str; 5] = ["HOME", "HOSTNAME", "PATH", "TERM", "container"];
+/// Variables that Podman gives every container that does not have them; `container_uuid` those whose command is systemd.
+const GIVEN_VARIABLES: [&str; 6] = ["HOME", "HOSTNAME", "PATH", "TERM", "container", "container_uuid"];
 /// What Podman adds to the options of a file system in memory.
 const GIVEN_TMPFS_OPTIONS: [&str; 6] = ["rw", "rprivate", "nosuid", "nodev", "noexec", "tmpcopyup"];
 /// Rights that containers of every Podman have unless they are taken from them.
