@@ -37,3 +37,4 @@ mod secrets;
 mod secrets_repo;
 mod strangers;
 mod updates;
+mod windows;
