@@ -28,6 +28,7 @@ mod errands;
 mod joining;
 mod leaving;
 mod machine;
+mod manager;
 mod running;
 
 // Its device plane needs the controller's HTTP library.
@@ -104,7 +105,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
     let mut ledger = file.read()?;
     let attributes = attributes(&settings);
     let identity = tokio::select! {
-        identity = enrolling::enrolled(&directory, &settings, &attributes) => identity?,
+        identity = manager::feed_while(enrolling::enrolled(&directory, &settings, &attributes)) => identity?,
         () = &mut stop => return Ok(()),
     };
     let trust = identity.trust()?.ok_or(AgentError::NotEnrolled)?;

@@ -123,8 +123,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         }
         [] => Err("say what to do: `run`, `join`, `leave`, `status`, `check`, `lock`, `logs` or `purge`".into()),
         ["logs", ..] => Err("write `logs SERVICE` or `logs APP/SERVICE`".into()),
+        ["purge", ..] => Err("write `purge APP/VOLUME`".into()),
         _ => Err(format!(
-            "{words:?} is not a command; there are `run`, `join`, `leave`, `status`, `check`, `lock`, `logs` and `purge`"
+            "`{}` is not a command; there are `run`, `join`, `leave`, `status`, `check`, `lock`, `logs` and `purge`",
+            words.join(" ")
         )
         .into()),
     };
@@ -251,8 +253,9 @@ mod tests {
         check("", "say what to do: `run`, `join`, `leave`, `status`, `check`, `lock`, `logs` or `purge`");
         check(
             "walk",
-            r#"["walk"] is not a command; there are `run`, `join`, `leave`, `status`, `check`, `lock`, `logs` and `purge`"#,
+            "`walk` is not a command; there are `run`, `join`, `leave`, `status`, `check`, `lock`, `logs` and `purge`",
         );
+        check("purge", "write `purge APP/VOLUME`");
         check("logs", "write `logs SERVICE` or `logs APP/SERVICE`");
         check("logs a/b/c", r#""a/b/c" is not a service: write SERVICE or APP/SERVICE"#);
         check("logs nav -n many", "--lines: invalid digit found in string");

@@ -4,6 +4,7 @@ use super::AgentError;
 use super::files::{StateDirectory, read_bounded};
 use super::identity::Identity;
 use super::link::enroll;
+use super::manager::{Word, tell};
 use super::settings::{JoinSettings, Settings};
 use crate::domain::device::backoff::{Backoff, Draws};
 use crate::domain::ids::DeviceId;
@@ -27,6 +28,9 @@ pub(super) async fn enrolled(
     let token = settings.enrollment.as_ref().and_then(|join| join.token.as_ref());
     let mut draws = Draws::new(&identity.device, 0, "enroll");
     let mut failures = 0u32;
+    if identity.trust()?.is_none() {
+        tell(Word::Waiting);
+    }
     while identity.trust()?.is_none() {
         let before = identity.enrollment.clone();
         let mut retry_after_secs = None;

@@ -5,6 +5,7 @@ use crate::domain::actions::MAX_EXCERPT_BYTES;
 use crate::domain::device::action::Failure;
 use crate::domain::device::errand::Errand;
 use crate::ports::engine::{Engine, LogBound};
+use std::io::ErrorKind;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,12 @@ pub(super) async fn reboot(command: &[String]) -> Result<(), Failure> {
     match tokio::time::timeout(REBOOT_LIMIT, child.status()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(failed(format!("ended with {status}"))),
+        // A container that has the agent alone lacks the usual program; who obeys it may be there all the same.
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound && program == "systemctl" => {
+            super::os::bus::reboot(REBOOT_LIMIT)
+                .await
+                .map_err(|reason| failed(format!("there is no such program, and over D-Bus: {reason}")))
+        }
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed("took longer than a minute".to_owned())),
     }

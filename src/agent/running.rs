@@ -6,6 +6,7 @@ use super::errands::{self, Hands};
 use super::ledger::LedgerFile;
 use super::link::{Link, Polled};
 use super::locks::LockFiles;
+use super::manager::{Word, feeding, tell};
 use super::secrets::SecretsFile;
 use crate::clock;
 use crate::domain::device::action::{Action, Failure};
@@ -26,7 +27,6 @@ use crate::ports::engine::{Batch, Engine, LogBound, perform};
 use crate::ports::host::Host;
 use crate::ports::os::{self, Os};
 use crate::protocol::v1::envelope::Trust;
-use sd_notify::NotifyState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -95,10 +95,10 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: 
     let mut queue = perform_all(effects, &machine, &mut lanes, &parts);
     let mut stop = std::pin::pin!(stop);
     let mut deadline: Option<Instant> = None;
-    notify(&[NotifyState::Ready]);
-    // Half of the allowed time, and only while this loop turns. This clock is the runtime's and goes on while the wall clock
-    // jumps; like all waiting here it is this shell's business, and the machine hears only of what came due.
-    let feeding = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    tell(Word::Ready);
+    // Only while this loop turns. This clock is the runtime's and goes on while the wall clock jumps; like all waiting here it is
+    // this shell's business, and the machine hears only of what came due.
+    let feeding = feeding();
     let mut feed_at = feeding.map(|every| Instant::now() + every);
     loop {
         while let Some(event) = queue.pop() {
@@ -116,7 +116,7 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: 
         }
         let event = tokio::select! {
             () = &mut stop, if deadline.is_none() => {
-                notify(&[NotifyState::Stopping]);
+                tell(Word::Stopping);
                 tracing::info!("asked to stop");
                 deadline = Some(Instant::now() + STOP_LIMIT);
                 Event::StopRequested
@@ -145,7 +145,7 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: 
                 Event::TimerDue(timer)
             }
             () = at(feed_at) => {
-                notify(&[NotifyState::Watchdog]);
+                tell(Word::Alive);
                 feed_at = feeding.map(|every| Instant::now() + every);
                 continue;
             }
@@ -516,13 +516,6 @@ async fn at(deadline: Option<Instant>) {
         // What ends here is the waiting for something that may never come: a stop, or the watchdog's next feed.
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => pending().await,
-    }
-}
-
-/// Tells the service manager, if there is one.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(error = %error, "the service manager could not be told");
     }
 }
 

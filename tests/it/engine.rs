@@ -5,6 +5,7 @@ mod images;
 mod keys;
 mod places;
 mod podman;
+mod unit;
 mod updates;
 
 use crate::harness::engine::Engine as RealEngine;

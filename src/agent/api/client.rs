@@ -21,8 +21,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 pub enum AskingError {
     /// Nobody listens at the socket.
     #[error(
-        "no agent answers at {path}. If it should run, start it (`systemctl start bellwether-agent`); if it uses another \
-         state directory or socket, say so with --state-dir or --api-socket"
+        "no agent answers at {path}. If it should run, start it (`systemctl start bellwether-agent`); if it runs and still \
+         waits to be let into its fleet, its log says so (`journalctl -u bellwether-agent`); if it uses another state \
+         directory or socket, say so with --state-dir or --api-socket"
     )]
     NotRunning {
         /// The socket.

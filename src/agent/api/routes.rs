@@ -44,9 +44,8 @@ impl From<AskError> for Fault {
     fn from(error: AskError) -> Self {
         let message = error.to_string();
         match error {
-            AskError::UnknownService(_) => {
-                Self::new(StatusCode::NOT_FOUND, "unknown-service", message).hint("GET /v1/status lists the services")
-            }
+            AskError::UnknownService(_) => Self::new(StatusCode::NOT_FOUND, "unknown-service", message)
+                .hint("`bellwether-agent status` and GET /v1/status list the services"),
             AskError::AmbiguousService(_) => {
                 Self::new(StatusCode::CONFLICT, "ambiguous-service", message).hint("write APP/SERVICE")
             }
