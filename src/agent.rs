@@ -42,7 +42,7 @@ use crate::ports::engine::Engine;
 use crate::ports::host::Host;
 use crate::ports::os::Os;
 use files::{StateDirectory, StateDirectoryError};
-use identity::{Identity, IdentityError};
+use identity::IdentityError;
 pub use leaving::{Containers, Memory, leave};
 use ledger::{LedgerFile, LedgerFileError};
 use link::{Link, LinkError};
@@ -88,6 +88,11 @@ pub enum AgentError {
     /// Neither an identity nor anything to get one with.
     #[error("this device belongs to no fleet yet: give --server and --token, or --server and --ca-file")]
     NotEnrolled,
+    /// Nobody said where to go.
+    #[error(
+        "say which controller to join: `bellwether-agent join https://CONTROLLER:8443 TOKEN`, or --ca-file in place of the token"
+    )]
+    NowhereToJoin,
     /// The host name is no device name and none was given.
     #[error("the host name {0:?} cannot be the device's name: give --device")]
     NoName(String),
@@ -141,10 +146,11 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
 }
 
 /// Enrolls with another controller; the old identity and ledger are kept aside. Ends once the controller answered, also
-/// if it answered that a person must approve first.
-pub async fn join(settings: Settings) -> Result<Identity, AgentError> {
+/// if it answered that a person must approve first. What came of it, for people.
+pub async fn join(settings: Settings) -> Result<String, AgentError> {
     let directory = StateDirectory::open(&settings.state_dir)?;
-    joining::join(&directory, &settings, &attributes(&settings)).await
+    let identity = joining::join(&directory, &settings, &attributes(&settings)).await?;
+    Ok(joining::told(&identity))
 }
 
 /// What the device states of itself: the agent's facts, then those of its settings.

@@ -11,11 +11,12 @@ use super::identity::{FILE, Identity, IdentityError};
 use super::ledger::LEDGER_FILE;
 use super::link::enroll;
 use super::settings::{JoinSettings, Settings};
+use crate::protocol::v1::messages::EnrollStatus;
 use std::collections::BTreeMap;
 use std::io;
 
 /// The identity that the device is about to have.
-const JOINING: &str = "identity.json.joining";
+pub(super) const JOINING: &str = "identity.json.joining";
 
 /// One request to another controller. The old identity and ledger are kept aside once the new one answered.
 pub(super) async fn join(
@@ -24,7 +25,7 @@ pub(super) async fn join(
     attributes: &BTreeMap<String, String>,
 ) -> Result<Identity, AgentError> {
     finish(directory)?;
-    let join = settings.enrollment.as_ref().ok_or(AgentError::NotEnrolled)?;
+    let join = settings.enrollment.as_ref().ok_or(AgentError::NowhereToJoin)?;
     let old = Identity::read(directory)?;
     let named = match (&join.device, &old) {
         // A device keeps its name unless it is given another.
@@ -36,6 +37,20 @@ pub(super) async fn join(
     identity.write_to(directory, JOINING)?;
     finish(directory)?;
     Ok(identity)
+}
+
+/// What came of it.
+pub(super) fn told(identity: &Identity) -> String {
+    let Identity { device, server, .. } = identity;
+    let stands = match identity.enrollment.as_ref().map(|enrollment| enrollment.status) {
+        Some(EnrollStatus::Enrolled) => format!("{device} belongs to the fleet of {server} now."),
+        Some(EnrollStatus::Pending) | None => {
+            format!(
+                "{device} waits to be let into the fleet of {server}: `bellwether approve {device}` there lets it in."
+            )
+        }
+    };
+    format!("{stands}\nWhat it was before is kept as identity.json.previous and ledger.previous, for going back.\n")
 }
 
 /// The identity to ask with: the one of an attempt that was cut short, if that was the same request.
@@ -106,7 +121,6 @@ fn failed(source: io::Error) -> IdentityError {
 mod tests {
     use super::*;
     use crate::agent::identity::Enrollment;
-    use crate::protocol::v1::messages::EnrollStatus;
 
     fn identity(server: &str) -> Identity {
         Identity::new(format!("https://{server}:8443"), "kiosk-1".parse().expect("a name")).expect("made")

@@ -6,6 +6,7 @@
 use super::AgentError;
 use super::files::{StateDirectory, rename_durably};
 use super::identity::{FILE, Identity};
+use super::joining::JOINING;
 use super::ledger::LEDGER_FILE;
 use super::settings::Settings;
 use crate::ports::engine::Engine;
@@ -81,6 +82,10 @@ async fn remove_all(engine: &dyn Engine) -> Result<String, AgentError> {
 
 fn forget(directory: &StateDirectory, memory: Memory) -> io::Result<()> {
     remove(directory, "secrets")?;
+    if memory == Memory::Delete {
+        // The key of an attempt to join another fleet that nobody answered.
+        remove(directory, JOINING)?;
+    }
     // The identity goes last: as long as it is there, leaving can be done again.
     for name in [LEDGER_FILE, FILE] {
         match memory {

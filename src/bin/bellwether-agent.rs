@@ -92,8 +92,6 @@ fn ask(settings: &Settings, command: &commands::Command) -> anyhow::Result<()> {
 
 fn join(settings: Settings) -> anyhow::Result<()> {
     log(&settings);
-    let identity = runtime()?.block_on(bellwether::agent::join(settings))?;
-    let status = identity.enrollment.map(|enrollment| enrollment.status);
-    writeln!(std::io::stdout(), "{}: {status:?} with {}", identity.device, identity.server)?;
-    Ok(())
+    let text = runtime()?.block_on(bellwether::agent::join(settings))?;
+    std::io::stdout().write_all(text.as_bytes()).context("could not write the answer")
 }

@@ -203,6 +203,11 @@ fn an_agent_killed_between_the_new_controllers_answer_and_its_file_is_still_of_t
     // The token is used up; what lets it in is the key that it wrote down before it asked.
     let mut again = join();
     assert!(again.status().success(), "{}", again.log());
+    let told = again.log();
+    assert!(
+        told.contains("mover belongs to the fleet of https://localhost:") && told.contains("for going back"),
+        "{told}"
+    );
     let kept = std::fs::read(state.join("identity.json.previous")).expect("the way back is kept");
     assert_eq!(kept, before);
     assert!(state.join("ledger.previous").exists());

@@ -239,6 +239,7 @@ fn a_volume_is_purged_on_the_device_and_a_device_leaves_without_losing_anything(
     assert!(agent(&fleet, &["leave", "--yes", "--engine", "simulated"]).1.contains("nothing to leave"));
     // Back as it was, and out again with everything but the data.
     std::fs::rename(place.join("identity.json.previous"), place.join("identity.json")).expect("renamed");
+    std::fs::write(place.join("identity.json.joining"), "{}").expect("written");
     let (code, out, error) = agent(&fleet, &["leave", "--yes", "--remove", "--forget", "--engine", "simulated"]);
     assert_eq!(code, Some(0), "{error}");
     assert!(out.contains("Removed web/nav.") && out.contains("Kept volume cache of web"), "{out}");
@@ -246,5 +247,9 @@ fn a_volume_is_purged_on_the_device_and_a_device_leaves_without_losing_anything(
     let apps: Vec<String> =
         left.apps.iter().map(|(app, one)| format!("{app} {:?} {:?}", one.services.len(), one.volumes)).collect();
     assert_eq!(apps, [r#"web 0 {"cache"}"#]);
-    assert!(!place.join("identity.json").exists() && !place.join("identity.json.previous").exists());
+    let keys = ["identity.json", "identity.json.previous", "identity.json.joining"];
+    assert!(keys.iter().all(|name| !place.join(name).exists()), "no key is left");
+    let (code, _, error) = agent(&fleet, &["join"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("say which controller to join"), "{error}");
 }
