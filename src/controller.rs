@@ -4,6 +4,7 @@
 //! thread watches the fleet repo ([`watch`]). Neither decides anything: decisions are pure functions of [`crate::domain`].
 //! What devices are assigned is published in [`published`], where polls wait.
 
+pub mod alarm;
 pub mod arranged;
 pub mod fetching;
 pub mod lists;
@@ -19,6 +20,7 @@ use crate::domain::fleet::FleetState;
 use crate::domain::ids::{FleetName, StageName};
 use crate::domain::plan::pass::{PassInput, StageView};
 use crate::domain::plan::policy::StagePolicy;
+use crate::domain::plan::rollouts::NoContacts;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -91,6 +93,6 @@ impl SharedWorld {
 impl World {
     /// What a pass reads.
     pub fn pass_input<'a>(&'a self, options: &'a Options, now: Timestamp) -> PassInput<'a> {
-        PassInput { now, stages: &options.stages, state: &self.state, views: &self.views }
+        PassInput { now, stages: &options.stages, state: &self.state, views: &self.views, contacts: &NoContacts }
     }
 }

@@ -31,7 +31,6 @@ pub mod planted;
 #[cfg(feature = "repo")]
 pub mod registered;
 pub mod reported;
-#[cfg(feature = "repo")]
 pub mod rollout;
 pub mod secret;
 pub mod shared_map;

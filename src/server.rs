@@ -10,6 +10,7 @@ pub mod keys;
 pub mod metrics;
 pub mod operator;
 pub mod request;
+pub mod rollouts;
 pub mod select;
 
 use crate::controller::fetching::Fetching;
@@ -108,6 +109,8 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/resume", post(operator::resume))
         .route("/v1/resume/devices", post(select::resume_devices).layer(devices_limit))
         .route("/v1/devices/{device}/retry", post(operator::retry))
+        .route("/v1/rollouts", get(rollouts::list))
+        .route("/v1/rollouts/{rollout}", get(rollouts::one).post(rollouts::ask))
         .route("/v1/tokens", post(operator::token))
         .route("/v1/epoch", post(operator::epoch))
         .route("/v1/refresh", post(operator::refresh))

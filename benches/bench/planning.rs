@@ -15,6 +15,7 @@ use bellwether::domain::plan::gate::{Candidate, Lineage};
 use bellwether::domain::plan::pass::{Meaning, PassInput, PassOutput, Scope, StageView};
 use bellwether::domain::plan::passes::Passes;
 use bellwether::domain::plan::policy::StagePolicy;
+use bellwether::domain::plan::rollouts::NoContacts;
 use bellwether::domain::snapshot::{Head, Snapshot};
 use bellwether::git::{GitMirror, RemoteUrl};
 use bellwether::ports::repo::{Fetch, Repo as _};
@@ -164,7 +165,8 @@ impl Plane {
         let base = view.accepted.as_ref().map(|meaning| meaning.revision.clone());
         view.candidate = Some(Candidate { head, inventory: None, desired, base, lineage: Lineage::Extends });
         let Self { policies, state, views, passes, .. } = self;
-        passes.pass(&PassInput { now: clock::now(), stages: policies, state, views }, &Scope::All)
+        passes
+            .pass(&PassInput { now: clock::now(), stages: policies, state, views, contacts: &NoContacts }, &Scope::All)
     }
 
     /// Applies what was decided, once it is sure that the right thing was measured.

@@ -3,6 +3,7 @@
 //! Commands are taken in batches, so that many reports share one transaction. An answer is sent only after the transaction
 //! that it speaks of is durable.
 
+use super::alarm::Alarm;
 use super::published::Published;
 use super::watch::News;
 use super::{Options, SharedWorld};
@@ -11,21 +12,27 @@ use crate::domain::acts::enroll::{EnrollError, enroll};
 use crate::domain::acts::operator::{ActError, Acting};
 use crate::domain::acts::report::{Recorded, ReportError, report};
 use crate::domain::fleet::{Change, Event, FleetState};
-use crate::domain::ids::{Actor, DeviceId, StageName};
-use crate::domain::plan::pass::{MAX_PASSES, Meaning, Scope};
+use crate::domain::ids::{Actor, DeviceId, RolloutName, StageName};
+use crate::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope};
 use crate::domain::plan::passes::Passes;
+use crate::domain::plan::rollouts::{RolloutActError, awake};
 use crate::domain::reported::Report;
+use crate::domain::rollout::machine::Act as RolloutAct;
+use crate::domain::time::Timestamp;
 use crate::ports::store::{Store, StoreError};
 use crate::protocol::v1::messages::{EnrollRequest, EnrollStatus, ReportAnswer};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many commands may wait. Senders wait beyond that; reports are the only ones that come in crowds.
 const QUEUE: usize = 4096;
 /// How many commands share one transaction at most: enough to make an fsync cheap, few enough to answer soon.
 const BATCH: usize = 512;
+/// How soon a rollout is looked at again at the soonest, in milliseconds, whatever it waits for.
+const SOONEST_MILLIS: i64 = 200;
 
 /// An operator's act: a pure function from the state to changes.
 pub type Act = Box<dyn FnOnce(&FleetState, &[StageName], &Acting) -> Result<Vec<Change>, ActError> + Send>;
@@ -42,6 +49,9 @@ pub enum CommandError {
     /// The report was refused.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The rollout does not do that.
+    #[error(transparent)]
+    Rollout(#[from] RolloutActError),
     /// It could not be written; nothing was changed.
     #[error("the store did not take the change: {0}")]
     Store(String),
@@ -56,6 +66,7 @@ enum Command {
     Report(Pending),
     Enroll { request: Box<EnrollRequest>, answer: Answer<EnrollStatus> },
     Act { act: Act, actor: Actor, answer: Answer<Vec<Change>> },
+    Rollout { name: RolloutName, act: RolloutAct, reason: String, actor: Actor, answer: Answer<Vec<Change>> },
     Events { subject: Option<String>, limit: usize, answer: Answer<Vec<Event>> },
     News(News),
     Tick,
@@ -120,6 +131,22 @@ impl Handle {
         self.ask(|answer| Command::Act { act, actor, answer }).await
     }
 
+    /// Does what an operator asks of a rollout; answers with what it changed.
+    pub async fn rollout(
+        &self,
+        actor: Actor,
+        name: RolloutName,
+        act: RolloutAct,
+        reason: String,
+    ) -> Result<Vec<Change>, CommandError> {
+        self.ask(|answer| Command::Rollout { name, act, reason, actor, answer }).await
+    }
+
+    /// A handle that does not keep the owner from ending.
+    pub fn weak(&self) -> WeakHandle {
+        WeakHandle(self.commands.downgrade())
+    }
+
     /// The newest events, newest first.
     pub async fn events(&self, subject: Option<String>, limit: usize) -> Result<Vec<Event>, CommandError> {
         self.ask(|answer| Command::Events { subject, limit, answer }).await
@@ -142,6 +169,18 @@ impl Handle {
     }
 }
 
+/// A handle that does not keep the owner from ending.
+#[derive(Clone, Debug)]
+pub struct WeakHandle(mpsc::WeakSender<Command>);
+
+impl WeakHandle {
+    /// Lets the owner see what is due. `Err` if it has ended.
+    pub fn tick(&self) -> Result<(), CommandError> {
+        let commands = self.0.upgrade().ok_or(CommandError::Stopping)?;
+        commands.blocking_send(Command::Tick).map_err(|_| CommandError::Stopping)
+    }
+}
+
 /// The thread's own things.
 struct Owner {
     options: Arc<Options>,
@@ -150,6 +189,7 @@ struct Owner {
     published: Arc<Published>,
     counters: Arc<Counters>,
     passes: Passes,
+    alarm: Alarm,
     /// Whether what the store holds is what is known here.
     memory: Memory,
 }
@@ -178,14 +218,21 @@ pub struct Running {
 
 /// Loads the state and starts the owner's thread.
 pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running, StoreError> {
-    let state = store.load()?;
+    let mut state = store.load()?;
+    // What passed while no controller ran does not count.
+    let slept = awake(&state, clock::now());
+    store.commit(&slept)?;
+    state.apply(&slept);
     let world = SharedWorld::default();
     let published = Arc::new(Published::default());
     let counters = Arc::new(Counters::default());
     published.fill(&state);
     world.write().state = state;
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let handle = Handle { commands: sender };
+    let failed = |source| StoreError::Failed { attempted: "start its thread", source: Box::new(source) };
     let owner = Owner {
+        alarm: Alarm::start(&handle).map_err(failed)?,
         options,
         store,
         world: world.clone(),
@@ -194,11 +241,9 @@ pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running
         passes: Passes::default(),
         memory: Memory::Sure,
     };
-    let thread = std::thread::Builder::new()
-        .name("owner".to_owned())
-        .spawn(move || owner.run(receiver))
-        .map_err(|source| StoreError::Failed { attempted: "start its thread", source: Box::new(source) })?;
-    Ok(Running { handle: Handle { commands: sender }, world, published, counters, thread })
+    let thread =
+        std::thread::Builder::new().name("owner".to_owned()).spawn(move || owner.run(receiver)).map_err(failed)?;
+    Ok(Running { handle, world, published, counters, thread })
 }
 
 impl Owner {
@@ -229,13 +274,21 @@ impl Owner {
             Command::Act { act, actor, answer } => {
                 let _ = answer.send(self.take_act(act, actor));
             }
+            Command::Rollout { name, act, reason, actor, answer } => {
+                let _ = answer.send(self.take_rollout(&name, act, &actor, &reason));
+            }
             Command::Events { subject, limit, answer } => {
                 let events = self.store.events(subject.as_deref(), limit);
                 let _ = answer.send(events.map_err(|error| CommandError::Store(show_chain(&error))));
             }
             Command::News(news) => self.take_news(news),
             Command::Tick => {
-                if self.passes.due().is_some_and(|due| due <= clock::now()) {
+                let now = clock::now();
+                let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
+                // A rollout that changed something may let others begin.
+                let changed = is_due(self.passes.rollouts_due())
+                    && self.run_pass(&Scope::Devices(BTreeSet::new())) == Changed::Something;
+                if changed || is_due(self.passes.due()) {
                     self.run_passes();
                 }
             }
@@ -271,6 +324,25 @@ impl Owner {
                 tracing::info!(actor = %event.actor, subject = %event.subject, "{}: {}", event.kind, event.message);
             }
         }
+        self.run_passes();
+        Ok(changes)
+    }
+
+    fn take_rollout(
+        &mut self,
+        name: &RolloutName,
+        act: RolloutAct,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Vec<Change>, CommandError> {
+        let decided = {
+            let world = self.world.read();
+            let input = PassInput { contacts: &*self.published, ..world.pass_input(&self.options, clock::now()) };
+            self.passes.act(&input, name, act, actor, reason)
+        };
+        let changes = decided.inspect_err(|_| count(&self.counters.refused))?;
+        self.write(&changes)?;
+        self.log_pass(&changes);
         self.run_passes();
         Ok(changes)
     }
@@ -333,7 +405,7 @@ impl Owner {
             world.arranged.forget();
             let Some(mut views) = views else { return };
             for candidate in views.values_mut().filter_map(|view| view.candidate.as_mut()) {
-                candidate.desired = candidate.desired.clone().for_fleet(&self.options.fleet).without_rollouts();
+                candidate.desired = candidate.desired.clone().for_fleet(&self.options.fleet);
             }
             world.views = views;
         }
@@ -355,10 +427,11 @@ impl Owner {
         let now = clock::now();
         let decided = {
             let world = self.world.read();
-            let input = world.pass_input(&self.options, now);
+            let input = PassInput { contacts: &*self.published, ..world.pass_input(&self.options, now) };
             let passes = &mut self.passes;
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| passes.pass(&input, scope)))
         };
+        self.set_alarm(now);
         let Ok(output) = decided else {
             self.passes.forget();
             count(&self.counters.panics);
@@ -381,6 +454,12 @@ impl Owner {
             }
         }
         Changed::Something
+    }
+
+    fn set_alarm(&self, now: Timestamp) {
+        let millis =
+            self.passes.rollouts_due().map(|due| due.millis().saturating_sub(now.millis()).max(SOONEST_MILLIS));
+        self.alarm.set(millis.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0))));
     }
 
     fn log_pass(&self, changes: &[Change]) {

@@ -3,8 +3,9 @@
 use crate::domain::actions::Actions;
 use crate::domain::assignment::Assignment;
 use crate::domain::digest::Digest;
-use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus, Reported};
+use crate::domain::fleet::{Change, FleetState, Identity, IdentityStatus, Reported, RolloutChange};
 use crate::domain::ids::DeviceId;
+use crate::domain::plan::rollouts::Contacts;
 use crate::domain::reported::ReportId;
 use crate::domain::time::Timestamp;
 use arc_swap::ArcSwapOption;
@@ -131,6 +132,15 @@ impl Published {
                         slot.assignment.store(Some(assignment.clone()));
                         woken.push(slot);
                     }
+                    Change::Unassigned(device) => {
+                        let slot = tables.slot(device);
+                        slot.assignment.store(None);
+                        woken.push(slot);
+                    }
+                    // What was kept back may be handed out now.
+                    Change::Rollout(_, RolloutChange::Member(device, _)) => {
+                        woken.extend(tables.slots.get(device).cloned())
+                    }
                     Change::Actions(device, actions) => {
                         let slot = tables.slot(device);
                         slot.actions.store(Some(actions.clone()));
@@ -173,6 +183,12 @@ impl Published {
         for slot in self.read().slots.values() {
             slot.news.notify_waiters();
         }
+    }
+}
+
+impl Contacts for Published {
+    fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {
+        Self::last_seen(self, device)
     }
 }
 

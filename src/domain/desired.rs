@@ -83,15 +83,6 @@ impl Desired {
         self.refused(Place::file(&format!("commit {}", commit.short())), codes::UNSIGNED, message, hint)
     }
 
-    /// The same meaning as a controller sees it that cannot carry rollouts out: what shall go out in steps never goes out at once.
-    pub fn without_rollouts(self: Arc<Self>) -> Arc<Self> {
-        if self.rollouts.is_empty() {
-            return self;
-        }
-        let message = "the controller does not carry out `rollout` and `freezes` yet".to_owned();
-        self.refused(Place::file("fleet.yml"), codes::UNSUPPORTED_KEY, message, "leave them out")
-    }
-
     /// The same meaning with an error that concerns the whole commit.
     fn refused(self: Arc<Self>, place: Place, code: Code, message: String, hint: &str) -> Arc<Self> {
         let finding = Finding {

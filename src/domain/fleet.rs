@@ -3,11 +3,15 @@
 //! The whole state is a value. A pass reads it and returns [`Change`]s; the store writes those in one transaction; then
 //! [`FleetState::apply`] makes them visible. Nothing else changes it.
 
+mod rollouts;
+
+pub use rollouts::{Content, RolloutChange, RolloutRecord};
+
 use super::actions::Actions;
 use super::assignment::{Assignment, Mark};
 use super::digest::Digest;
 use super::generation::{Epoch, Order};
-use super::ids::{Actor, AttributeName, CommitId, DeviceId, ObjectId, StageName};
+use super::ids::{Actor, AttributeName, CommitId, DeviceId, ObjectId, RolloutName, StageName};
 use super::reported::{Freshness, Report};
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,10 @@ pub struct FleetState {
     pub approvals: BTreeMap<Digest, Approval>,
     /// Pauses by scope.
     pub holds: BTreeMap<HoldScope, Hold>,
+    /// Rollouts by name.
+    pub rollouts: BTreeMap<RolloutName, RolloutRecord>,
+    /// When the controller was last known to run while a rollout was under way.
+    pub heartbeat: Option<Timestamp>,
     /// Records of the store that could not be read.
     ///
     /// Whatever such a record is about stands still rather than being decided anew: a device shows a [`Conflict`] with reason
@@ -48,7 +56,7 @@ pub const POISONED: &str = "PoisonedRecord";
 /// A record of the store that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Which kind of record: `identity`, `control`, `assignment`, `reported`, `registry`, `actions`, `device`, `stage`, `token`, `approval`, `hold`.
+    /// Which kind of record: `identity`, `control`, `assignment`, `reported`, `registry`, `actions`, `device`, `stage`, `token`, `approval`, `hold`, `rollout`.
     pub kind: &'static str,
     /// Of what, as it is written in the store.
     pub subject: String,
@@ -249,6 +257,28 @@ pub struct StageRecord {
     /// How many devices the stage had then: what the deletion budget is a share of.
     #[serde(default)]
     pub baseline: usize,
+    /// The commit that goes out by rollouts; `None` if what counts changed nothing that would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
+}
+
+/// A commit that goes out by rollouts. Devices that follow a policy get its content from those and in no other way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// The commit.
+    pub commit: CommitId,
+    /// Whether its rollouts have been made.
+    pub progress: StagedProgress,
+}
+
+/// Whether the rollouts of a commit have been made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StagedProgress {
+    /// They wait for the ones before them.
+    Owed,
+    /// They have.
+    Made,
 }
 
 impl StageRecord {
@@ -495,6 +525,12 @@ pub enum Change {
     Hold(HoldScope, Hold),
     /// A pause ends.
     HoldGone(HoldScope),
+    /// What a device was assigned first of all was taken back before it said anything of it: nothing is assigned to it.
+    Unassigned(DeviceId),
+    /// Something about a rollout.
+    Rollout(RolloutName, RolloutChange),
+    /// The controller runs while a rollout is under way.
+    Heartbeat(Timestamp),
     /// Something happened that people may want to read later.
     Event(Event),
 }
@@ -503,6 +539,14 @@ impl FleetState {
     /// The epoch of new assignments.
     pub fn epoch(&self) -> Epoch {
         self.epoch.unwrap_or(Epoch::FIRST)
+    }
+
+    /// Whether an assignment may be handed to its device: one that the device has not acknowledged only while its rollout goes on.
+    pub fn serves(&self, assignment: &Assignment) -> bool {
+        let rollout = assignment.rollout.as_ref().and_then(|name| self.rollouts.get(name.as_str()));
+        let reported = self.devices.get(&assignment.device).and_then(|record| record.reported.as_ref());
+        let acknowledged = || reported.and_then(|reported| reported.report.observed) == Some(assignment.mark());
+        rollout.is_none_or(|rollout| rollout.serves(&assignment.device) || acknowledged())
     }
 
     /// Makes changes visible that the store has written.
@@ -552,6 +596,13 @@ impl FleetState {
                 Change::HoldGone(scope) => {
                     self.holds.remove(&scope);
                 }
+                Change::Unassigned(device) => {
+                    if let Some(record) = self.devices.get_mut(&device) {
+                        record.assignment = None;
+                    }
+                }
+                Change::Rollout(name, change) => rollouts::apply(&mut self.rollouts, name, change),
+                Change::Heartbeat(at) => self.heartbeat = Some(at),
                 // Events are for people; no decision reads them.
                 Change::Event(_) => {}
             }

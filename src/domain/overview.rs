@@ -7,6 +7,7 @@ pub mod device;
 pub mod drift;
 pub mod export;
 pub mod query;
+pub mod rollouts;
 pub mod secrets;
 pub mod status;
 

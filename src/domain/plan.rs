@@ -13,6 +13,8 @@ pub mod passes;
 pub mod policy;
 pub mod recovery;
 pub mod requires;
+pub mod rollouts;
+pub mod staged;
 mod tally;
 pub mod waits;
 

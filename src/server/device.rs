@@ -7,6 +7,7 @@ use super::request::{Asked, Body};
 use crate::clock;
 use crate::controller::published::Slot;
 use crate::domain::actions::tag;
+use crate::domain::assignment::Assignment;
 use crate::domain::digest::hex;
 use crate::domain::reported::Report;
 use crate::protocol::v1::actions::{self, ACTIONS_HEADER, ActionsStatement};
@@ -83,7 +84,9 @@ async fn answer_poll(server: &Shared, slot: &Arc<Slot>, wait: u64, headers: &Hea
             return Ok(response);
         }
     }
-    let unchanged = if slot.assignment.load().is_some() { StatusCode::NOT_MODIFIED } else { StatusCode::NO_CONTENT };
+    let assigned = slot.assignment.load_full();
+    let has_something = assigned.is_some_and(|one| known.is_some() || serves(server, &one));
+    let unchanged = if has_something { StatusCode::NOT_MODIFIED } else { StatusCode::NO_CONTENT };
     Ok(unchanged.into_response())
 }
 
@@ -91,7 +94,8 @@ async fn answer_poll(server: &Shared, slot: &Arc<Slot>, wait: u64, headers: &Hea
 fn fresh(server: &Shared, slot: &Arc<Slot>, known: Option<&str>) -> Option<Response> {
     let assignment = slot.assignment.load_full()?;
     let etag = assignment.mark().etag();
-    if known == Some(etag.as_str()) {
+    // What a rollout offered and the device has not acknowledged is only handed out while the rollout goes on.
+    if known == Some(etag.as_str()) || !serves(server, &assignment) {
         return None;
     }
     let secrets = match server.vault.values(&assignment.spec.spec) {
@@ -105,6 +109,10 @@ fn fresh(server: &Shared, slot: &Arc<Slot>, known: Option<&str>) -> Option<Respo
     let statement = Statement { secrets, ..Statement::of(&server.options.fleet, &assignment, clock::now()) };
     let envelope = sign(&statement, &server.key);
     Some(([(header::ETAG, format!("\"{etag}\""))], Json(envelope)).into_response())
+}
+
+fn serves(server: &Shared, assignment: &Assignment) -> bool {
+    assignment.rollout.is_none() || server.world.read().state.serves(assignment)
 }
 
 /// The open actions, signed now, if they are not those that the device has. An agent that does not say which it has knows none.

@@ -4,6 +4,7 @@ use crate::controller::owner::CommandError;
 use crate::domain::acts::enroll::EnrollError;
 use crate::domain::acts::operator::ActError;
 use crate::domain::acts::report::ReportError;
+use crate::domain::plan::rollouts::RolloutActError;
 use crate::protocol::v1::messages::ErrorBody;
 use axum::Json;
 use axum::body::Body;
@@ -71,6 +72,17 @@ impl From<CommandError> for Refused {
                 ActError::EpochMoved { .. } => Self::new(StatusCode::CONFLICT, "epoch-moved", message)
                     .hint("somebody raised it meanwhile; see `bellwether events fleet` before raising it again"),
                 ActError::OutOfRange { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "out-of-range", message),
+            },
+            CommandError::Rollout(rollout) => match rollout {
+                RolloutActError::Unknown(_) => {
+                    Self::new(StatusCode::NOT_FOUND, "unknown-rollout", message).hint("`bellwether rollouts` lists all")
+                }
+                RolloutActError::Unread(_) => {
+                    Self::new(StatusCode::SERVICE_UNAVAILABLE, "stage-unread", message).retry_after(5)
+                }
+                RolloutActError::Replaced { .. } => Self::new(StatusCode::CONFLICT, "replaced", message),
+                RolloutActError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", message)
+                    .hint("`bellwether rollout NAME --explain` says how it stands"),
             },
             CommandError::Enroll(enroll) => match enroll {
                 EnrollError::Malformed(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", message),

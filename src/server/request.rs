@@ -2,11 +2,12 @@
 
 use super::Shared;
 use super::errors::Refused;
-use crate::domain::ids::DeviceId;
+use crate::domain::ids::{DeviceId, NameError};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use std::str::FromStr;
 
 /// A JSON body.
 pub struct Body<T>(pub T);
@@ -39,18 +40,18 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Asked<T> {
     }
 }
 
-/// The device that a path names.
-pub struct Named(pub DeviceId);
+/// The device, or whatever else has a name, that a path names.
+pub struct Named<T = DeviceId>(pub T);
 
-impl FromRequestParts<Shared> for Named {
+impl<T: FromStr<Err = NameError>> FromRequestParts<Shared> for Named<T> {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Refused> {
         let path = Path::<String>::from_request_parts(parts, server).await;
         let Path(text) =
             path.map_err(|rejection| Refused::new(rejection.status(), "malformed", rejection.body_text()))?;
-        DeviceId::new(&text)
+        text.parse()
             .map(Self)
-            .map_err(|error| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", error.to_string()))
+            .map_err(|error: NameError| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", error.to_string()))
     }
 }

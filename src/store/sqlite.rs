@@ -6,6 +6,7 @@
 mod lock;
 mod migrate;
 mod read;
+mod rollouts;
 mod write;
 
 use crate::domain::fleet::{Change, Event, FleetState};

@@ -141,7 +141,13 @@ impl Controller {
     /// Whether it changed anything.
     fn run_pass(&mut self, scope: &Scope, now: Timestamp) -> bool {
         let Some(process) = self.process.as_mut() else { return false };
-        let input = PassInput { now, stages: &self.stages, state: &process.state, views: &process.views };
+        let input = PassInput {
+            now,
+            stages: &self.stages,
+            state: &process.state,
+            views: &process.views,
+            contacts: &bellwether::domain::plan::rollouts::NoContacts,
+        };
         let scope = widened(&input, scope);
         let output = process.passes.pass(&input, scope);
         assert_eq!(output, pass(&input, scope), "what is remembered changes nothing");
@@ -182,7 +188,13 @@ impl Controller {
             return Err(());
         }
         let stages = &self.stages;
-        let input = PassInput { now: Timestamp::EPOCH, stages, state: &before, views: &process.views };
+        let input = PassInput {
+            now: Timestamp::EPOCH,
+            stages,
+            state: &before,
+            views: &process.views,
+            contacts: &bellwether::domain::plan::rollouts::NoContacts,
+        };
         let read = stages.iter().map(|policy| policy.name.clone()).filter(|stage| input.accepted(stage).is_some());
         let read = read.collect();
         let (after, changes) = (process.state.clone(), changes.to_vec());

@@ -102,6 +102,7 @@ impl World {
             stages: &self.controller.stages,
             state: &process.state,
             views: &process.views,
+            contacts: &bellwether::domain::plan::rollouts::NoContacts,
         };
         let left = pass(&input, &Scope::All).changes;
         hold!(left.is_empty(), COMPLETE, "a pass over everything would write {left:?}");

@@ -118,6 +118,7 @@ fn a_baseline_whose_commits_the_clone_lacks_leaves_something_unknown() {
             waiting: None,
             unmanaged: BTreeSet::new(),
             baseline: 0,
+            staged: None,
         };
         base.baseline.records.insert(name, record);
     }

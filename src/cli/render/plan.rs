@@ -57,6 +57,13 @@ pub fn text(view: &PlanView, shown: Findings, width: Option<u16>) -> String {
             let _ = write!(text, "\n{}", group_text(group, width));
         }
     }
+    for (policy, planned) in &plan.rollouts {
+        let title = format!("{} step by step, as `{policy}` says", count(planned.devices.len(), "device"));
+        let _ = writeln!(text, "\n{}", Tone::Strong.paint(title));
+        for (number, step) in planned.steps.iter().enumerate() {
+            let _ = writeln!(text, "  {}. {}", number + 1, plain(&step.to_string()));
+        }
+    }
     if !plan.excluded.is_empty() {
         let _ = writeln!(text, "\n{}", Tone::Strong.paint("excluded"));
         for (device, reason) in &plan.excluded {
@@ -228,6 +235,7 @@ mod tests {
                 named: "origin/production".to_owned(),
             },
             plan: StagePlan {
+                rollouts: Default::default(),
                 stage: "production".parse().expect("a stage"),
                 tree: "1a2b3c4d".repeat(5).parse().expect("a tree"),
                 inventory: None,

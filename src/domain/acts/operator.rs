@@ -313,7 +313,8 @@ pub fn raise_epoch(state: &FleetState, from: Epoch, reason: &str, acting: &Actin
     Ok(vec![Change::Epoch(epoch), acting.event("EpochRaised", "fleet", message)])
 }
 
-pub(super) fn check_reason(reason: &str) -> Result<(), ActError> {
+/// A reason says something, and not too much.
+pub fn check_reason(reason: &str) -> Result<(), ActError> {
     let length = reason.chars().count();
     if length == 0 || length > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
         return Err(ActError::OutOfRange { what: "the reason", range: "1 to 500 characters on one line" });

@@ -322,7 +322,14 @@ fn with_held(digests: &[Digest]) -> FleetState {
     for (number, digest) in digests.iter().enumerate() {
         let why = WaitingFor::Approval { digest: *digest, reasons: vec![HeldReason::LastDevice], changes: Vec::new() };
         let waiting = Some(Waiting { commit: commit.clone(), tree: commit.clone(), inventory: None, since: NOW, why });
-        let record = StageRecord { accepted: None, inventory: None, waiting, unmanaged: BTreeSet::new(), baseline: 0 };
+        let record = StageRecord {
+            accepted: None,
+            inventory: None,
+            waiting,
+            unmanaged: BTreeSet::new(),
+            baseline: 0,
+            staged: None,
+        };
         state.apply(&[Change::Stage(StageName::new(&format!("s{number}")).unwrap(), record)]);
     }
     state

@@ -88,6 +88,7 @@ impl Baseline {
             waiting: None,
             unmanaged: BTreeSet::new(),
             baseline: claims.len(),
+            staged: None,
         };
         Self { fleet, stages: vec![policy], records: BTreeMap::from([(stage, record)]), claims, assignments }
     }

@@ -1,6 +1,7 @@
 //! One device, as people see it.
 
 use super::OverviewInput;
+use super::rollouts::device_waits;
 use crate::domain::assignment::{Assignment, Mark};
 use crate::domain::condition::{Condition, ConditionStatus};
 use crate::domain::device::locks::Lock;
@@ -218,7 +219,7 @@ pub fn detail(input: &OverviewInput<'_>, device: &DeviceId) -> Option<DeviceDeta
         ledger: report.and_then(|report| report.observed),
         applied: report.and_then(|report| report.applied),
         layers: device_drift(input, device),
-        waits: waits(&input.pass, device),
+        waits: waits_in_detail(input, device),
         conflict: record.and_then(|record| record.control.conflict.clone()),
         conditions: report.map(conditions).unwrap_or_default(),
         found: report.map(|report| report.found.clone()).unwrap_or_default(),
@@ -232,6 +233,19 @@ pub fn detail(input: &OverviewInput<'_>, device: &DeviceId) -> Option<DeviceDeta
             .map(|registry| registry.attributes.clone())
             .unwrap_or_default(),
     })
+}
+
+/// What a device waits for, with its place in a rollout in the place of the rollout's name alone.
+fn waits_in_detail(input: &OverviewInput<'_>, device: &DeviceId) -> Vec<Wait> {
+    let mut all = waits(&input.pass, device);
+    let (Standing::Owned(stage), _) = standing(&input.pass, device) else { return all };
+    let detailed = device_waits(&input.pass, &stage, device);
+    if !detailed.is_empty() {
+        let at = all.iter().position(|wait| wait.code == "rollout").unwrap_or(all.len());
+        all.retain(|wait| wait.code != "rollout");
+        all.splice(at..at, detailed);
+    }
+    all
 }
 
 /// What the device says of itself, and what follows from it.

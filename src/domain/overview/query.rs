@@ -9,8 +9,8 @@ use crate::domain::filter::groups::plain_path;
 use crate::domain::filter::index::{Builder, Index};
 use crate::domain::filter::views::{Direction, Saved, SortKey, View};
 use crate::domain::filter::{Answer, DynamicGroups, Facts, Test, Value, evaluate};
-use crate::domain::fleet::{Change, Registry};
-use crate::domain::ids::DeviceId;
+use crate::domain::fleet::{Change, DeviceRecord, Registry};
+use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::waits::standing;
@@ -149,6 +149,23 @@ fn with_git<'a>(facts: Facts<'a>, listed: &'a DesiredDevice) -> Facts<'a> {
     }
 }
 
+/// What a controller knows of a device that a stage owns and lists.
+pub fn owned_facts<'a>(
+    stage: &'a StageName,
+    device: &'a DeviceId,
+    listed: &'a DesiredDevice,
+    record: Option<&'a DeviceRecord>,
+) -> Facts<'a> {
+    let known = Facts {
+        device: device.as_str(),
+        stage: Some(Some(stage.as_str())),
+        reported: record.and_then(|record| record.reported.as_deref()).map(|one| &one.report.attributes),
+        registry: Some(record.and_then(|record| record.registry.as_deref()).unwrap_or(&NO_REGISTRY)),
+        ..Facts::default()
+    };
+    with_git(known, listed)
+}
+
 /// What a clone knows of a device: only what Git says.
 pub fn git_facts<'a>(device: &'a DeviceId, listed: &'a DesiredDevice) -> Facts<'a> {
     let stage = match &listed.branch {
@@ -222,6 +239,7 @@ pub fn touches(change: &Change) -> Option<Option<&DeviceId>> {
         | Change::Actions(device, _)
         | Change::Forget(device) => Some(Some(device)),
         Change::Assignment(assignment) => Some(Some(&assignment.device)),
+        Change::Unassigned(device) => Some(Some(device)),
         Change::Stage(..) => None,
         Change::Epoch(_)
         | Change::Token(..)
@@ -230,6 +248,8 @@ pub fn touches(change: &Change) -> Option<Option<&DeviceId>> {
         | Change::ApprovalGone(_)
         | Change::Hold(..)
         | Change::HoldGone(_)
+        | Change::Rollout(..)
+        | Change::Heartbeat(_)
         | Change::Event(_) => Some(None),
     }
 }

@@ -2,14 +2,20 @@
 
 use crate::domain::desired::Desired;
 use crate::domain::digest::Digest;
-use crate::domain::fleet::{Approval, FleetState, HeldChange, HeldReason, Revision, StageRecord, Waiting, WaitingFor};
-use crate::domain::ids::{DeviceId, ObjectId, StageName};
+use crate::domain::fleet::{
+    Approval, FleetState, HeldChange, HeldReason, Revision, RolloutRecord, StageRecord, Staged, StagedProgress,
+    Waiting, WaitingFor,
+};
+use crate::domain::ids::{DeviceId, ObjectId, PolicyName, StageName};
 use crate::domain::plan::ground::List;
-use crate::domain::plan::ownership::claims;
+use crate::domain::plan::ownership::{claims, claims_listed};
 use crate::domain::plan::pass::Scope;
 use crate::domain::plan::policy::StagePolicy;
+use crate::domain::plan::rollouts::is_under_way;
+use crate::domain::plan::staged::{Claimed, policy_of, selects};
 use crate::domain::plan::tally::Tally;
 use crate::domain::planted::{Bug, planted};
+use crate::domain::rollout::forecast::{StepForecast, forecast};
 use crate::domain::snapshot::Head;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -97,6 +103,18 @@ pub struct StagePlan {
     pub held: Vec<HeldReason>,
     /// What a person approves: stage, tree, list of devices and changes, nothing else.
     pub digest: Digest,
+    /// Devices that get their content step by step, by the policy that they follow.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rollouts: BTreeMap<PolicyName, PlannedRollout>,
+}
+
+/// Devices that follow one policy, and what each of its steps comes to for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRollout {
+    /// The devices.
+    pub devices: BTreeSet<DeviceId>,
+    /// The steps, the last one included. Devices that are held when a step begins, or cannot take the change, are counted here.
+    pub steps: Vec<StepForecast>,
 }
 
 /// What a plan is made from.
@@ -136,11 +154,73 @@ pub(super) fn planned(input: &PlanInput<'_>, tally: &Tally) -> StagePlan {
     let stage = &input.policy.name;
     let tree = &input.candidate.head.tree;
     let changes: Vec<PlannedChange> = tally.changes.values().cloned().collect();
-    let held = held_reasons(input, &changes, tally);
+    let rollouts = by_policy(input, &changes);
+    let held = held_reasons(input, &changes, &rollouts, tally);
     let inventory = input.candidate.inventory;
     let digest = plan_digest(stage, tree, inventory.as_ref(), &changes);
     let (excluded, claimed) = (tally.excluded.clone(), tally.claimed);
-    StagePlan { stage: stage.clone(), tree: tree.clone(), inventory, changes, excluded, claimed, held, digest }
+    StagePlan {
+        stage: stage.clone(),
+        tree: tree.clone(),
+        inventory,
+        changes,
+        excluded,
+        claimed,
+        held,
+        digest,
+        rollouts,
+    }
+}
+
+/// Devices whose content changes and that follow a policy.
+fn by_policy(input: &PlanInput<'_>, changes: &[PlannedChange]) -> BTreeMap<PolicyName, PlannedRollout> {
+    let PlanInput { policy: StagePolicy { name: stage, .. }, state, candidate, .. } = *input;
+    let desired = &*candidate.desired;
+    let mut rollouts: BTreeMap<PolicyName, PlannedRollout> = BTreeMap::new();
+    if desired.rollouts.rules.is_empty() {
+        return rollouts;
+    }
+    for PlannedChange { device, action, .. } in changes {
+        let listed = match action {
+            Action::Assign | Action::Retarget => desired.devices.get(device),
+            Action::LetGo | Action::Unmanage => None,
+        };
+        let record = state.devices.get(device);
+        // One that goes on to another stage is none of this one's.
+        let Some(listed) = listed.filter(|listed| claims_listed(stage, &listed.branch, record)) else { continue };
+        let claimed = Claimed { stage, device, listed, record };
+        if let Some(policy) = policy_of(desired, &claimed) {
+            rollouts.entry(policy).or_default().devices.insert(device.clone());
+        }
+    }
+    for (policy, planned) in &mut rollouts {
+        planned.steps = steps(input, policy, &planned.devices);
+    }
+    rollouts
+}
+
+/// What each step of a policy comes to. Which devices a step with `take` takes is only known when it begins; how many is known now.
+fn steps(input: &PlanInput<'_>, policy: &PolicyName, devices: &BTreeSet<DeviceId>) -> Vec<StepForecast> {
+    let PlanInput { policy: StagePolicy { name: stage, .. }, state, candidate, .. } = *input;
+    let desired = &*candidate.desired;
+    let Some(policy) = desired.rollouts.policy(policy) else { return Vec::new() };
+    let all = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+    let mut left: BTreeSet<&DeviceId> = devices.iter().collect();
+    let mut members = Vec::with_capacity(policy.count());
+    for step in &policy.steps {
+        let selected = left.iter().copied().filter(|device| {
+            let listed = desired.devices.get(*device);
+            listed.is_some_and(|listed| {
+                selects(desired, &step.selector, &Claimed { stage, device, listed, record: state.devices.get(*device) })
+            })
+        });
+        let most = step.take.map_or(usize::MAX, |take| take.ceil_of(all) as usize);
+        let taken: Vec<&DeviceId> = selected.take(most).collect();
+        taken.iter().for_each(|device| _ = left.remove(device));
+        members.push(u32::try_from(taken.len()).unwrap_or(u32::MAX));
+    }
+    members.push(u32::try_from(left.len()).unwrap_or(u32::MAX));
+    forecast(&policy, &members)
 }
 
 fn released(changes: &[PlannedChange]) -> impl Iterator<Item = &DeviceId> {
@@ -153,7 +233,12 @@ fn released(changes: &[PlannedChange]) -> impl Iterator<Item = &DeviceId> {
         .map(|change| &change.device)
 }
 
-fn held_reasons(input: &PlanInput<'_>, changes: &[PlannedChange], tally: &Tally) -> Vec<HeldReason> {
+fn held_reasons(
+    input: &PlanInput<'_>,
+    changes: &[PlannedChange],
+    rollouts: &BTreeMap<PolicyName, PlannedRollout>,
+    tally: &Tally,
+) -> Vec<HeldReason> {
     let PlanInput { policy, state, candidate, .. } = *input;
     let Tally { claimed, taken, before, .. } = *tally;
     let record = state.stages.get(&policy.name);
@@ -178,7 +263,8 @@ fn held_reasons(input: &PlanInput<'_>, changes: &[PlannedChange], tally: &Tally)
             reasons.push(HeldReason::LastDevice);
         }
     }
-    let retargeted = changes.iter().filter(|change| change.action == Action::Retarget).count();
+    let at_once = |device: &DeviceId| !rollouts.values().any(|planned| planned.devices.contains(device));
+    let retargeted = changes.iter().filter(|one| one.action == Action::Retarget && at_once(&one.device)).count();
     let allowed = policy.unstaged_allowed(claimed, candidate.desired.limits);
     if retargeted > allowed && !planted(Bug::IgnoreBlastRadius) {
         reasons.push(HeldReason::BlastRadius { retargeted, allowed });
@@ -232,6 +318,25 @@ pub enum Judgement {
     },
 }
 
+/// Whether the candidate goes out by rollouts once it counts. The same commit with another list of devices goes on as before unless
+/// devices get other content: those that are new join what is under way.
+///
+/// Rollouts that are under way end for a newer commit also if it has none of its own.
+fn staged_after(input: &PlanInput<'_>, record: &StageRecord, plan: &StagePlan) -> Option<Staged> {
+    let commit = &input.candidate.head.commit;
+    let under_way = |one: &RolloutRecord| one.head.stage == input.policy.name && is_under_way(&one.head.status);
+    let earlier = input.state.rollouts.values().any(under_way);
+    let retargets = |planned: &PlannedRollout| {
+        let mut changes = plan.changes.iter().filter(|change| change.action == Action::Retarget);
+        changes.any(|change| planned.devices.contains(&change.device))
+    };
+    let same = record.accepted.as_ref() == Some(commit);
+    if (plan.rollouts.is_empty() && (same || !earlier)) || (same && !plan.rollouts.values().any(retargets)) {
+        return record.staged.clone().filter(|staged| same && staged.commit == *commit);
+    }
+    Some(Staged { commit: commit.clone(), progress: StagedProgress::Owed })
+}
+
 /// Judges a stage's newest commit; `plan` is asked for its plan unless it is broken.
 pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput<'_>) -> StagePlan) -> Judgement {
     let PlanInput { policy, state, candidate, .. } = *input;
@@ -242,6 +347,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput
         waiting: None,
         unmanaged: BTreeSet::new(),
         baseline: 0,
+        staged: None,
     });
     let wait = |mut record: StageRecord, why: WaitingFor| {
         // A commit that goes on waiting for the same thing has waited since then.
@@ -271,6 +377,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput
     }
     let approval = approval.filter(|_| !plan.held.is_empty()).map(|approval| (plan.digest, approval.clone()));
     let unmanaged = unmanaged_after(input, &record, &plan.changes);
+    record.staged = staged_after(input, &record, &plan);
     record.accepted = Some(candidate.head.commit.clone());
     record.inventory = candidate.inventory;
     record.waiting = None;

@@ -3,7 +3,7 @@
 use crate::domain::assignment::Assignment;
 use crate::domain::desired::{Desired, DesiredDevice};
 use crate::domain::fleet::{
-    Change, Control, DeviceRecord, Event, FleetState, HoldScope, Revision, StageRecord, WaitingFor,
+    Change, Content, Control, DeviceRecord, Event, FleetState, HoldScope, Revision, StageRecord, Staged, WaitingFor,
 };
 use crate::domain::generation::{Attempt, Generation, Order};
 use crate::domain::ids::{Actor, CommitId, DeviceId, StageName};
@@ -14,6 +14,8 @@ use crate::domain::plan::passes::Passes;
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::plan::recovery::{Recovery, recover};
 use crate::domain::plan::requires::unmet;
+use crate::domain::plan::rollouts::{Contacts, Join};
+use crate::domain::plan::staged::{Claimed, Way, way};
 use crate::domain::planted::{Bug, planted};
 use crate::domain::spec::SealedSpec;
 use crate::domain::time::Timestamp;
@@ -31,6 +33,8 @@ pub struct PassInput<'a> {
     pub state: &'a FleetState,
     /// What the commits of the stages mean.
     pub views: &'a BTreeMap<StageName, StageView>,
+    /// Who knows when devices were last heard of.
+    pub contacts: &'a dyn Contacts,
 }
 
 /// What the commits of one stage mean. A stage that could not be read is left out or empty: its last claims stand.
@@ -87,6 +91,8 @@ pub struct PassOutput {
     pub changes: Vec<Change>,
     /// Stages whose candidate counts from now on.
     pub accepted: BTreeSet<StageName>,
+    /// Devices that join rollouts that are under way; what comes of it is among the changes.
+    pub(super) joins: Vec<Join>,
 }
 
 impl PassOutput {
@@ -125,7 +131,7 @@ pub(super) fn judge_candidates(
     output: &mut PassOutput,
     mut plan: impl FnMut(&PlanInput<'_>) -> StagePlan,
 ) {
-    let PassInput { now, stages, state, views } = *input;
+    let PassInput { now, stages, state, views, contacts: _ } = *input;
     // One commit at a time: the next pass judges the others by what this one left. Two that were accepted together could hand a
     // device on between them, and what comes of it would be in the plan and the budget of neither. The most gated comes first, so
     // that a new stage never gets by the way what another lets go.
@@ -230,15 +236,26 @@ pub(super) fn drop_void_approvals(input: &PassInput<'_>, output: &mut PassOutput
     output.changes.extend(void);
 }
 
-/// Decides about one device. `commits` are those that count, by stage.
-pub(super) fn decide_device(
-    input: &PassInput<'_>,
-    commits: &BTreeMap<StageName, CommitId>,
-    found: &Found<'_>,
-    output: &mut PassOutput,
-) {
+/// What counts of each stage, what this pass accepted included.
+#[derive(Debug, Default)]
+pub(super) struct Counting {
+    /// The commits.
+    pub(super) commits: BTreeMap<StageName, CommitId>,
+    /// What they mean, as far as they have been read.
+    pub(super) desired: BTreeMap<StageName, Arc<Desired>>,
+    /// Which of them go out by rollouts.
+    pub(super) staged: BTreeMap<StageName, Staged>,
+    /// Devices that a rollout has assigned something in this pass.
+    pub(super) taken: BTreeSet<DeviceId>,
+}
+
+/// Decides about one device.
+pub(super) fn decide_device(input: &PassInput<'_>, counting: &Counting, found: &Found<'_>, output: &mut PassOutput) {
     let PassInput { now, stages, state, .. } = *input;
     let Found { device, record: known, listed } = *found;
+    if counting.taken.contains(device) {
+        return;
+    }
     let unknown;
     let record = match known {
         Some(record) => record,
@@ -288,12 +305,13 @@ pub(super) fn decide_device(
         owner = lists.filter(|(_, listed)| listed.flatten().is_some()).map(|(stage, _)| stage).next();
     }
     let wanted = owner.and_then(|stage| {
-        let commit = commits.get(stage)?;
+        let commit = counting.commits.get(stage)?;
         let (_, listed) = stages.iter().zip(listed).find(|(policy, _)| policy.name == *stage)?;
         Some((stage, commit, (*listed)??))
     });
-    let assignment =
-        next_content(input, record, &control, device, wanted, reissue).map(|(stage, commit, spec)| Assignment {
+    let next = next_content(input, counting, record, &control, device, wanted, reissue, output);
+    let assignment = next.map(|next| match next {
+        Next::Fresh { stage, commit, spec } => Assignment {
             device: device.clone(),
             soak_secs: stages.iter().find(|policy| policy.name == stage).map_or(0, |policy| policy.soak_secs),
             force: None,
@@ -304,7 +322,20 @@ pub(super) fn decide_device(
             spec,
             rollout: None,
             assigned_at: now,
-        });
+        },
+        // What a rollout offered stays the rollout's.
+        Next::Again(current) if current.rollout.is_some() => {
+            Assignment { order: next_order(state, record, &control), assigned_at: now, ..Assignment::clone(&current) }
+        }
+        Next::Again(current) => Assignment {
+            soak_secs: stages.iter().find(|policy| policy.name == current.stage).map_or(0, |policy| policy.soak_secs),
+            force: None,
+            order: next_order(state, record, &control),
+            attempt: Attempt::FIRST,
+            assigned_at: now,
+            ..Assignment::clone(&current)
+        },
+    });
     // The same value needs no comparison.
     let changed = !Arc::ptr_eq(&control, &record.control) && control != record.control;
     if changed || planted(Bug::WriteAlways) {
@@ -315,15 +346,26 @@ pub(super) fn decide_device(
     }
 }
 
-/// What a device is to be assigned now, if anything: new content of its owner, or what it has once more.
+/// What a device is to be assigned.
+enum Next {
+    /// New content of its owner.
+    Fresh { stage: StageName, commit: CommitId, spec: SealedSpec },
+    /// What it has, once more.
+    Again(Arc<Assignment>),
+}
+
+/// What a device is to be assigned now, if anything.
+#[allow(clippy::too_many_arguments, reason = "each is one thing that decides")]
 fn next_content(
     input: &PassInput<'_>,
+    counting: &Counting,
     record: &DeviceRecord,
     control: &Control,
     device: &DeviceId,
     wanted: Option<(&StageName, &CommitId, &Arc<DesiredDevice>)>,
     reissue: bool,
-) -> Option<(StageName, CommitId, SealedSpec)> {
+    output: &mut PassOutput,
+) -> Option<Next> {
     if control.conflict.is_some() || !is_enrolled(record) {
         return None;
     }
@@ -335,11 +377,26 @@ fn next_content(
             hold_on(input.state, device, Some(stage), Some(listed), input.now).is_none()
                 && unmet(listed, record).is_empty()
         };
-        (differs && free()).then(|| (stage.clone(), commit.clone(), spec.clone()))
+        if !differs || !free() {
+            return None;
+        }
+        let (stage, commit) = (stage.clone(), commit.clone());
+        // A stage that is read counts, and what counts is known here.
+        let desired = counting.desired.get(&stage)?;
+        let claimed = Claimed { stage: &stage, device, listed, record: Some(record) };
+        match way(input.state, desired, counting.staged.get(&stage), &commit, &claimed, input.now) {
+            Way::AtOnce => Some(Next::Fresh { stage, commit, spec: spec.clone() }),
+            Way::NotNow => None,
+            Way::Joins(rollout) => {
+                let content = Arc::new(Content { spec: spec.clone(), commit });
+                output.joins.push(Join { rollout, device: device.clone(), content });
+                None
+            }
+        }
     });
     fresh.or_else(|| {
         // What is assigned already is offered again beyond the device's place, whoever owns the device now.
-        current.filter(|_| reissue).map(|current| (current.stage.clone(), current.commit.clone(), current.spec.clone()))
+        record.assignment.clone().filter(|_| reissue).map(Next::Again)
     })
 }
 

@@ -8,14 +8,18 @@
 
 use super::gate::{PlanInput, StagePlan, lists, planned};
 use super::ground::{List, moved, visit};
-use super::pass::{PassInput, PassOutput, Scope, decide_device, drop_void_approvals, judge_candidates, widened};
-use super::requires::AGENT_VERSION;
+use super::pass::{
+    Counting, PassInput, PassOutput, Scope, decide_device, drop_void_approvals, judge_candidates, widened,
+};
+use super::rollouts::{Machines, RolloutActError};
 use super::tally::Tally;
 use crate::domain::desired::Desired;
-use crate::domain::fleet::{Change, FleetState, Hold, HoldScope};
+use crate::domain::fleet::{Change, FleetState, Hold, HoldScope, RolloutChange, StageRecord};
 use crate::domain::generation::Epoch;
-use crate::domain::ids::{CommitId, DeviceId, StageName};
+use crate::domain::ids::{Actor, CommitId, DeviceId, RolloutName, StageName};
 use crate::domain::reported::Report;
+use crate::domain::rollout::freeze::Weather;
+use crate::domain::rollout::machine::Act;
 use crate::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +34,7 @@ pub struct Passes {
     stages: Vec<StageName>,
     planned: BTreeMap<StageName, Planned>,
     decided: Option<Decided>,
+    machines: Machines,
 }
 
 /// What a stage's newest commit came to.
@@ -70,19 +75,33 @@ impl Passes {
             Scope::All => {
                 judge_candidates(input, &mut accepted, &mut output, |commit| self.plan(commit));
                 drop_void_approvals(input, &mut output);
-                self.decide_all(input, &accepted, &mut output);
+                // What counts from now on is carried out by the next pass.
+                let taken = match output.accepted.is_empty() {
+                    true => self.machines.drive(input, &Scope::All, &mut output),
+                    false => BTreeSet::new(),
+                };
+                self.decide_all(input, &accepted, taken, &mut output);
             }
             scope @ Scope::Devices(_) => {
-                let commits = commits(input, &output);
+                let taken = self.machines.drive(input, scope, &mut output);
                 let lists = listed(input, &accepted);
-                visit(&input.state.devices, &lists, scope, |found| decide_device(input, &commits, found, &mut output));
+                let counting = counting(input, accepted, taken, &output);
+                visit(&input.state.devices, &lists, scope, |found| decide_device(input, &counting, found, &mut output));
             }
+        }
+        if !output.joins.is_empty() {
+            let joins = std::mem::take(&mut output.joins);
+            self.machines.join(input, joins, &mut output);
         }
         output
     }
 
     /// Notes what is about to become of the state: whatever happens to a device may change what is decided about it.
     pub fn note(&mut self, before: &FleetState, changes: &[Change]) {
+        self.machines.note(changes);
+        if changes.iter().any(|change| opens_ways(before, change)) {
+            self.decided = None;
+        }
         let touched = self.planned.values_mut().map(|planned| &mut planned.touched);
         let mut touched: Vec<_> = touched.chain(self.decided.as_mut().map(|decided| &mut decided.touched)).collect();
         for device in changes.iter().filter_map(|change| decisive(before, change)) {
@@ -95,9 +114,27 @@ impl Passes {
         *self = Self::default();
     }
 
-    /// When the next hold ends by itself, in the controller's memory or in a fleet repo, as the last pass over everything saw it.
+    /// When the next hold or freeze ends by itself, in the controller's memory or in a fleet repo, as the last pass over everything
+    /// saw it.
     pub fn due(&self) -> Option<Timestamp> {
         self.decided.as_ref()?.due
+    }
+
+    /// When a rollout is to be looked at again although nothing was heard.
+    pub fn rollouts_due(&self) -> Option<Timestamp> {
+        self.machines.due
+    }
+
+    /// Does what somebody asks of a rollout.
+    pub fn act(
+        &mut self,
+        input: &PassInput<'_>,
+        rollout: &RolloutName,
+        act: Act,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Vec<Change>, RolloutActError> {
+        self.machines.act(input, rollout, act, actor, reason)
     }
 
     fn plan(&mut self, input: &PlanInput<'_>) -> StagePlan {
@@ -118,10 +155,15 @@ impl Passes {
         &mut self,
         input: &PassInput<'_>,
         accepted: &BTreeMap<StageName, Arc<Desired>>,
+        taken: BTreeSet<DeviceId>,
         output: &mut PassOutput,
     ) {
         let PassInput { now, state, .. } = *input;
         let lists = listed(input, accepted);
+        let thaws = accepted.values().filter_map(|desired| match desired.rollouts.freezes.weather(now) {
+            Weather::Fair { until } | Weather::Frozen { until, .. } => until,
+        });
+        let thaws = thaws.filter(|until| *until > now).min();
         let same = |last: &Decided| {
             let in_time = last.at <= now && last.due.is_none_or(|due| now < due);
             in_time && last.epoch == state.epoch() && last.holds == state.holds
@@ -130,15 +172,22 @@ impl Passes {
             Some(last) => (moved(&last.lists, &lists, last.touched), last.due),
             None => (Scope::All, state.holds.values().filter_map(|hold| hold.until).filter(|until| *until > now).min()),
         };
-        let commits = commits(input, output);
+        due = due.into_iter().chain(thaws).min();
+        let counting = counting(input, accepted.clone(), taken, output);
         let decided = output.changes.len();
         visit(&state.devices, &lists, &worthwhile(scope, state.devices.len()), |found| {
             let holds = found.listed.iter().filter_map(|listed| listed.as_ref()?.as_ref()?.hold.as_ref()?.until);
             due = holds.filter(|until| *until > now).chain(due).min();
-            decide_device(input, &commits, found, output);
+            decide_device(input, &counting, found, output);
         });
         // What is decided now is not written yet, and may never be.
-        let touched = output.changes[decided..].iter().filter_map(|change| decisive(state, change)).cloned().collect();
+        let touched: BTreeSet<DeviceId> = output.changes[decided..]
+            .iter()
+            .filter_map(|change| decisive(state, change))
+            .cloned()
+            .chain(counting.taken)
+            .chain(output.joins.iter().map(|join| join.device.clone()))
+            .collect();
         self.decided = Some(Decided { lists, epoch: state.epoch(), holds: state.holds.clone(), at: now, due, touched });
     }
 }
@@ -154,6 +203,41 @@ fn worthwhile(scope: Scope, devices: usize) -> Scope {
 fn listed(input: &PassInput<'_>, accepted: &BTreeMap<StageName, Arc<Desired>>) -> Vec<List> {
     let of_stage = |name| accepted.get(name).map(|desired: &Arc<Desired>| desired.devices.clone());
     input.stages.iter().map(|policy| of_stage(&policy.name)).collect()
+}
+
+/// What counts, what counts from now on included.
+fn counting(
+    input: &PassInput<'_>,
+    desired: BTreeMap<StageName, Arc<Desired>>,
+    taken: BTreeSet<DeviceId>,
+    output: &PassOutput,
+) -> Counting {
+    let records = input.state.stages.iter();
+    let written = output.changes.iter().filter_map(|change| match change {
+        Change::Stage(stage, record) => Some((stage, record)),
+        _ => None,
+    });
+    let latest: BTreeMap<&StageName, &StageRecord> = records.chain(written).collect();
+    let staged = latest.into_iter().filter_map(|(stage, record)| Some((stage.clone(), record.staged.clone()?)));
+    Counting { commits: commits(input, output), desired, staged: staged.collect(), taken }
+}
+
+/// Whether a change may let devices get content in another way than before, whether or not their content is listed otherwise.
+fn opens_ways(before: &FleetState, change: &Change) -> bool {
+    match change {
+        Change::Rollout(name, RolloutChange::Head { head, .. }) => {
+            let known = before.rollouts.get(name).map(|record| &record.head.status);
+            known.map(std::mem::discriminant) != Some(std::mem::discriminant(&head.status))
+        }
+        Change::Rollout(_, RolloutChange::Gone) => true,
+        Change::Stage(stage, record) => {
+            let known = before.stages.get(stage);
+            let staged = known.and_then(|known| known.staged.as_ref());
+            staged != record.staged.as_ref()
+                || (staged.is_some() && known.map(|known| &known.accepted) != Some(&record.accepted))
+        }
+        _ => false,
+    }
 }
 
 /// The commits that count, those included that count from now on.
@@ -176,6 +260,7 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
         | Change::Unreported(device)
         | Change::Forget(device) => Some(device),
         Change::Assignment(assignment) => Some(&assignment.device),
+        Change::Unassigned(device) | Change::Rollout(_, RolloutChange::Member(device, _)) => Some(device),
         Change::Reported(device, reported) => {
             let known = before.devices.get(device).and_then(|record| record.reported.as_ref());
             let alike = known.is_some_and(|known| heard_alike(&known.report, &reported.report));
@@ -192,6 +277,8 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
         | Change::ApprovalGone(_)
         | Change::Hold(..)
         | Change::HoldGone(_)
+        | Change::Rollout(_, RolloutChange::Head { .. } | RolloutChange::Content(_) | RolloutChange::Gone)
+        | Change::Heartbeat(_)
         | Change::Event(_) => None,
     }
 }
@@ -201,7 +288,7 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
 fn heard_alike(one: &Report, other: &Report) -> bool {
     let os = |report: &Report| report.os.as_ref().map(|os| os.version.clone());
     one.observed == other.observed
+        && one.attributes == other.attributes
         && one.branch == other.branch
-        && one.attributes.get(AGENT_VERSION) == other.attributes.get(AGENT_VERSION)
         && os(one) == os(other)
 }

@@ -3,6 +3,7 @@
 mod laws;
 mod lists;
 mod requires;
+mod rollouts;
 mod together;
 mod world;
 

@@ -7,7 +7,9 @@ use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::plan::ownership::{Standing, claims, owner};
 use crate::domain::plan::pass::{HoldOn, PassInput, hold_on, show_waiting};
 use crate::domain::plan::requires::{Unmet, unmet};
+use crate::domain::plan::staged::{Claimed, Way, way};
 use crate::domain::reported::{OsStage, Phase};
+use crate::domain::rollout::freeze::Weather;
 use crate::domain::spec::{Maintenance, Purpose};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -186,7 +188,50 @@ fn owned_waits(
     {
         all.push(wait("held", message, Some(hint)).since(since));
     }
+    if wanted.is_some()
+        && wanted != assigned
+        && let (Some(listed), Some(desired)) = (listed, input.accepted(stage))
+    {
+        all.extend(staged_wait(input, desired, record, device, stage, listed));
+    }
     report_waits(record, input.now, all);
+}
+
+/// Why a device does not get at once what its stage wants for it. How a rollout stands with it is told elsewhere: that costs a look
+/// at the whole rollout.
+fn staged_wait(
+    input: &PassInput<'_>,
+    desired: &Desired,
+    record: &DeviceRecord,
+    device: &DeviceId,
+    stage: &StageName,
+    listed: &DesiredDevice,
+) -> Option<Wait> {
+    if let Weather::Frozen { reason, until } = desired.rollouts.freezes.weather(input.now) {
+        let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+        return Some(wait("frozen", format!("nothing new is assigned{until}: {reason}"), None));
+    }
+    let known = input.state.stages.get(stage)?;
+    let commit = known.accepted.as_ref()?;
+    let claimed = Claimed { stage, device, listed, record: Some(record) };
+    match way(input.state, desired, known.staged.as_ref(), commit, &claimed, input.now) {
+        Way::AtOnce => None,
+        Way::Joins(_) | Way::NotNow => {
+            let of_stage = input.state.rollouts.values().filter(|one| one.head.stage == *stage);
+            let newest = of_stage.filter(|one| one.members.contains_key(device)).max_by_key(|one| one.head.created);
+            let Some(newest) = newest else {
+                let message = "its rollout begins when the one before it has come to the end of a step".to_owned();
+                return Some(wait("rollout", message, Some("`bellwether rollouts` lists all".to_owned())));
+            };
+            let name = &newest.head.name;
+            let message = format!("rollout {name} is {}", newest.head.status);
+            Some(wait(
+                "rollout",
+                message,
+                Some(format!("`bellwether rollout {name} --explain` says what it waits for")),
+            ))
+        }
+    }
 }
 
 /// Where the problem that keeps a device from having content is written.

@@ -389,30 +389,45 @@ impl Rollout {
     /// Whether what a device was offered and has not acknowledged may be handed to it. A device that slept through a bad release
     /// does not get it on waking.
     pub fn serves(&self, device: &DeviceId) -> bool {
-        let Some(member) = self.members.get(device) else { return false };
-        match (&self.head.status, &member.back, &member.phase) {
-            // What it had before is good for it whatever becomes of the rollout.
-            (_, Some(Back::Offered { .. } | Back::Away), _) => true,
-            (Status::Active | Status::Done { .. }, None, Phase::Offered { .. }) => true,
-            // What it has acknowledged, it has.
-            (_, _, phase) => phase.is_acknowledged(),
-        }
+        self.members.get(device).is_some_and(|member| serves(&self.head.status, member))
     }
 
     /// Whether this content must not be assigned outside of this rollout, because it went wrong with it: until a newer commit
     /// brings other content, or somebody goes on with this one.
     pub fn quarantines(&self, device: &DeviceId, commit: &CommitId, digest: &Digest) -> bool {
-        match self.head.status {
-            Status::Error { .. } | Status::Aborted { .. } | Status::RollingBack { .. } | Status::RolledBack { .. } => {
-                let same = self.members.get(device).is_some_and(|member| member.target == *digest);
-                same || *commit == self.head.commit
-            }
-            Status::Draft
-            | Status::PendingApproval
-            | Status::Active
-            | Status::Paused { .. }
-            | Status::Done { .. }
-            | Status::Superseded { .. } => false,
+        quarantines(&self.head, self.members.get(device), commit, digest)
+    }
+
+    /// Devices whose timer has run out although they may have been heard of: those that are at work.
+    pub fn overdue(&self, now: Timestamp) -> Vec<DeviceId> {
+        let due = self.agenda.timers.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, device)| device.clone()).collect()
+    }
+}
+
+/// Whether what a member was offered and has not acknowledged may be handed to it while its rollout stands so.
+pub fn serves(status: &Status, member: &Member) -> bool {
+    match (status, &member.back, &member.phase) {
+        // What it had before is good for it whatever becomes of the rollout.
+        (_, Some(Back::Offered { .. } | Back::Away), _) => true,
+        (Status::Active | Status::Done { .. }, None, Phase::Offered { .. }) => true,
+        // What it has acknowledged, it has.
+        (_, _, phase) => phase.is_acknowledged(),
+    }
+}
+
+/// Whether content must not be assigned to a device outside of a rollout, because it went wrong with it. `member` is what the
+/// rollout knows of the device.
+pub fn quarantines(head: &Head, member: Option<&Member>, commit: &CommitId, digest: &Digest) -> bool {
+    match head.status {
+        Status::Error { .. } | Status::Aborted { .. } | Status::RollingBack { .. } | Status::RolledBack { .. } => {
+            member.is_some_and(|member| member.target == *digest) || *commit == head.commit
         }
+        Status::Draft
+        | Status::PendingApproval
+        | Status::Active
+        | Status::Paused { .. }
+        | Status::Done { .. }
+        | Status::Superseded { .. } => false,
     }
 }

@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "each function is a test, and its name is the sentence")]
 
 use super::Store;
-use crate::domain::fleet::{Change, Event, FleetState};
+use crate::domain::fleet::{Change, Event, FleetState, RolloutChange};
 use crate::domain::ids::Actor;
 use crate::domain::time::Timestamp;
 
@@ -71,7 +71,7 @@ pub fn every_change_survives_reopening(harness: &mut impl Harness) {
     assert_eq!(harness.open().load().unwrap(), sample::state());
 }
 
-const KINDS: usize = 17;
+const KINDS: usize = 23;
 
 /// A new kind of change does not compile before it is listed here, and fails before it is in the sample.
 fn kind(change: &Change) -> usize {
@@ -93,6 +93,12 @@ fn kind(change: &Change) -> usize {
         Change::Unreported(_) => 14,
         Change::Registry(..) => 15,
         Change::Actions(..) => 16,
+        Change::Unassigned(_) => 17,
+        Change::Heartbeat(_) => 18,
+        Change::Rollout(_, RolloutChange::Head { .. }) => 19,
+        Change::Rollout(_, RolloutChange::Member(..)) => 20,
+        Change::Rollout(_, RolloutChange::Content(_)) => 21,
+        Change::Rollout(_, RolloutChange::Gone) => 22,
     }
 }
 

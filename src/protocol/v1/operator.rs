@@ -21,6 +21,8 @@
 //! | `POST /v1/holds` with [`HoldRequest`]; `POST /v1/resume` with [`ResumeRequest`] | [`Done`] |
 //! | `POST /v1/holds/devices` with [`HoldDevicesRequest`]; `POST /v1/resume/devices` with [`ResumeDevicesRequest`] | [`Done`] |
 //! | `POST /v1/devices/{device}/retry` with [`RetryRequest`] | [`Done`] |
+//! | `GET /v1/rollouts`, `GET /v1/rollouts/{rollout}` | list of [`RolloutRow`](crate::domain::overview::rollouts::RolloutRow); [`RolloutDetail`](crate::domain::overview::rollouts::RolloutDetail) |
+//! | `POST /v1/rollouts/{rollout}` with [`RolloutRequest`] | [`Done`] |
 //! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
 //! | `POST /v1/epoch` with [`EpochRequest`]; `POST /v1/refresh` | [`Done`] |
 //!
@@ -243,6 +245,44 @@ pub struct RetryRequest {
     /// Whether update locks count.
     #[serde(default)]
     pub over_locks: OverLocks,
+}
+
+/// Asks something of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutRequest {
+    /// What.
+    pub ask: RolloutAsk,
+    /// Why, 1 to 500 characters.
+    pub reason: String,
+}
+
+/// What is asked of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutAsk {
+    /// One more person agrees to what waits for approval.
+    Approve,
+    /// Offer nothing new.
+    Pause {
+        /// Until then; `None` until it is resumed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// Go on.
+    Resume,
+    /// Go on, and count only further failures.
+    ResumeAcknowledging,
+    /// Stop for good; devices keep what they have.
+    Abort,
+    /// Offer the same again to these of the devices that failed.
+    Retry {
+        /// The devices; empty for all that failed.
+        #[serde(default)]
+        devices: BTreeSet<DeviceId>,
+    },
+    /// Each device goes back to what it had.
+    Rollback,
 }
 
 /// Raises the epoch.

@@ -1,6 +1,6 @@
 //! Reading. A record that cannot be read is set apart; the rest is read.
 
-use super::failed;
+use super::{failed, rollouts};
 use crate::domain::fleet::{Conflict, DeviceRecord, Event, FleetState, Hold, HoldScope, POISONED, Quarantined};
 use crate::domain::ids::{Actor, DeviceId};
 use crate::domain::time::Timestamp;
@@ -21,6 +21,8 @@ pub(super) fn load(connection: &Connection) -> Result<FleetState, StoreError> {
         tokens: documents(connection, "token", "SELECT token, document FROM tokens", &mut quarantined)?,
         approvals: documents(connection, "approval", "SELECT digest, document FROM approvals", &mut quarantined)?,
         holds: holds(connection, &mut quarantined)?,
+        rollouts: rollouts::load(connection, &mut quarantined)?,
+        heartbeat: heartbeat(connection)?,
         quarantined,
     })
 }
@@ -37,6 +39,15 @@ fn epoch(connection: &Connection) -> Result<Option<crate::domain::generation::Ep
         subject: "the fleet".to_owned(),
         detail: error.to_string(),
     })
+}
+
+/// When the controller was last known to run. One that cannot be read is none: then all of the time that passed counts.
+fn heartbeat(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    let document: Option<String> = connection
+        .query_row("SELECT document FROM meta WHERE name = 'heartbeat'", [], |row| row.get(0))
+        .optional()
+        .map_err(failed("read the heartbeat"))?;
+    Ok(document.and_then(|document| serde_json::from_str(&document).ok()))
 }
 
 fn devices(

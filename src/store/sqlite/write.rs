@@ -1,6 +1,6 @@
 //! Writing. One statement per change, prepared once.
 
-use super::failed;
+use super::{failed, rollouts};
 use crate::domain::fleet::{Change, Event};
 use crate::ports::store::StoreError;
 use rusqlite::{Connection, params};
@@ -67,6 +67,9 @@ fn write(transaction: &Connection, change: &Change) -> Result<Written, StoreErro
         Change::ApprovalGone(digest) => write.delete("approvals", "digest", &digest.to_string())?,
         Change::Hold(scope, hold) => write.put("holds", "scope", &json(scope), hold)?,
         Change::HoldGone(scope) => write.delete("holds", "scope", &json(scope))?,
+        Change::Unassigned(device) => write.no_part("assignment", device.as_str())?,
+        Change::Rollout(name, change) => rollouts::write(transaction, name, change)?,
+        Change::Heartbeat(at) => write.put("meta", "name", "heartbeat", at)?,
         Change::Event(event) => {
             write.event(event)?;
             return Ok(Written::Event);
@@ -151,7 +154,9 @@ fn records(change: &Change) -> Vec<RecordName> {
         Change::Token(id, _) | Change::TokenGone(id) => vec![("token", id.clone())],
         Change::Approval(digest, _) | Change::ApprovalGone(digest) => vec![("approval", digest.to_string())],
         Change::Hold(scope, _) | Change::HoldGone(scope) => vec![("hold", json(scope))],
-        Change::Epoch(_) | Change::Event(_) => Vec::new(),
+        Change::Unassigned(device) => vec![("assignment", device.to_string())],
+        Change::Rollout(name, _) => vec![("rollout", name.to_string())],
+        Change::Epoch(_) | Change::Heartbeat(_) | Change::Event(_) => Vec::new(),
     }
 }
 
@@ -177,6 +182,6 @@ fn keep_aside(transaction: &Connection, (kind, subject): &RecordName) -> Result<
         .run(&format!("INSERT INTO quarantine (kind, subject, document) {source}"), params![kind, subject])
 }
 
-fn json(document: &(impl Serialize + ?Sized)) -> String {
+pub(super) fn json(document: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(document).expect("documents have only string keys, so they can be written as JSON")
 }

@@ -42,7 +42,13 @@ fn check(poll: &str, poll_interval_secs: Option<u32>, silent_secs: i64) -> &'sta
     state.devices.insert(device.clone(), record);
     let now = Timestamp::EPOCH.plus_millis(silent_secs * 1000);
     let (views, last_seen) = Default::default();
-    let pass = PassInput { now, stages: &[], state: &state, views: &views };
+    let pass = PassInput {
+        now,
+        stages: &[],
+        state: &state,
+        views: &views,
+        contacts: &crate::domain::plan::rollouts::NoContacts,
+    };
     let input = OverviewInput { pass, last_seen: &last_seen, offline_after_secs: 300 };
     match device_drift(&input, &device).layers.get(&Layer::Connectivity) {
         Some(LayerStatus::Drifted { .. }) => "silent",

@@ -1,6 +1,7 @@
 //! What holds whatever happens.
 
 use super::super::pass::{PassInput, Scope, pass};
+use super::super::rollouts::NoContacts;
 use super::world::{World, content, device, stage};
 use crate::domain::assignment::Mark;
 use crate::domain::generation::{Epoch, Generation, Order};
@@ -86,7 +87,7 @@ proptest! {
             report.observed = Some(Mark { order, digest: content("v1").digest });
             report.branch = choice.map(|on| stage(NAMES[on]));
         });
-        let input = PassInput { now: world.now, stages: &world.stages, state: &world.state, views: &world.views };
+        let input = PassInput { now: world.now, stages: &world.stages, state: &world.state, views: &world.views, contacts: &NoContacts };
         let full = pass(&input, &Scope::All);
         let narrowed = pass(&input, &Scope::Devices(BTreeSet::from([device(&name)])));
         prop_assert_eq!(full.changes, narrowed.changes);

@@ -4,6 +4,7 @@ use super::super::gate::{Candidate, Lineage, PlanInput, plan_stage};
 use super::super::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, show_waiting};
 use super::super::passes::Passes;
 use super::super::policy::StagePolicy;
+use super::super::rollouts::NoContacts;
 use super::super::waits::waits;
 use crate::domain::acts::operator::{Acting, approve_commit};
 use crate::domain::assignment::Mark;
@@ -144,7 +145,7 @@ impl World {
         self.pass()
     }
 
-    fn arrives(&mut self, on: &str, number: u32, desired: Desired, lineage: Lineage) {
+    pub(super) fn arrives(&mut self, on: &str, number: u32, desired: Desired, lineage: Lineage) {
         let base = self.state.stages.get(on).and_then(StageRecord::counts);
         let head = Head { commit: commit_id(number), tree: commit_id(number + 1000) };
         let view = self.views.entry(stage(on)).or_default();
@@ -166,7 +167,13 @@ impl World {
     }
 
     pub(super) fn one_pass(&mut self) -> Vec<Change> {
-        let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
+        let input = PassInput {
+            now: self.now,
+            stages: &self.stages,
+            state: &self.state,
+            views: &self.views,
+            contacts: &NoContacts,
+        };
         let output = self.passes.pass(&input, &Scope::All);
         assert_eq!(output, pass(&input, &Scope::All), "what is remembered changes nothing");
         self.apply(&output.changes);
@@ -210,7 +217,13 @@ impl World {
 
     /// What a plan of a commit would change.
     pub(super) fn planned(&self, on: &str, desired: &Desired) -> String {
-        let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
+        let input = PassInput {
+            now: self.now,
+            stages: &self.stages,
+            state: &self.state,
+            views: &self.views,
+            contacts: &NoContacts,
+        };
         let accepted =
             self.stages.iter().filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())));
         let head = Head { commit: commit_id(99), tree: commit_id(1099) };
@@ -258,13 +271,25 @@ impl World {
 
     /// With everything that is known of each.
     pub(super) fn waits_in_full(&self, name: &str) -> String {
-        let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
+        let input = PassInput {
+            now: self.now,
+            stages: &self.stages,
+            state: &self.state,
+            views: &self.views,
+            contacts: &NoContacts,
+        };
         let shown = |wait: super::super::waits::Wait| serde_json::to_string(&wait).unwrap();
         waits(&input, &device(name)).into_iter().map(shown).collect::<Vec<_>>().join("\n")
     }
 
     pub(super) fn waits(&self, name: &str) -> String {
-        let input = PassInput { now: self.now, stages: &self.stages, state: &self.state, views: &self.views };
+        let input = PassInput {
+            now: self.now,
+            stages: &self.stages,
+            state: &self.state,
+            views: &self.views,
+            contacts: &NoContacts,
+        };
         let all: Vec<String> =
             waits(&input, &device(name)).into_iter().map(|wait| format!("{}: {}", wait.code, wait.message)).collect();
         all.join("\n")

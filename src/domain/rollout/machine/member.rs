@@ -295,6 +295,11 @@ impl Phase {
 }
 
 impl Member {
+    /// A device that is about to join a rollout.
+    pub fn joining(change: Change) -> Self {
+        Self::new(change)
+    }
+
     pub(super) fn new(change: Change) -> Self {
         let Change { target, previous, detour, reversal } = change;
         Self {
@@ -320,7 +325,8 @@ impl Member {
         self.detour.first().copied().unwrap_or(self.target)
     }
 
-    pub(super) fn holds_slot(&self) -> bool {
+    /// Whether it holds a slot of its budgets.
+    pub fn holds_slot(&self) -> bool {
         match self.back {
             None => self.phase.holds_slot(),
             Some(Back::Offered { slot: Slot::Held, .. }) => true,

@@ -7,8 +7,11 @@ use crate::domain::assignment::Assignment;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::*;
 use crate::domain::generation::{Attempt, Epoch, Generation, Order};
-use crate::domain::ids::{Actor, CommitId, ObjectId, StageName};
+use crate::domain::ids::{Actor, CommitId, ObjectId, RolloutName, StageName};
 use crate::domain::reported::{Freshness, Phase, Report};
+use crate::domain::rollout;
+use crate::domain::rollout::machine::Rollout;
+use crate::domain::rollout::ready::Ready;
 use crate::domain::spec::{AppSpec, DeviceSpec, SealedSpec, ServiceSpec};
 use crate::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,8 @@ pub fn changes() -> Vec<Change> {
         Change::Hold(HoldScope::Stage("production".parse().unwrap()), hold(Some(9_000))),
         Change::Hold(HoldScope::Device("kiosk-1".parse().unwrap()), hold(None)),
         Change::Event(super::event("kiosk-1", 7)),
+        Change::Unassigned("kiosk-2".parse().unwrap()),
+        Change::Heartbeat(Timestamp::from_millis(77)),
         Change::Unreported("kiosk-2".parse().unwrap()),
         Change::Unreported("never-seen".parse().unwrap()),
         Change::Forget("never-seen".parse().unwrap()),
@@ -34,7 +39,33 @@ pub fn changes() -> Vec<Change> {
         Change::ApprovalGone(Digest::of(b"nothing")),
         Change::HoldGone(HoldScope::Device("never-seen".parse().unwrap())),
     ]);
+    changes.extend(rollout("production-00000001", 1));
+    changes.extend(rollout("production-00000001", 2).into_iter().take(1));
+    changes.extend(rollout("main-00000001", 1));
+    changes.push(Change::Rollout("main-00000001".parse().unwrap(), RolloutChange::Gone));
+    changes.push(Change::Rollout("never-seen".parse().unwrap(), RolloutChange::Gone));
     changes
+}
+
+/// A rollout as it is made: head, content and two devices.
+pub fn rollout(name: &str, version: u64) -> Vec<Change> {
+    let name: RolloutName = name.parse().unwrap();
+    let policy = Ready::CanaryFirst.policy();
+    let change = |content: &SealedSpec| rollout::machine::Change {
+        target: content.digest,
+        previous: None,
+        detour: Vec::new(),
+        reversal: Default::default(),
+    };
+    let content = spec(9);
+    let devices = ["kiosk-1", "kiosk-2"].map(|device| (device.parse().unwrap(), change(&content)));
+    let made = Rollout::draft(name.clone(), stage_name(), commit(1), policy, devices, Timestamp::from_millis(5));
+    let head = RolloutChange::Head { version, head: Arc::new(made.head().clone()) };
+    let members = made.members().iter();
+    let members = members.map(|(device, member)| RolloutChange::Member(device.clone(), Arc::new(member.clone())));
+    let content = RolloutChange::Content(Arc::new(Content { spec: content, commit: commit(1) }));
+    let all = [head, content].into_iter().chain(members);
+    all.map(|change| Change::Rollout(name.clone(), change)).collect()
 }
 
 /// What [`changes`] come to.
@@ -50,6 +81,8 @@ pub fn state() -> FleetState {
 pub fn removals() -> Vec<Change> {
     vec![
         Change::Unreported("kiosk-1".parse().unwrap()),
+        Change::Unassigned("kiosk-1".parse().unwrap()),
+        Change::Rollout("production-00000001".parse().unwrap(), RolloutChange::Gone),
         Change::Forget("kiosk-1".parse().unwrap()),
         Change::TokenGone("tk-1".to_owned()),
         Change::ApprovalGone(Digest::of(b"held")),
@@ -192,6 +225,7 @@ fn stage() -> StageRecord {
         }),
         unmanaged: BTreeSet::from(["kiosk-7".parse().unwrap()]),
         baseline: 7,
+        staged: Some(Staged { commit: commit(1), progress: StagedProgress::Made }),
     }
 }
 

@@ -1,0 +1,102 @@
+//! What the controller remembers of rollouts: a head each, a record per device, and the content that they bring and take back.
+
+use crate::domain::digest::Digest;
+use crate::domain::ids::{CommitId, DeviceId, RolloutName};
+use crate::domain::rollout::machine::{Head, Member, Rollout, quarantines, serves};
+use crate::domain::spec::SealedSpec;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What is remembered of one rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutRecord {
+    /// How often the head was written. A head is only written over the one before it.
+    pub version: u64,
+    /// Everything but devices.
+    pub head: Arc<Head>,
+    /// Its devices.
+    pub members: BTreeMap<DeviceId, Arc<Member>>,
+    /// What its devices get and what they had, by digest: neither commit may be at hand when it is needed.
+    pub contents: BTreeMap<Digest, Arc<Content>>,
+}
+
+/// Content of a device, and the commit that it came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    /// The content.
+    pub spec: SealedSpec,
+    /// Its commit.
+    pub commit: CommitId,
+}
+
+/// One change of what is remembered of a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RolloutChange {
+    /// Its head; the first one makes it.
+    Head {
+        /// One more than the version before; 1 for the first.
+        version: u64,
+        /// The head.
+        head: Arc<Head>,
+    },
+    /// One of its devices.
+    Member(DeviceId, Arc<Member>),
+    /// Content that it brings or takes back.
+    Content(Arc<Content>),
+    /// It is forgotten.
+    Gone,
+}
+
+impl RolloutRecord {
+    /// One of which nothing but its head is known.
+    pub fn new(version: u64, head: Arc<Head>) -> Self {
+        Self { version, head, members: BTreeMap::new(), contents: BTreeMap::new() }
+    }
+
+    /// The rollout, at work.
+    pub fn load(&self) -> Rollout {
+        let members = self.members.iter().map(|(device, member)| (device.clone(), Member::clone(member)));
+        Rollout::load(Head::clone(&self.head), members.collect())
+    }
+
+    /// Whether what a device was offered and has not acknowledged may be handed to it.
+    pub fn serves(&self, device: &DeviceId) -> bool {
+        self.members.get(device).is_some_and(|member| serves(&self.head.status, member))
+    }
+
+    /// Whether this content must not be assigned outside of this rollout, because it went wrong with it.
+    pub fn quarantines(&self, device: &DeviceId, commit: &CommitId, digest: &Digest) -> bool {
+        quarantines(&self.head, self.members.get(device).map(Arc::as_ref), commit, digest)
+    }
+
+    fn apply(&mut self, change: RolloutChange) {
+        match change {
+            RolloutChange::Head { version, head } => {
+                self.version = version;
+                self.head = head;
+            }
+            RolloutChange::Member(device, member) => {
+                self.members.insert(device, member);
+            }
+            RolloutChange::Content(content) => {
+                self.contents.insert(content.spec.digest, content);
+            }
+            RolloutChange::Gone => {}
+        }
+    }
+}
+
+/// Makes a change visible. What is said of a rollout that is not there, other than its first head, is nothing.
+pub(super) fn apply(rollouts: &mut BTreeMap<RolloutName, RolloutRecord>, name: RolloutName, change: RolloutChange) {
+    match (change, rollouts.get_mut(&name)) {
+        (RolloutChange::Gone, _) => {
+            rollouts.remove(&name);
+        }
+        (RolloutChange::Head { version, head }, None) => {
+            rollouts.insert(name, RolloutRecord::new(version, head));
+        }
+        (change, Some(record)) => record.apply(change),
+        (RolloutChange::Member(..) | RolloutChange::Content(_), None) => {}
+    }
+}

@@ -1,0 +1,224 @@
+//! Rollouts as people see them.
+
+use crate::domain::fleet::{DeviceRecord, RolloutRecord};
+use crate::domain::generation::Order;
+use crate::domain::ids::{CommitId, DeviceId, PolicyName, RolloutName, StageName};
+use crate::domain::plan::pass::PassInput;
+use crate::domain::plan::rollouts::{FleetWorld, is_under_way};
+use crate::domain::plan::waits::Wait;
+use crate::domain::rollout::gate::{Counts, Failure};
+use crate::domain::rollout::machine::{Awaited, Member, Phase, Status};
+use crate::domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How many failures an answer carries; the rest is counted.
+pub const MAX_FAILURES: usize = 1000;
+
+/// One line about a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutRow {
+    /// Its name.
+    pub rollout: RolloutName,
+    /// The stage.
+    pub stage: StageName,
+    /// The commit.
+    pub commit: CommitId,
+    /// The policy.
+    pub policy: PolicyName,
+    /// Where it stands: one word.
+    pub status: String,
+    /// Why, where that says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Which step it is at, from 1; one more than there are once all have passed.
+    pub step: usize,
+    /// How many steps there are.
+    pub steps: usize,
+    /// Its devices.
+    pub devices: usize,
+    /// Devices that succeeded.
+    pub ok: usize,
+    /// Devices that failed.
+    pub bad: usize,
+    /// Devices that were ever offered its content.
+    pub exposed: u32,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Everything about a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutDetail {
+    /// The line that listings show.
+    #[serde(flatten)]
+    pub row: RolloutRow,
+    /// Its steps.
+    pub all_steps: Vec<StepRow>,
+    /// How many devices are in which state.
+    pub phases: BTreeMap<String, usize>,
+    /// What the next transition waits for, the most fundamental first.
+    pub waits: Vec<Awaited>,
+    /// When something is decided next although nothing is heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+    /// Devices that failed, by name, at most [`MAX_FAILURES`].
+    pub failures: Vec<FailureRow>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRow {
+    /// What people call it.
+    pub name: String,
+    /// Where it stands: one word.
+    pub status: String,
+    /// Which devices it takes.
+    pub devices: String,
+    /// What has become of them.
+    pub counts: Counts,
+    /// How many were kept out.
+    pub excluded: u32,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+}
+
+/// A device that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRow {
+    /// The device.
+    pub device: DeviceId,
+    /// The place of what it was assigned; `None` if that is another content by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+    /// How.
+    pub failure: Failure,
+    /// When.
+    pub at: Timestamp,
+    /// What it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The last lines of output that it sent with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+}
+
+/// All rollouts, the newest first.
+pub fn rows(input: &PassInput<'_>) -> Vec<RolloutRow> {
+    let mut rows: Vec<RolloutRow> = input.state.rollouts.values().map(row).collect();
+    rows.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.rollout.cmp(&other.rollout)));
+    rows
+}
+
+fn row(record: &RolloutRecord) -> RolloutRow {
+    let head = &record.head;
+    let count = |which: fn(&Phase) -> bool| record.members.values().filter(|member| which(&member.phase)).count();
+    let why = match &head.status {
+        Status::Paused { why, .. } | Status::Error { why, .. } | Status::Aborted { why, .. } => Some(why.clone()),
+        Status::Superseded { by, .. } => Some(format!("commit {} took its place", by.short())),
+        Status::Draft
+        | Status::PendingApproval
+        | Status::Active
+        | Status::Done { .. }
+        | Status::RollingBack { .. }
+        | Status::RolledBack { .. } => None,
+    };
+    RolloutRow {
+        rollout: head.name.clone(),
+        stage: head.stage.clone(),
+        commit: head.commit.clone(),
+        policy: head.policy.name.clone(),
+        status: head.status.as_str().to_owned(),
+        why,
+        step: head.current + 1,
+        steps: head.steps.len(),
+        devices: record.members.len(),
+        ok: count(|phase| matches!(phase, Phase::Succeeded { .. })),
+        bad: count(|phase| matches!(phase, Phase::Bad { .. })),
+        exposed: head.exposed,
+        created: head.created,
+    }
+}
+
+/// Everything about a rollout; `None` if there is none of that name.
+pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail> {
+    let record = input.state.rollouts.get(name)?;
+    let head = &record.head;
+    let steps = head.steps.iter().enumerate().map(|(number, step)| {
+        let policy = head.policy.step(number);
+        let is_last = number + 1 == head.steps.len();
+        let devices = if is_last { "all others".to_owned() } else { policy.selector.to_string() };
+        StepRow {
+            name: policy.name.clone(),
+            status: step.status.as_str().to_owned(),
+            devices,
+            counts: step.counts,
+            excluded: step.excluded,
+            started: step.started,
+            ended: step.ended,
+        }
+    });
+    let mut phases: BTreeMap<String, usize> = BTreeMap::new();
+    for member in record.members.values() {
+        *phases.entry(member.phase.as_str().to_owned()).or_default() += 1;
+    }
+    let desired = input.accepted(&head.stage);
+    let (waits, next) = match desired {
+        Some(desired) => {
+            let world = FleetWorld::new(input, desired, record);
+            let rollout = record.load();
+            (rollout.explain(input.now, &world), rollout.next(input.now, &world))
+        }
+        None => (Vec::new(), None),
+    };
+    let failures = record.members.iter().filter_map(|(device, member)| {
+        let Phase::Bad { failure, at, message } = &member.phase else { return None };
+        let known = input.state.devices.get(device);
+        Some(FailureRow {
+            device: device.clone(),
+            order: known.and_then(|known| order(head.name.as_str(), known)),
+            failure: *failure,
+            at: *at,
+            message: message.as_deref().map(str::to_owned),
+            log: known.map(|known| log(member, known)).unwrap_or_default(),
+        })
+    });
+    Some(RolloutDetail {
+        row: row(record),
+        all_steps: steps.collect(),
+        phases,
+        waits,
+        next: next.filter(|_| is_under_way(&head.status)),
+        failures: failures.take(MAX_FAILURES).collect(),
+    })
+}
+
+fn order(rollout: &str, record: &DeviceRecord) -> Option<Order> {
+    let assignment = record.assignment.as_ref()?;
+    (assignment.rollout.as_deref() == Some(rollout)).then_some(assignment.order)
+}
+
+/// What the device sent with the failure of this content, as long as it still reports it.
+fn log(member: &Member, record: &DeviceRecord) -> Vec<String> {
+    let failure = record.reported.as_ref().and_then(|reported| reported.report.failure.as_ref());
+    failure.filter(|failure| failure.digest == member.target).map(|failure| failure.log.clone()).unwrap_or_default()
+}
+
+/// What a device waits for in the rollouts of its stage, each in detail.
+pub fn device_waits(input: &PassInput<'_>, stage: &StageName, device: &DeviceId) -> Vec<Wait> {
+    let Some(desired) = input.accepted(stage) else { return Vec::new() };
+    let of_stage = input.state.rollouts.values().filter(|record| {
+        record.head.stage == *stage && is_under_way(&record.head.status) && record.members.contains_key(device)
+    });
+    let explained = of_stage.filter_map(|record| {
+        let world = FleetWorld::new(input, desired, record);
+        let awaited = record.load().explain_device(device, input.now, &world)?;
+        let message = format!("rollout {}: {}", record.head.name, awaited.message);
+        Some(Wait { code: awaited.code, message, hint: awaited.hint, place: None, since: None })
+    });
+    explained.collect()
+}
