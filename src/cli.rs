@@ -34,6 +34,8 @@ pub mod remote;
 pub mod render;
 pub mod resume;
 pub mod retry;
+pub mod rollout;
+pub mod rollouts;
 pub mod schema;
 mod secret;
 pub mod selecting;
@@ -177,6 +179,10 @@ pub enum Command {
     Resume(resume::Args),
     /// Offer a device its assignment once more, also over its update locks
     Retry(retry::Args),
+    /// List rollouts: commits that go out step by step
+    Rollouts(rollouts::Args),
+    /// Show one rollout, or ask something of it: pause, resume, abort, approve, retry, rollback
+    Rollout(rollout::Args),
     /// Make a token with which devices join, or list those that wait
     Enroll(enroll::Args),
     /// Make everything assigned from now on newer than all before, after losing the controller's memory
@@ -213,6 +219,8 @@ impl Command {
             Self::Inventory(args) => inventory::run(args, console),
             Self::Approve(args) => approve::run(args, console),
             Self::Reject(args) => reject::run(args, console),
+            Self::Rollouts(args) => rollouts::run(args, console),
+            Self::Rollout(args) => rollout::run(args, console),
             Self::Hold(args) => hold::run(args, console),
             Self::Resume(args) => resume::run(args, console),
             Self::Retry(args) => retry::run(args, console),

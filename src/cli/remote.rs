@@ -85,6 +85,11 @@ impl Controller {
             .with_context(|| format!("cannot {attempted}"))
     }
 
+    /// Waits before asking again.
+    pub fn pause(&self, time: std::time::Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+
     /// Asks for something that is not understood here; `attempted` completes "cannot …".
     pub fn bytes(&self, path: &str, attempted: &str) -> anyhow::Result<Vec<u8>> {
         self.runtime

@@ -33,6 +33,7 @@ mod refusals;
 mod registries;
 mod releases;
 mod restored;
+mod rollouts;
 mod secrets;
 mod secrets_repo;
 mod strangers;

@@ -1,0 +1,117 @@
+//! Rollouts for people.
+
+use super::table::{Cell, Table, row};
+use super::text::{Tone, age, plain};
+use crate::domain::overview::rollouts::{FailureRow, RolloutDetail, RolloutRow};
+use crate::domain::time::Timestamp;
+use std::fmt::Write as _;
+
+fn toned(status: &str) -> Cell {
+    let tone = match status {
+        "DONE" | "PASSED" => Tone::Good,
+        "ERROR" | "FAILED" | "ABORTED" | "ROLLED_BACK" => Tone::Bad,
+        "PAUSED" | "ROLLING_BACK" | "PENDING_APPROVAL" => Tone::Unsure,
+        _ => Tone::Plain,
+    };
+    Cell::new(status, tone)
+}
+
+/// A share of devices in whole percent, rounded down: 100 % only when it is all of them.
+fn percent(part: usize, all: usize) -> String {
+    (part * 100).checked_div(all).map_or_else(|| "-".to_owned(), |percent| format!("{percent}%"))
+}
+
+/// A line for each.
+pub fn list(rows: &[RolloutRow], now: Timestamp) -> Table {
+    let mut table =
+        Table::new(&["ROLLOUT", "STATUS", "STEP", "PROGRESS", "SUCCESS", "FAILED", "DEVICES", "POLICY", "SINCE"]);
+    for one in rows {
+        let reported = one.ok + one.bad;
+        table.row(row![
+            &one.rollout,
+            toned(&one.status),
+            format!("{}/{}", one.step.min(one.steps), one.steps),
+            percent(reported, one.devices),
+            percent(one.ok, reported),
+            one.bad,
+            one.devices,
+            &one.policy,
+            age(now, one.created)
+        ]);
+    }
+    table
+}
+
+/// Everything about one.
+pub fn detail(found: &RolloutDetail, width: Option<u16>, now: Timestamp) -> String {
+    let RolloutDetail { row: one, all_steps, phases, failures: failed, .. } = found;
+    let mut facts = Table::new(&["", ""]);
+    facts.fact("rollout", Cell::from(&one.rollout));
+    facts.fact("status", toned(&one.status));
+    if let Some(why) = &one.why {
+        facts.fact("why", Cell::from(why));
+    }
+    facts.fact("stage", Cell::from(&one.stage));
+    facts.fact("commit", Cell::from(one.commit.short()));
+    facts.fact("policy", Cell::from(&one.policy));
+    facts.fact("made", Cell::from(age(now, one.created)));
+    facts.fact("exposed", Cell::from(format!("{} of {} devices", one.exposed, one.devices)));
+    let states: Vec<String> = phases.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
+    facts.fact("devices", Cell::from(states.join(", ")));
+    let mut steps = Table::new(&["STEP", "STATUS", "DEVICES", "N", "OK", "FAILED", "OPEN", "LEFT OUT", "TAKES"]);
+    for (number, step) in all_steps.iter().enumerate() {
+        let counts = &step.counts;
+        let reported = counts.reported();
+        let began = step.started.is_some();
+        let number_of = |count: u32| if began { count.to_string() } else { "-".to_owned() };
+        steps.row(row![
+            number + 1,
+            toned(&step.status),
+            &step.name,
+            number_of(counts.members),
+            number_of(counts.ok),
+            number_of(reported - counts.ok),
+            number_of(counts.members.saturating_sub(reported)),
+            number_of(step.excluded),
+            &step.devices
+        ]);
+    }
+    let mut text = format!("{}\n{}", facts.text(width), steps.text(width));
+    let waits = explained(found, now);
+    if !waits.is_empty() {
+        let _ = write!(text, "\nwaits for:\n{waits}");
+    }
+    if !failed.is_empty() {
+        let _ = writeln!(text, "\n{} devices failed: `bellwether rollout failures {}`", one.bad, one.rollout);
+    }
+    text
+}
+
+/// What the next transition waits for, in order.
+pub fn explained(found: &RolloutDetail, now: Timestamp) -> String {
+    let mut text = String::new();
+    for (number, wait) in found.waits.iter().enumerate() {
+        let at = wait.at.filter(|at| *at > now).map(|at| format!(" (evaluated at {at})")).unwrap_or_default();
+        let _ = writeln!(text, "  {}. {}{at}", number + 1, plain(&wait.message));
+        if let Some(hint) = &wait.hint {
+            let _ = writeln!(text, "     {}", plain(hint));
+        }
+    }
+    text
+}
+
+/// Devices that failed, with what they said and the last lines of output.
+pub fn failures(failures: &[FailureRow], now: Timestamp) -> String {
+    let mut text = String::new();
+    for one in failures {
+        let generation = one.order.map(|order| format!(" at {order}")).unwrap_or_default();
+        let _ = writeln!(text, "{} {}{generation}, {}", one.device, one.failure, age(now, one.at));
+        if let Some(message) = &one.message {
+            let _ = writeln!(text, "  {}", plain(message));
+        }
+        for line in &one.log {
+            let _ = writeln!(text, "  | {}", plain(line));
+        }
+    }
+    text
+}
