@@ -149,7 +149,7 @@ impl Bench {
 
     /// The next start of the agent, in the same world.
     pub(super) fn reborn(self) -> Self {
-        let next = Self::on(self.engine, self.os, self.disk);
+        let next = Self::with_host(self.engine, self.os, self.host, self.disk);
         Self {
             wrong: self.wrong,
             logs: self.logs,

@@ -6,10 +6,12 @@
 use super::bench::{Bench, app, held, service, web};
 use super::*;
 use crate::domain::device::terminal::FailedPhase;
-use crate::domain::ids::{NetworkName, VariableName, VolumeName};
+use crate::domain::ids::{HookName, NetworkName, VariableName, VolumeName};
 use crate::domain::spec::{
-    DeviceSpec, Mount, NetworkSpec, OsSpec, Port, ServiceSpec, Strategy, Subnet, Transport, Update,
+    DeviceConfig, DeviceSpec, HostFile, Mount, NetworkSpec, OsSpec, Port, ServiceSpec, Strategy, Subnet, Transport,
+    Trigger, Update,
 };
+use crate::ports::host::fake::{FakeEnding, FakeHost};
 use insta::assert_snapshot;
 use std::fmt::Write as _;
 
@@ -30,11 +32,13 @@ struct Scenario {
     soak_secs: u32,
     /// An OS that does not start.
     dud: Option<&'static str>,
+    /// How the hook of the host ends.
+    hook: Option<FakeEnding>,
 }
 
 impl Scenario {
     fn new(name: &'static str, before: Option<DeviceSpec>, offered: DeviceSpec) -> Self {
-        Self { name, before, offered, soak_secs: 0, dud: None }
+        Self { name, before, offered, soak_secs: 0, dud: None, hook: None }
     }
 
     fn device(&self) -> Bench {
@@ -43,6 +47,7 @@ impl Scenario {
             live(&mut bench, &held(1, before.clone()));
             assert_eq!(bench.machine.phase(), Phase::Settled, "{}", self.name);
         }
+        bench.host.endings.extend(self.hook.map(|ending| (reload(), ending)));
         bench.os.duds.extend(self.dud.map(|version| version.parse().expect("a version")));
         bench
     }
@@ -80,6 +85,18 @@ fn scenarios() -> Vec<Scenario> {
         let version = version.parse().expect("a version");
         DeviceSpec { os: Some(OsSpec::named("kiosk-os", version)), ..spec }
     };
+    let with_host = |greeting: &str, spec: DeviceSpec| {
+        let trigger: Trigger = "files".parse().expect("a trigger");
+        let file = HostFile { content: greeting.to_owned(), ..HostFile::default() };
+        let config = DeviceConfig {
+            hostname: Some("kiosk-1".parse().expect("a name")),
+            sysctl: [("vm.swappiness".parse().expect("a setting"), "10".to_owned())].into(),
+            files: [("motd".parse().expect("a path"), file)].into(),
+            hooks: [(reload(), [trigger].into())].into(),
+            ..DeviceConfig::default()
+        };
+        DeviceSpec { config, ..spec }
+    };
     let with_port_of = |owner: &str| {
         let mut spec = web("hello");
         let port = Port { target: 80, transport: Transport::Tcp, published: Some(8080), host_ip: None };
@@ -106,7 +123,22 @@ fn scenarios() -> Vec<Scenario> {
             dud: Some("2026.11"),
             ..Scenario::new("OS that does not start", Some(web("hello")), with_os("2026.11", web("hello")))
         },
+        Scenario::new("host settings", Some(web("hello")), with_host("hello", web("hello"))),
+        Scenario::new("host settings with services", None, with_host("hello", web("hello"))),
+        Scenario::new("host settings go", Some(with_host("hello", web("hello"))), web("hello")),
+        Scenario {
+            hook: Some(FakeEnding::RebootRequired),
+            ..Scenario::new("host settings and a reboot", Some(web("hello")), with_host("hello", web("bonjour")))
+        },
+        Scenario {
+            hook: Some(FakeEnding::Failed),
+            ..Scenario::new("a hook of the host that fails", Some(web("hello")), with_host("hello", web("hello")))
+        },
     ]
+}
+
+fn reload() -> HookName {
+    "reload".parse().expect("a hook")
 }
 
 fn changed(mut spec: DeviceSpec, change: impl Fn(&mut ServiceSpec)) -> DeviceSpec {
@@ -120,14 +152,15 @@ fn live(bench: &mut Bench, offer: &Held) {
     bench.offer(offer.clone());
     let mut still = 0;
     for _ in 0..ROUNDS {
-        let before = (bench.disk.clone(), bench.engine.operations, bench.os.clone());
+        let before = (bench.disk.clone(), bench.engine.operations, bench.os.clone(), bench.host.clone());
         loop {
             crash(bench);
             if !bench.perform_one() {
                 break;
             }
         }
-        still = if before == (bench.disk.clone(), bench.engine.operations, bench.os.clone()) { still + 1 } else { 0 };
+        let after = (bench.disk.clone(), bench.engine.operations, bench.os.clone(), bench.host.clone());
+        still = if before == after { still + 1 } else { 0 };
         if bench.is_dead || (still >= STILL && bench.machine.phase() != Phase::Applying) {
             return;
         }
@@ -156,10 +189,16 @@ fn end(bench: &Bench) -> String {
         // When it was seen to fail, and whether everything was there by then, depends on who looked when.
         (end.at, end.phase) = (Timestamp::EPOCH, FailedPhase::Applying);
     }
+    // What was begun on the host and did not tell of its end is done once more: a setting has the same value then, and a hook has to
+    // bear it.
+    let ran = bench.host.ran.keys().map(|hook| (hook.clone(), 1)).collect();
+    let host = FakeHost { ran, changes: 0, ..bench.host.clone() };
+    // The same of a hook: one that was begun for the last time and did not tell of its end has failed, too.
+    ledger.host.hooks.values_mut().for_each(|run| run.failed = None);
     let (mut apps, creates) = (bench.engine.apps.clone(), &bench.engine.creates);
     apps.values_mut().flat_map(|app| app.services.values_mut()).for_each(|found| found.restarts = 0);
     format!(
-        "{:?}\n{apps:#?}\n{creates:#?}\nOS {:#?}, {} installations, {} boots\n{}",
+        "{:?}\n{apps:#?}\n{creates:#?}\nOS {:#?}, {} installations, {} boots\n{host:#?}\n{}",
         bench.machine.phase(),
         bench.os.running,
         bench.os.installs,
@@ -226,6 +265,11 @@ fn a_kill_at_any_boundary_of_any_effect_leads_to_the_same_end() {
     OS                                44 ways to be killed, each ends Settled
     OS with services                  56 ways to be killed, each ends Settled
     OS that does not start            30 ways to be killed, each ends Failing
+    host settings                     32 ways to be killed, each ends Settled
+    host settings with services       52 ways to be killed, each ends Settled
+    host settings go                  22 ways to be killed, each ends Settled
+    host settings and a reboot        62 ways to be killed, each ends Settled
+    a hook of the host that fails     54 ways to be killed, each ends Failing
     ");
 }
 
@@ -248,5 +292,10 @@ fn two_kills_at_any_two_boundaries_lead_to_the_same_end() {
     OS                              1116 ways to be killed, each ends Settled
     OS with services                1748 ways to be killed, each ends Settled
     OS that does not start           534 ways to be killed, each ends Failing
+    host settings                    604 ways to be killed, each ends Settled
+    host settings with services     1498 ways to be killed, each ends Settled
+    host settings go                 278 ways to be killed, each ends Settled
+    host settings and a reboot      2090 ways to be killed, each ends Settled
+    a hook of the host that fails   1426 ways to be killed, each ends Failing
     ");
 }
