@@ -32,6 +32,10 @@ kill runs="10":
 kill-engine:
     BELLWETHER_KILL_ENGINE=1 cargo test --all-features --test it kill::requests -- --nocapture --test-threads=1
 
+# An agent that updates its OS with the real RAUC, killed before every step.
+kill-os:
+    BELLWETHER_KILL_OS=1 cargo test --all-features --test it os_updates::kills -- --nocapture
+
 # A device's agent, killed twice in each scenario, at every pair of boundaries of its effects.
 kill-matrix:
     cargo test --all-features --lib kill_matrix -- --include-ignored

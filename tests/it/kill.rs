@@ -92,12 +92,12 @@ impl Drop for Repeat<'_> {
 }
 
 /// For the person who reads a measurement or a failure: the harness would swallow what other threads print.
-fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[allow(clippy::disallowed_methods, reason = "how many runs is asked for in the environment, as `just kill` does")]
-fn setting(name: &str) -> Option<u64> {
+pub fn setting(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value:?}")))
 }

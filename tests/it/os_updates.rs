@@ -1,5 +1,6 @@
 //! Updates of the OS by the real RAUC: the real agent tells it over D-Bus what to do, and reboots are played.
 
+mod kills;
 mod programs;
 mod server;
 
@@ -12,6 +13,7 @@ use bellwether::domain::digest::Digest;
 use bellwether::domain::overview::device::DeviceDetail;
 use bellwether::domain::reported::{OsStage, OsUpdate, Phase};
 use server::{Manner, Server};
+use std::process::Command;
 
 const DEVICE: &str = "box-1";
 
@@ -51,12 +53,18 @@ impl Scene {
 
     #[track_caller]
     fn start_agent(&mut self, flags: &[&str]) {
-        let mut command = self.fleet.agent_command(DEVICE);
-        // Whom to believe: a token at first, and the authority's file from then on.
-        command.args(flags).arg("--ca-file").arg(self.fleet.ca_file());
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.rauc.bus());
+        let mut command = self.agent();
+        command.args(flags);
         let agent = crate::harness::process::Running::start(DEVICE, command);
         self.fleet.agents.insert(DEVICE.to_owned(), agent);
+    }
+
+    fn agent(&self) -> Command {
+        let mut command = self.fleet.agent_command(DEVICE);
+        // Whom to believe: a token at first, and the authority's file from then on.
+        command.arg("--ca-file").arg(self.fleet.ca_file());
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.rauc.bus());
+        command
     }
 
     fn kill_agent(&mut self) {
@@ -110,11 +118,13 @@ impl Scene {
 
     #[track_caller]
     fn until_settled_on(&self, version: &str) {
-        eventually(&format!("OS {version} is kept"), || {
-            let detail = self.detail();
-            let is_there = detail.runs.as_ref().is_some_and(|os| os.version.as_str() == version);
-            (is_there && detail.os_update.is_none() && detail.row.phase == Some(Phase::Settled)).then_some(())
-        });
+        eventually(&format!("OS {version} is kept"), || self.keeps(version).then_some(()));
+    }
+
+    fn keeps(&self, version: &str) -> bool {
+        let detail = self.detail();
+        let is_there = detail.runs.as_ref().is_some_and(|os| os.version.as_str() == version);
+        is_there && detail.os_update.is_none() && detail.row.phase == Some(Phase::Settled)
     }
 
     /// How often each container of the device was made.

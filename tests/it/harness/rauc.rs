@@ -127,7 +127,12 @@ impl Rauc {
     /// Waits until the agent has asked for a reboot.
     #[track_caller]
     pub fn until_asked_to_reboot(&self) {
-        eventually("the agent asks for a reboot", || self.asked_file().exists().then_some(()));
+        eventually("the agent asks for a reboot", || self.is_asked_to_reboot().then_some(()));
+    }
+
+    /// Whether the agent has asked for a reboot since the last one.
+    pub fn is_asked_to_reboot(&self) -> bool {
+        self.asked_file().exists()
     }
 
     /// Holds up the next installation, until [`Rauc::release`].
