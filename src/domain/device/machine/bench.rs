@@ -9,7 +9,7 @@ use crate::domain::ids::{AppName, CommitId, ServiceName, VariableName, Version};
 use crate::domain::reported::ServiceState;
 use crate::domain::spec::{AppSpec, DeviceSpec, SealedSpec, ServiceSpec};
 use crate::ports::engine::fake::FakeEngine;
-use crate::ports::host::fake::FakeHost;
+pub(super) use crate::ports::host::fake::{FakeEnding, FakeHost};
 use crate::ports::os::fake::FakeOs;
 use std::fmt::Write as _;
 

@@ -3,7 +3,7 @@
 //! The agent dies before an effect, or after it and before it hears of that, and starts anew on the device as it was left.
 //! `just kill-matrix` has it die a second time, at every boundary of what follows.
 
-use super::bench::{Bench, app, held, service, web};
+use super::bench::{Bench, FakeEnding, FakeHost, app, held, service, web};
 use super::*;
 use crate::domain::device::terminal::FailedPhase;
 use crate::domain::ids::{HookName, NetworkName, VariableName, VolumeName};
@@ -11,7 +11,6 @@ use crate::domain::spec::{
     DeviceConfig, DeviceSpec, HostFile, Mount, NetworkSpec, OsSpec, Port, ServiceSpec, Strategy, Subnet, Transport,
     Trigger, Update,
 };
-use crate::ports::host::fake::{FakeEnding, FakeHost};
 use insta::assert_snapshot;
 use std::fmt::Write as _;
 
