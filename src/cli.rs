@@ -45,6 +45,7 @@ pub mod status;
 pub mod tag;
 pub mod why;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use console::{Console, Outcome};
 use fault::Usage;
@@ -79,7 +80,7 @@ pub struct Cli {
 pub struct Global {
     /// Form of the answer on stdout [default: table]
     #[arg(short, long, global = true, value_enum)]
-    pub output: Option<Output>,
+    pub output: Option<Form>,
     /// When to use colours; `auto` is on terminals, and never with NO_COLOR set
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     pub color: Color,
@@ -118,6 +119,56 @@ pub enum Output {
     Yaml,
     /// Markdown, for merge requests and job summaries.
     Md,
+}
+
+/// Forms of an answer that is a report for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    /// One HTML page that needs nothing beside it.
+    Html,
+    /// JUnit's XML, which CI systems show as test results.
+    Junit,
+    /// SARIF 2.1.0, which forges show beside the lines.
+    Sarif,
+}
+
+/// Every form of an answer that `--output` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One of those that most commands know.
+    Usual(Output),
+    /// One of a few commands.
+    Report(Report),
+}
+
+impl ValueEnum for Form {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [Form; 8] = [
+            Form::Usual(Output::Table),
+            Form::Usual(Output::Wide),
+            Form::Usual(Output::Json),
+            Form::Usual(Output::Yaml),
+            Form::Usual(Output::Md),
+            Form::Report(Report::Html),
+            Form::Report(Report::Junit),
+            Form::Report(Report::Sarif),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Usual(output) => output.to_possible_value(),
+            Self::Report(report) => report.to_possible_value(),
+        }
+    }
+}
+
+impl Form {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 /// When to use colours.

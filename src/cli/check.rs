@@ -1,10 +1,10 @@
 //! `bellwether check`: everything that is wrong with a fleet repo, before anybody merges it.
 
-use super::Output;
 use super::console::{Console, Outcome};
 use super::lists::{self, ListArgs};
 use super::local;
-use super::render::{findings, text::count};
+use super::render::{findings, report, text::count};
+use super::{Form, Output, Report};
 use crate::domain::desired::{Branch, Desired};
 use crate::domain::finding::{Affects, Finding, Severity};
 use crate::domain::ids::{DeviceId, StageName};
@@ -23,7 +23,8 @@ Exits with 1 if there are errors; warnings alone do not count.
 Examples:
   bellwether check                          the files in this folder, committed or not
   bellwether check fleet.git --rev main     a commit of a bare repository
-  bellwether check --format github          annotations for a workflow on GitHub")]
+  bellwether check --format github          annotations for a workflow on GitHub
+  bellwether check -o sarif > check.sarif   results for a forge's code scanning")]
 pub struct Args {
     /// The folder of the fleet repo, or a clone
     #[arg(value_name = "PATH", default_value = ".")]
@@ -76,7 +77,7 @@ struct CheckView<'a> {
 
 /// Runs `check`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
-    let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let form = console.form(&[Output::Table, Output::Json, Output::Yaml], &[Report::Sarif])?;
     let local::Files { snapshot, origin } = local::files(&args.path, args.rev.as_deref())?;
     let mut resolver = crate::threads::resolver().allowing(args.rights());
     let list = lists::find(&args.list, &mut resolver, &snapshot, Some(console))?;
@@ -88,13 +89,20 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     }
     let stages = stages(&desired);
     let devices = desired.devices.len();
-    match (args.format, output) {
+    match (args.format, form) {
         (Format::Github, _) => console.print(findings::github(&desired.findings, &prefix(args)))?,
-        (Format::Text, Output::Json | Output::Yaml) => {
+        (Format::Text, Form::Report(_)) => {
+            console.print(report::findings_sarif(&desired.findings, &prefix(args))?)?;
+            let left = desired.findings.len().saturating_sub(report::MAX_RESULTS);
+            if left > 0 {
+                console.note(format!("{} more are left out, because forges take no more", count(left, "finding")));
+            }
+        }
+        (Format::Text, Form::Usual(output @ (Output::Json | Output::Yaml))) => {
             let view = CheckView { origin: &origin, devices, stages: stages.clone(), findings: &desired.findings };
             console.data(&view, output)?;
         }
-        (Format::Text, Output::Table | Output::Wide | Output::Md) => {
+        (Format::Text, Form::Usual(Output::Table | Output::Wide | Output::Md)) => {
             console.print(findings::text(&desired.findings))?;
         }
     }

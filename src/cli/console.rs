@@ -2,7 +2,7 @@
 
 use super::fault::{render_error, usage, with_hint};
 use super::render::text::plain;
-use super::{Color, Global, Output};
+use super::{Color, Form, Global, Output, Report};
 use crate::domain::drift::Verdict;
 use crate::domain::manifest::yaml::print::to_yaml;
 use crate::protocol::v1::operator::Done;
@@ -90,12 +90,24 @@ impl Console {
 
     /// The form of the answer, if the command can give it.
     pub fn output(&self, possible: &[Output]) -> anyhow::Result<Output> {
-        let output = self.global.output.unwrap_or_default();
-        if possible.contains(&output) {
-            return Ok(output);
+        match self.chosen() {
+            Form::Usual(output) if possible.contains(&output) => Ok(output),
+            other => Err(impossible(other, possible, &[])),
         }
-        let names: Vec<String> = possible.iter().map(|one| one.name()).collect();
-        Err(usage(format!("this command cannot answer as {}; it can as {}", output.name(), names.join(", "))))
+    }
+
+    /// The form of the answer of a command that makes reports too.
+    pub fn form(&self, usual: &[Output], reports: &[Report]) -> anyhow::Result<Form> {
+        let chosen = self.chosen();
+        let is_possible = match chosen {
+            Form::Usual(output) => usual.contains(&output),
+            Form::Report(report) => reports.contains(&report),
+        };
+        if is_possible { Ok(chosen) } else { Err(impossible(chosen, usual, reports)) }
+    }
+
+    fn chosen(&self) -> Form {
+        self.global.output.unwrap_or(Form::Usual(Output::default()))
     }
 
     /// Columns of the terminal; `None` if stdout is none, so that nothing is wrapped or cut.
@@ -178,9 +190,8 @@ impl Console {
     }
 }
 
-impl Output {
-    fn name(self) -> String {
-        use clap::ValueEnum as _;
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
+fn impossible(chosen: Form, usual: &[Output], reports: &[Report]) -> anyhow::Error {
+    let possible = usual.iter().copied().map(Form::Usual).chain(reports.iter().copied().map(Form::Report));
+    let names: Vec<String> = possible.map(Form::name).collect();
+    usage(format!("this command cannot answer as {}; it can as {}", chosen.name(), names.join(", ")))
 }

@@ -1,17 +1,19 @@
 //! `bellwether drift`: where devices differ from what they were told. It only describes.
 
+mod places;
 mod suggest;
 
 use super::console::{Console, ExitArgs, Outcome};
 use super::fault::with_hint;
 use super::selecting::{FilterArgs, limited, note_doubts, select};
-use super::{Output, render};
+use super::{Form, Output, Report, render};
 use crate::clock;
 use crate::domain::drift::Verdict;
 use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::overview::drift::{DriftReport, DriftTotals};
 use crate::domain::plan::ownership::Standing;
 use anyhow::anyhow;
+use places::Written;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -27,6 +29,7 @@ Examples:
   bellwether drift --filter 'tags.site == \"hk\"'
   bellwether drift --stage production --exit-code    3 if anything drifts, 4 if anything is unknown
   bellwether drift -o md >> \"$GITHUB_STEP_SUMMARY\"
+  bellwether drift -o html > drift.html              one page that needs nothing beside it; also junit and sarif
   bellwether drift kiosk-1 --suggest | git apply     let the repo say what was found")]
 pub struct Args {
     /// Devices; all if none is named
@@ -38,8 +41,8 @@ pub struct Args {
     /// Print the change of the fleet repo that would accept what was found, as a patch; writes nothing
     #[arg(long, conflicts_with = "exit_code")]
     pub suggest: bool,
-    /// The folder of the fleet repo that `--suggest` is for
-    #[arg(long, value_name = "PATH", default_value = ".", requires = "suggest")]
+    /// The folder of the fleet repo: `--suggest` is for it, and places in SARIF are in it
+    #[arg(long, value_name = "PATH", default_value = ".")]
     pub repo: PathBuf,
     /// Which devices.
     #[command(flatten)]
@@ -54,7 +57,11 @@ pub struct Args {
 
 /// Runs `drift`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
-    let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
+    let usual = [Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md];
+    let form = match args.suggest {
+        true => Form::Usual(console.output(&usual)?),
+        false => console.form(&usual, &[Report::Html, Report::Junit, Report::Sarif])?,
+    };
     let controller = console.global.controller()?;
     let mut report: DriftReport = controller.get("/v1/drift", "ask for the drift report")?;
     if let Some(stranger) = args.devices.iter().find(|device| !report.devices.contains_key(*device)) {
@@ -71,13 +78,19 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         report.devices.retain(|device, _| limited.contains(device));
     }
     let report = narrowed(report, args);
-    if args.suggest {
+    if let (true, Form::Usual(output)) = (args.suggest, form) {
         return suggest::run(&report, &args.repo, output, console);
     }
-    match output {
-        Output::Table | Output::Wide => console.print(render::drift::text(&report, console.width()))?,
-        Output::Md => console.print(render::drift::markdown(&report, clock::now()))?,
-        Output::Json | Output::Yaml => console.data(&report, output)?,
+    match form {
+        Form::Usual(Output::Table | Output::Wide) => console.print(render::drift::text(&report, console.width()))?,
+        Form::Usual(Output::Md) => console.print(render::drift::markdown(&report, clock::now()))?,
+        Form::Usual(output @ (Output::Json | Output::Yaml)) => console.data(&report, output)?,
+        Form::Report(Report::Html) => console.print(render::report::drift_page(&report)?)?,
+        Form::Report(Report::Junit) => console.print(render::report::drift_junit(&report)?)?,
+        Form::Report(Report::Sarif) => {
+            let written = Written::beside(&args.repo);
+            console.print(render::report::drift_sarif(&report, |device| written.place(device))?)?;
+        }
     }
     Ok(args.exit.outcome(verdict(&report.totals)))
 }

@@ -71,7 +71,7 @@ fn drift_is_reported_while_it_lasts_and_gone_when_it_is_mended() {
         Some(run_cli(&fleet, &["why", "cli-kiosk"], 0)).filter(|why| why.contains("disk full"))
     });
     assert!(why.contains("STEP"), "{why}");
-    for form in ["json", "yaml", "md"] {
+    for form in ["json", "yaml", "md", "html", "junit", "sarif"] {
         let report = run_cli(&fleet, &["drift", "cli-kiosk", "-o", form], 0);
         assert!(report.contains("web/app"), "{form}: {report}");
     }

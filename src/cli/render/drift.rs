@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use std::fmt::Write as _;
 
 /// What is shown where nothing should be, or nothing is.
-const NOTHING: &str = "nothing";
+pub const NOTHING: &str = "nothing";
 
 /// `7 devices: 5 in sync, 1 drifted, 1 unknown`.
 pub fn totals(totals: &DriftTotals) -> String {
@@ -30,14 +30,20 @@ fn devices(report: &DriftReport) -> Table {
 }
 
 fn layer_cell(drift: &Drift, layer: Layer) -> Cell {
+    let (word, found) = layer_word(drift, layer);
+    Cell::new(word, verdict(found).1)
+}
+
+/// How a layer stands, in one word.
+pub fn layer_word(drift: &Drift, layer: Layer) -> (&'static str, Verdict) {
     // A layer that is missing was not compared.
     let found = drift.layers.get(&layer).map_or(Verdict::Unknown, layer_verdict);
-    let tone = verdict(found).1;
-    match found {
-        Verdict::InSync => Cell::new("ok", tone),
-        Verdict::Drifted => Cell::new("drifted", tone),
-        Verdict::Unknown => Cell::new("unknown", tone),
-    }
+    let word = match found {
+        Verdict::InSync => "ok",
+        Verdict::Drifted => "drifted",
+        Verdict::Unknown => "unknown",
+    };
+    (word, found)
 }
 
 /// What differs in one layer, or why it is unknown, one row each: layer, subject, wanted, found.
@@ -81,9 +87,33 @@ fn details(report: &DriftReport) -> Table {
     table
 }
 
-/// The rows of a device. Layers that are unknown for one reason are one row.
+/// The rows of a device.
 fn grouped(drift: &Drift) -> Vec<(Vec<Cell>, bool)> {
-    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    let rows = lines(drift).into_iter().map(|line| match line {
+        Line::Differs(one) => difference_row(one.layer, one),
+        Line::Unknown { layers, reason } => {
+            row![layers, Cell::new(format!("unknown: {reason}"), Tone::Unsure), "", ""]
+        }
+    });
+    rows.enumerate().map(|(index, cells)| (cells, index == 0)).collect()
+}
+
+/// One thing that a report says of a device.
+pub enum Line<'a> {
+    /// Something is not as it was told.
+    Differs(&'a Difference),
+    /// These layers are unknown for one reason.
+    Unknown {
+        /// Their names.
+        layers: String,
+        /// Why.
+        reason: &'a str,
+    },
+}
+
+/// What a report says of a device: what differs, then what is not known.
+pub fn lines(drift: &Drift) -> Vec<Line<'_>> {
+    let mut lines = Vec::new();
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (layer, status) in &drift.layers {
         match status {
@@ -91,13 +121,12 @@ fn grouped(drift: &Drift) -> Vec<(Vec<Cell>, bool)> {
                 Some((_, layers)) => layers.push(layer.name()),
                 None => reasons.push((reason, vec![layer.name()])),
             },
-            LayerStatus::InSync | LayerStatus::Drifted { .. } => rows.extend(detail_rows(*layer, status)),
+            LayerStatus::Drifted { differences } => lines.extend(differences.iter().map(Line::Differs)),
+            LayerStatus::InSync => {}
         }
     }
-    rows.extend(reasons.into_iter().map(|(reason, layers)| {
-        row![layers.join(", "), Cell::new(format!("unknown: {reason}"), Tone::Unsure), "", ""]
-    }));
-    rows.into_iter().enumerate().map(|(index, cells)| (cells, index == 0)).collect()
+    lines.extend(reasons.into_iter().map(|(reason, layers)| Line::Unknown { layers: layers.join(", "), reason }));
+    lines
 }
 
 /// The report as columns; then what differs; then the sums.
@@ -129,14 +158,14 @@ pub fn markdown(report: &DriftReport, now: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::bare;
     use super::*;
     use crate::domain::overview::drift::DeviceDrift;
     use crate::domain::plan::ownership::Standing;
     use std::collections::BTreeMap;
 
-    fn device(drift: Drift) -> DeviceDrift {
+    pub(in super::super) fn device(drift: Drift) -> DeviceDrift {
         let stage = "production".parse().expect("a stage");
         DeviceDrift { standing: Standing::Owned(stage), verdict: drift.verdict(), drift }
     }
@@ -145,7 +174,8 @@ mod tests {
         Drift { layers: Layer::ALL.into_iter().map(|layer| (layer, status.clone())).collect() }
     }
 
-    fn report() -> DriftReport {
+    /// One device of each kind.
+    pub(in super::super) fn report() -> DriftReport {
         let mut drifted = all(&LayerStatus::InSync);
         let difference = |layer, subject: &str, wanted: Option<&str>, found: Option<&str>| Difference {
             layer,
