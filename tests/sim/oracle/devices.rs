@@ -11,7 +11,8 @@ use bellwether::domain::device::locks::Place;
 use bellwether::domain::device::steps::images;
 use bellwether::domain::drift::{DriftInput, Verdict, drift};
 use bellwether::domain::ids::{AppName, ServiceName};
-use bellwether::domain::reported::{Report, ServiceState};
+use bellwether::domain::reported::{ObservedFile, ObservedHost, ObservedValue, Report, ServiceState};
+use bellwether::domain::spec::{DeviceConfig, Subject};
 use bellwether::domain::time::Timestamp;
 use bellwether::ports::engine::fake::FakeEngine;
 
@@ -33,16 +34,13 @@ impl Oracle {
                 lacking(&assignment.spec.spec, &engine, report.os.as_ref())
             }
         };
+        let lacks = lacks.or_else(|| host_said_otherwise(&assignment.spec.spec.config, report.host.as_ref()));
         let lacks = lacks.or((report.observed != Some(assignment.mark())).then(|| "another assignment".to_owned()));
         if let Some(lacks) = lacks {
             hold!(verdict != Verdict::InSync, DRIFT, "{}: {lacks}", assignment.device);
         } else {
-            hold!(
-                verdict == Verdict::InSync,
-                DRIFT,
-                "{} has everything, and drift says {verdict:?}",
-                assignment.device
-            );
+            let layers = drift(&input).layers;
+            hold!(verdict == Verdict::InSync, DRIFT, "{} has everything, and drift says {layers:?}", assignment.device);
         }
         Ok(())
     }
@@ -146,6 +144,16 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// The first file of a host that is not said to be as it is wanted. Files are all that the simulated repo sets there.
+fn host_said_otherwise(wanted: &DeviceConfig, said: Option<&ObservedHost>) -> Option<String> {
+    let other = wanted.files.iter().find(|(path, file)| {
+        let found = said.and_then(|said| said.values.get(&Subject::File((*path).clone())));
+        let is_same = |found: &ObservedFile| found.content == Some(file.key()) && found.mode == file.mode;
+        !matches!(found, Some(ObservedValue::File(found)) if is_same(found))
+    });
+    other.map(|(path, _)| format!("file {path} is another one"))
 }
 
 /// The running service that an action stops.
