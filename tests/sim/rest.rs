@@ -20,8 +20,8 @@ const CONVERGE_MILLIS: i64 = 60 * 60_000;
 /// How often it is looked whether everything has converged.
 const CONVERGE_STEP_MILLIS: i64 = 15_000;
 /// How long the last of what happened may be remembered: time-outs of calls, the longest back-off of the network, and for ten
-/// minutes how often a container ended.
-const LINGER_MILLIS: i64 = 11 * 60_000;
+/// minutes how often a container ended, with the minute of health after it that an OS on trial waits for.
+const LINGER_MILLIS: i64 = 13 * 60_000;
 /// How long rest is watched.
 const REST_MILLIS: i64 = 5 * 60_000;
 
