@@ -66,7 +66,9 @@ impl<W: World + ?Sized> Work<'_, W> {
         let (chosen, excluded) = self.choose(current, is_last, &policy);
         let online = chosen.iter().any(|device| self.world.is_online(device));
         let again = self.now.plus_secs(BLOCKED_LOOK_SECS);
+        let nobody_is_left = chosen.is_empty() && self.everybody_had_a_turn(current);
         match (chosen.is_empty(), online, policy.when_empty) {
+            (true, _, WhenEmpty::Block) if nobody_is_left => {}
             (true, _, WhenEmpty::Block) => {
                 self.block(Blocked::Empty { again });
                 return false;
@@ -83,9 +85,18 @@ impl<W: World + ?Sized> Work<'_, W> {
         let (members, out) = (step.counts.members, step.excluded);
         self.note("StepStarted", format!("step {} ({}): {members} devices, {out} excluded", current + 1, policy.name));
         if members == 0 {
-            self.passed("nobody is in it");
+            self.passed(if nobody_is_left { "everybody was in a step before it" } else { "nobody is in it" });
         }
         true
+    }
+
+    /// Whether earlier steps had all devices that can take the change: what an empty step would have tried, they have tried.
+    fn everybody_had_a_turn(&self, current: usize) -> bool {
+        let had_some = self.rollout.head.steps[..current].iter().any(|step| step.counts.members > 0);
+        let is_left = |(device, member): (&DeviceId, &Member)| {
+            member.step.is_none() && member.phase == Phase::QUEUED && self.world.excluded(device).is_none()
+        };
+        had_some && !self.rollout.members.iter().any(is_left)
     }
 
     fn is_time_to_look(&self) -> bool {

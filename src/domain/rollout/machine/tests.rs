@@ -376,6 +376,25 @@ fn a_step_takes_a_share_by_rank_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_step_that_finds_everybody_in_earlier_steps_has_nothing_left_to_try() {
+    let share = |name, percent| {
+        let take = Some(Amount::Share(Share::percent(percent)));
+        StepPolicy { take, ..StepPolicy::with_defaults(name, Selector::All) }
+    };
+    let steps = vec![share("one in a hundred", 1), share("one in ten", 10)];
+    let mut bench = Bench::of(Policy { steps, ..policy() }, 1, &Device::good()).active();
+    assert_eq!(bench.step(0).counts.members, 1, "one in a hundred, rounded up");
+    bench.run_for(3600);
+    assert_eq!((bench.status(), bench.step(1).counts.members, bench.step(2).counts.members), ("DONE", 0, 0));
+    // While somebody is left, a step with nobody in it blocks.
+    let nobody = StepPolicy::with_defaults("nobody", Selector::Filter("nobody".into()));
+    let first = StepPolicy { take: Some(Amount::Count(1)), ..StepPolicy::with_defaults("one", Selector::All) };
+    let mut bench = Bench::of(Policy { steps: vec![first, nobody], ..policy() }, 2, &Device::good()).active();
+    bench.run_for(3600);
+    assert_eq!((bench.status(), bench.step(0).counts.ok, bench.step(2).counts.members), ("ACTIVE", 1, 0));
+}
+
+#[test]
 fn time_in_which_the_controller_was_away_is_left_out() {
     let mut bench = Bench::of(
         Policy { last: StepPolicy { window_secs: 1000, ..StepPolicy::last() }, ..policy() },
