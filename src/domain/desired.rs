@@ -129,6 +129,8 @@ pub struct DesiredDevice {
     pub vars: Arc<FreeVariables>,
     /// What its releases ask of it, for those that ask for anything that only the device can say.
     pub requires: BTreeMap<AppName, Arc<Requirements>>,
+    /// For its apps, the newest irreversible release at or before the one that it shall have.
+    pub no_way_back: BTreeMap<AppName, semver::Version>,
     /// Secrets that its content refers to.
     pub secrets: BTreeSet<SecretName>,
 }

@@ -214,6 +214,7 @@ type Found<T> = Result<Arc<T>, Box<Draft>>;
 #[derive(Clone, Debug)]
 pub struct Picked {
     releases: Vec<(AppName, Found<Release>)>,
+    no_way_back: BTreeMap<AppName, semver::Version>,
     os: Option<Found<OsEntry>>,
     device_type: Result<(), Box<Draft>>,
 }
@@ -226,8 +227,12 @@ impl Picked {
             let release = world.pick(app, pin).and_then(|release| world.runs_on(&release, pin, own).map(|()| release));
             (app.clone(), release)
         };
+        let releases: Vec<(AppName, Found<Release>)> = merged.pins.iter().map(release).collect();
+        let found = releases.iter().filter_map(|(app, release)| Some((app, release.as_ref().ok()?)));
+        let no_way_back = found.filter_map(|(app, release)| Some((app.clone(), world.no_way_back(release)?)));
         Self {
-            releases: merged.pins.iter().map(release).collect(),
+            no_way_back: no_way_back.collect(),
+            releases,
             os: merged.os.as_ref().map(|name| world.image(name, own)),
             device_type: merged.device_type.as_ref().map_or(Ok(()), |asked| world.knows(asked)),
         }
@@ -235,8 +240,9 @@ impl Picked {
 
     /// Whether both point at the very same things.
     pub fn same(&self, other: &Self) -> bool {
-        let Self { releases, os, device_type } = other;
+        let Self { releases, no_way_back, os, device_type } = other;
         self.device_type == *device_type
+            && self.no_way_back == *no_way_back
             && self.releases.len() == releases.len()
             && self
                 .releases
@@ -318,6 +324,7 @@ pub fn outcome(device: &DeviceId, inputs: &Inputs, merged: &Merged, picked: &Pic
         labels: merged.labels.clone(),
         vars: Arc::new(FreeVariables::of(inputs)),
         requires: requires(picked),
+        no_way_back: picked.no_way_back.clone(),
         secrets: used.keys().cloned().collect(),
     };
     Outcome { device: Arc::new(device), drafts, secrets: used }

@@ -7,8 +7,8 @@ use crate::domain::manifest::fleet_file::FleetFile;
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::os::{OsEntry, OsImage};
 use crate::domain::manifest::problems::{Draft, show};
-use crate::domain::manifest::release::Release;
 use crate::domain::manifest::release::requires::FromVersions;
+use crate::domain::manifest::release::{Release, Reversibility};
 use crate::domain::manifest::vars::{Pin, ServiceKey};
 use crate::domain::manifest::yaml::Span;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,6 +97,13 @@ impl World {
             return Err(Box::new(draft.hint("`bellwether check` lists them")));
         }
         Ok(release)
+    }
+
+    /// The newest irreversible release at or before this one: from there on nobody goes back before it.
+    pub fn no_way_back(&self, release: &Release) -> Option<semver::Version> {
+        let before = self.releases.get(&release.app)?.iter().rev().filter(|one| one.precedence <= release.precedence);
+        let mut irreversible = before.filter(|one| one.reversibility == Reversibility::Irreversible);
+        irreversible.next().map(|one| one.precedence.clone())
     }
 
     fn no_release(&self, app: &AppName, releases: &[Arc<Release>], pin: &Asked<Pin>) -> Draft {

@@ -6,6 +6,8 @@ use crate::domain::desired::DesiredDevice;
 use crate::domain::fleet::DeviceRecord;
 use crate::domain::ids::{AppName, Version};
 use crate::domain::manifest::release::requires::{Requirements, comparable};
+use crate::domain::rollout::machine::Reversal;
+use crate::domain::spec::DeviceSpec;
 
 /// The attribute in which an agent reports its version.
 pub const AGENT_VERSION: &str = "agent_version";
@@ -35,6 +37,16 @@ pub fn unmet(listed: &DesiredDevice, record: &DeviceRecord) -> Vec<Unmet> {
         }
     }
     all
+}
+
+/// Whether a device that has the content of a commit can go back to what it had. It cannot go back before an irreversible release.
+pub fn reversal(listed: &DesiredDevice, previous: &DeviceSpec) -> Reversal {
+    let crosses = |(app, irreversible): (&AppName, &semver::Version)| {
+        let had = previous.apps.get(app).map(|app| comparable(app.release.as_str()));
+        // What cannot be compared may be older.
+        had.is_some_and(|had| had.is_none_or(|had| had < *irreversible))
+    };
+    if listed.no_way_back.iter().any(crosses) { Reversal::Impossible } else { Reversal::Possible }
 }
 
 fn of_release(
@@ -74,5 +86,63 @@ fn of_release(
             message: format!("release {wanted} of `{app}` is reached from {from}, the device has {current}"),
             hint: "pin one of those first",
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::desired::Resolver;
+    use crate::domain::snapshot::Snapshot;
+
+    const COMPOSE: &str = "services: {web: {image: \
+         example.com/web@sha256:0000000000000000000000000000000000000000000000000000000000000000}}";
+
+    #[test]
+    fn there_is_no_way_back_across_an_irreversible_release() {
+        let mut files = vec![
+            ("inventory.yml".to_owned(), "all: {hosts: {h1: , h2: , h3: , h4: }}\n".to_owned()),
+            ("fleet.yml".to_owned(), "name: test\napps: {web: {}}\n".to_owned()),
+        ];
+        let releases = [("1.0.0", ""), ("2.0.0", "irreversible: true\n"), ("2.1.0", ""), ("10.0.0", "")];
+        for (number, (version, more)) in releases.iter().enumerate() {
+            let host = format!("branch: main\npins: {{web: {version}}}\n");
+            files.push((format!("host_vars/h{}.yml", number + 1), host));
+            files.push((format!("releases/web/{version}/release.yml"), format!("version: {version}\n{more}")));
+            files.push((format!("releases/web/{version}/compose.yml"), COMPOSE.to_owned()));
+        }
+        let files = Snapshot::of_files(files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())));
+        let desired = Resolver::default().resolve(&files);
+        let devices: Vec<&DesiredDevice> = desired.devices.values().map(AsRef::as_ref).collect();
+        let spec = |device: &DesiredDevice| device.spec.clone().unwrap_or_else(|| panic!("{:?}", desired.findings));
+        let version = |device: &DesiredDevice| {
+            spec(device).spec.apps.values().next().map(|app| app.release.to_string()).unwrap_or_default()
+        };
+        let mut ways = Vec::new();
+        for to in &devices {
+            for from in &devices {
+                let way = reversal(to, &spec(from).spec);
+                ways.push(format!("{} after {}: {way:?}", version(from), version(to)));
+            }
+        }
+        insta::assert_snapshot!(ways.join("\n"), @r#"
+        1.0.0 after 1.0.0: Possible
+        2.0.0 after 1.0.0: Possible
+        2.1.0 after 1.0.0: Possible
+        10.0.0 after 1.0.0: Possible
+        1.0.0 after 2.0.0: Impossible
+        2.0.0 after 2.0.0: Possible
+        2.1.0 after 2.0.0: Possible
+        10.0.0 after 2.0.0: Possible
+        1.0.0 after 2.1.0: Impossible
+        2.0.0 after 2.1.0: Possible
+        2.1.0 after 2.1.0: Possible
+        10.0.0 after 2.1.0: Possible
+        1.0.0 after 10.0.0: Impossible
+        2.0.0 after 10.0.0: Possible
+        2.1.0 after 10.0.0: Possible
+        10.0.0 after 10.0.0: Possible
+        "#);
+        assert_eq!(reversal(devices[3], &DeviceSpec::default()), Reversal::Possible, "it did not have the app");
     }
 }

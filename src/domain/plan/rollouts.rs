@@ -281,7 +281,7 @@ impl Machines {
             };
             let Some(desired) = input.accepted(&record.head.stage) else { continue };
             let mut live = self.live.remove(&rollout).unwrap_or_else(|| Live::load(record));
-            let change = make::change(input, &device, &content);
+            let change = make::change(input, desired, &device, &content);
             let mut with = record.clone();
             carried.keep(&mut with, &rollout, make::contents(input, &device, &content));
             let joining = Member::joining(change.clone());

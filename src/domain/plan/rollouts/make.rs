@@ -8,6 +8,7 @@ use crate::domain::fleet::{Change, Content, RolloutChange, RolloutRecord, StageR
 use crate::domain::ids::{Actor, CommitId, DeviceId, PolicyName, RolloutName, StageName};
 use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::PassInput;
+use crate::domain::plan::requires::reversal;
 use crate::domain::plan::staged::{Claimed, policy_of};
 use crate::domain::rollout::machine::{self, Act, Reversal, Rollout, Status, SupersedeAt, Turn};
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ fn make_all(
     for (policy, devices) in wanting {
         let Some(policy) = desired.rollouts.policy(&policy) else { continue };
         let name = free_name(input, stage, commit, many.then_some(&policy.name));
-        let changes = devices.iter().map(|(device, content)| (device.clone(), change(input, device, content)));
+        let changes = devices.iter().map(|(device, content)| (device.clone(), change(input, desired, device, content)));
         let draft = Rollout::draft(name.clone(), stage.clone(), commit.clone(), policy, changes, input.now);
         let mut made = RolloutRecord::new(0, Arc::new(draft.head().clone()));
         made.members =
@@ -145,10 +146,19 @@ fn assigned(input: &PassInput<'_>, device: &DeviceId) -> Option<crate::domain::d
     Some(input.state.devices.get(device)?.assignment.as_ref()?.spec.digest)
 }
 
-/// What a rollout changes on a device that is to have this content.
-pub(super) fn change(input: &PassInput<'_>, device: &DeviceId, content: &Content) -> machine::Change {
-    let previous = assigned(input, device);
-    machine::Change { target: content.spec.digest, previous, detour: Vec::new(), reversal: Reversal::Possible }
+/// What a rollout changes on a device that is to have this content of a commit.
+pub(super) fn change(
+    input: &PassInput<'_>,
+    desired: &Desired,
+    device: &DeviceId,
+    content: &Content,
+) -> machine::Change {
+    let assignment = input.state.devices.get(device).and_then(|record| record.assignment.as_ref());
+    let previous = assignment.map(|assignment| assignment.spec.digest);
+    let listed = desired.devices.get(device);
+    let reversal = listed.zip(assignment).map(|(listed, assignment)| reversal(listed, &assignment.spec.spec));
+    let reversal = reversal.unwrap_or(Reversal::Possible);
+    machine::Change { target: content.spec.digest, previous, detour: Vec::new(), reversal }
 }
 
 /// What a rollout must keep for a device: what it gets and what it had.

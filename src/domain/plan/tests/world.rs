@@ -80,6 +80,7 @@ pub(super) fn desired(text: &str) -> Desired {
             labels: BTreeMap::new(),
             vars: Arc::default(),
             requires: BTreeMap::new(),
+            no_way_back: BTreeMap::new(),
             secrets: BTreeSet::new(),
         };
         desired.devices.insert(device(name), Arc::new(one));
