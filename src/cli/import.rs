@@ -124,9 +124,28 @@ fn ensure_inventory(files: &Snapshot, root: &Path) -> anyhow::Result<()> {
     if files.entries.contains_key("inventory.yml") {
         return Ok(());
     }
-    Err(anyhow!("{} has no inventory.yml", root.display())).hint(
-        "name the folder with the inventory in YAML; `ansible-inventory --list --yaml` writes one from any other kind",
-    )
+    Err(anyhow!("{} has no inventory.yml", root.display())).hint(way_to_inventory(files))
+}
+
+/// How the inventory of a folder becomes `inventory.yml`, by what the folder has.
+fn way_to_inventory(files: &Snapshot) -> String {
+    const OTHER_NAMES: [&str; 5] = ["inventory.yaml", "inventory.json", "hosts.yml", "hosts.yaml", "hosts.json"];
+    const EXPORT: &str = "--list --export --yaml > inventory.yml";
+    let named: Vec<&str> = OTHER_NAMES.into_iter().filter(|name| files.entries.contains_key(*name)).collect();
+    let folder = ["inventory", "inventories"].into_iter().find(|folder| {
+        files.entries.keys().any(|path| path.strip_prefix(folder).is_some_and(|inside| inside.starts_with('/')))
+    });
+    match (named.as_slice(), folder) {
+        ([one], None) => format!("this is how a fleet repo calls it: `git mv {one} inventory.yml`"),
+        ([], None) => {
+            format!("name the folder with the inventory; `ansible-inventory {EXPORT}` writes one from any other kind")
+        }
+        (several, folder) => {
+            let sources = several.iter().copied().chain(folder);
+            let sources: Vec<String> = sources.map(|source| format!("-i {source}")).collect();
+            format!("`bellwether inventory {} {EXPORT}` makes one of all that is there", sources.join(" "))
+        }
+    }
 }
 
 fn name(args: &Args, root: &Path) -> anyhow::Result<FleetName> {
@@ -251,6 +270,18 @@ mod tests {
         defaults:
           branch: main
         ");
+    }
+
+    #[test]
+    fn an_inventory_of_another_name_is_no_dead_end() {
+        let hints = [&["hosts.yml"][..], &["inventory/hosts.yml", "inventory/group_vars/all.yml"], &["hosts.ini"]];
+        let hints =
+            hints.map(|files| way_to_inventory(&Snapshot::of_files(files.iter().map(|path| (*path, &b"all:"[..])))));
+        insta::assert_snapshot!(hints.join("\n"), @r#"
+        this is how a fleet repo calls it: `git mv hosts.yml inventory.yml`
+        `bellwether inventory -i inventory --list --export --yaml > inventory.yml` makes one of all that is there
+        name the folder with the inventory; `ansible-inventory --list --export --yaml > inventory.yml` writes one from any other kind
+        "#);
     }
 
     #[test]
