@@ -430,7 +430,7 @@ mod tests {
         check("events --limit 0", "ValueValidation");
         check("inventory", "MissingRequiredArgument");
         check("inventory --list --host a", "ArgumentConflict");
-        check("status -o html", "InvalidValue");
+        check("status -o pdf", "InvalidValue");
         check("status --ca-file a --ca-fingerprint b", "ArgumentConflict");
     }
 

@@ -154,8 +154,11 @@ fn watch_it(name: &RolloutName, console: &Console) -> anyhow::Result<Outcome> {
             console.print(&text)?;
             shown = text;
         }
-        if matches!(found.row.status.as_str(), "DONE" | "ABORTED" | "SUPERSEDED" | "ROLLED_BACK" | "ERROR") {
-            return Ok(Outcome::Fine);
+        match found.row.status.as_str() {
+            "DONE" => return Ok(Outcome::Fine),
+            // Whatever a script does next, it is not for a release that did not go out.
+            "ABORTED" | "SUPERSEDED" | "ROLLED_BACK" | "ERROR" => return Ok(Outcome::Failed),
+            _ => {}
         }
         controller.pause(WATCH_PAUSE);
     }

@@ -33,6 +33,10 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 512;
 /// How soon a rollout is looked at again at the soonest, in milliseconds, whatever it waits for.
 const SOONEST_MILLIS: i64 = 200;
+/// When rollouts are looked at again after the store did not take a transaction.
+const AFTER_STORE_FAILURE: Duration = Duration::from_secs(5);
+/// The same after a pass that panicked, which may well do so again.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// An operator's act: a pure function from the state to changes.
 pub type Act = Box<dyn FnOnce(&FleetState, &[StageName], &Acting) -> Result<Vec<Change>, ActError> + Send>;
@@ -286,8 +290,12 @@ impl Owner {
                 let now = clock::now();
                 let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
                 // A rollout that changed something may let others begin.
-                let changed = is_due(self.passes.rollouts_due())
-                    && self.run_pass(&Scope::Devices(BTreeSet::new())) == Changed::Something;
+                let changed = if is_due(self.passes.rollouts_due()) {
+                    self.run_pass(&Scope::Devices(BTreeSet::new())) == Changed::Something
+                } else {
+                    self.set_alarm(now);
+                    false
+                };
                 if changed || is_due(self.passes.due()) {
                     self.run_passes();
                 }
@@ -436,6 +444,7 @@ impl Owner {
             self.passes.forget();
             count(&self.counters.panics);
             tracing::error!("a pass panicked; nothing was changed, please report this");
+            self.alarm.set(Some(AFTER_PANIC));
             return Changed::Nothing;
         };
         if output.changes.is_empty() || self.write(&output.changes).is_err() {
@@ -491,6 +500,7 @@ impl Owner {
     fn write(&mut self, changes: &[Change]) -> Result<(), CommandError> {
         if self.memory == Memory::InDoubt {
             // What is to be written was decided from a memory that may be wrong: it is decided again from the right one.
+            self.alarm.set(Some(AFTER_STORE_FAILURE));
             let message =
                 self.reload().map_or_else(|error| show_chain(&error), |()| "an earlier transaction failed".to_owned());
             return Err(CommandError::Store(message));
@@ -500,6 +510,8 @@ impl Owner {
             let message = show_chain(&error);
             tracing::error!(error = %message, "the store did not take a transaction");
             self.memory = Memory::InDoubt;
+            // Rollouts go on even if nothing else happens.
+            self.alarm.set(Some(AFTER_STORE_FAILURE));
             if let Err(error) = self.reload() {
                 tracing::error!(error = %show_chain(&error), "nothing is written until the store can be read again");
             }

@@ -326,9 +326,14 @@ fn staged_after(input: &PlanInput<'_>, record: &StageRecord, plan: &StagePlan) -
     let commit = &input.candidate.head.commit;
     let under_way = |one: &RolloutRecord| one.head.stage == input.policy.name && is_under_way(&one.head.status);
     let earlier = input.state.rollouts.values().any(under_way);
+    // What a rollout of this commit brings already, or brought and found bad, is nothing new.
+    let is_known = |change: &PlannedChange| {
+        let mut of_commit = input.state.rollouts.values().filter(|one| one.head.commit == *commit);
+        of_commit.any(|one| one.members.get(&change.device).is_some_and(|member| Some(member.target) == change.to))
+    };
     let retargets = |planned: &PlannedRollout| {
-        let mut changes = plan.changes.iter().filter(|change| change.action == Action::Retarget);
-        changes.any(|change| planned.devices.contains(&change.device))
+        let changes = plan.changes.iter().filter(|change| change.action == Action::Retarget);
+        changes.filter(|change| planned.devices.contains(&change.device)).any(|change| !is_known(change))
     };
     let same = record.accepted.as_ref() == Some(commit);
     if (plan.rollouts.is_empty() && (same || !earlier)) || (same && !plan.rollouts.values().any(retargets)) {

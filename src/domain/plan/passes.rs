@@ -109,9 +109,10 @@ impl Passes {
         }
     }
 
-    /// Forgets everything. The next pass looks at all devices.
+    /// Forgets everything. The next pass looks at all devices, and rollouts are due.
     pub fn forget(&mut self) {
         *self = Self::default();
+        self.machines.due = Some(Timestamp::from_millis(0));
     }
 
     /// When the next hold or freeze ends by itself, in the controller's memory or in a fleet repo, as the last pass over everything

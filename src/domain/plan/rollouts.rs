@@ -12,7 +12,7 @@ mod world;
 pub use world::{Contacts, FleetWorld, NoContacts, last_seen};
 
 use super::pass::{PassInput, PassOutput, Scope};
-use crate::domain::fleet::{Change, RolloutChange, RolloutRecord};
+use crate::domain::fleet::{Change, Content, RolloutChange, RolloutRecord};
 use crate::domain::ids::{Actor, DeviceId, RolloutName};
 use crate::domain::rollout::machine::member::Timing;
 use crate::domain::rollout::machine::{
@@ -67,7 +67,7 @@ pub struct Join {
     /// The device.
     pub(super) device: DeviceId,
     /// What it shall have.
-    pub(super) content: Arc<crate::domain::fleet::Content>,
+    pub(super) content: Arc<Content>,
 }
 
 /// Why a rollout does not do what somebody asks.
@@ -273,7 +273,11 @@ impl Machines {
     /// Lets devices join rollouts that are under way.
     pub(super) fn join(&mut self, input: &PassInput<'_>, joins: Vec<Join>, output: &mut PassOutput) {
         let mut carried = Carried::new(input);
+        let mut by_rollout: BTreeMap<RolloutName, Vec<(DeviceId, Arc<Content>)>> = BTreeMap::new();
         for Join { rollout, device, content } in joins {
+            by_rollout.entry(rollout).or_default().push((device, content));
+        }
+        for (rollout, devices) in by_rollout {
             // What was written in this pass already is written once more in the next one.
             let is_head = |change: &Change| matches!(change, Change::Rollout(name, RolloutChange::Head { .. }) if *name == rollout);
             let (Some(record), false) = (input.state.rollouts.get(&rollout), output.changes.iter().any(is_head)) else {
@@ -281,15 +285,23 @@ impl Machines {
             };
             let Some(desired) = input.accepted(&record.head.stage) else { continue };
             let mut live = self.live.remove(&rollout).unwrap_or_else(|| Live::load(record));
-            let change = make::change(input, desired, &device, &content);
-            let mut with = record.clone();
-            carried.keep(&mut with, &rollout, make::contents(input, &device, &content));
-            let joining = Member::joining(change.clone());
-            with.members.insert(device.clone(), Arc::new(joining));
+            let mut before = record.clone();
+            let mut changes = Vec::new();
+            for (device, content) in devices {
+                carried.keep(&mut before, &rollout, make::contents(input, &device, &content));
+                changes.push((device.clone(), make::change(input, desired, &device, &content)));
+            }
+            let mut with = before.clone();
+            for (device, change) in &changes {
+                with.members.insert(device.clone(), Arc::new(Member::joining(change.clone())));
+            }
             let world = FleetWorld::new(input, desired, &with);
+            // One turn for all of them: the head is written once.
             let mut turns = Turn::default();
-            live.turn(&mut turns, |machine| machine.join(input.now, &world, &device, change));
-            carried.carry_out(&with, &live.machine, turns);
+            for (device, change) in changes {
+                live.turn(&mut turns, |machine| machine.join(input.now, &world, &device, change));
+            }
+            carried.carry_out(&before, &live.machine, turns);
             self.live.insert(rollout, live);
         }
         carried.finish(output);

@@ -131,8 +131,11 @@ fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired:
         };
         let claimed = Claimed { stage, device, listed: listed as &DesiredDevice, record };
         let Some(policy) = policy_of(desired, &claimed) else { continue };
-        // A rollout in an error is on its way to being aborted in this very pass.
-        if earlier.iter().any(|one| one.head.commit != *commit && one.quarantines(device, commit, &spec.digest)) {
+        // A rollout in an error is on its way to being aborted in this very pass. One of the same commit, with another list of
+        // devices, found bad what it brought to them.
+        let had_it = |one: &RolloutRecord| one.members.get(device).is_some_and(|member| member.target == spec.digest);
+        let found_bad = |one: &&RolloutRecord| one.quarantines(device, commit, &spec.digest);
+        if earlier.iter().filter(|one| found_bad(one)).any(|one| one.head.commit != *commit || had_it(one)) {
             kept += 1;
             continue;
         }

@@ -12,6 +12,8 @@ use crate::domain::rollout::machine::{Back, Member, Phase, Word};
 
 /// Conditions without which a device is not well.
 const WELL: [&str; 3] = ["Ready", "Healthy", "ServicesHealthy"];
+/// Why a device is not ready that has everything and has to stay well for a while.
+const SOAKING: &str = "Soaking";
 
 /// What a device says of what the rollout assigned to it; `None` if nothing.
 pub(super) fn word(rollout: &RolloutName, record: &DeviceRecord) -> Option<Word> {
@@ -31,6 +33,13 @@ pub(super) fn word(rollout: &RolloutName, record: &DeviceRecord) -> Option<Word>
         let how = if failure.rolled_back_to.is_some() { Failure::RolledBack } else { Failure::Failed };
         return Some(Word::Failed { digest, failure: how, message: failure.describe() });
     }
+    // A device that soaks has everything and is well; only the time is missing, which the rollout counts as well.
+    let is_soaking = report.applied == Some(digest)
+        && report.conditions.iter().all(|one| {
+            !WELL.contains(&one.kind.as_str())
+                || one.status == ConditionStatus::True
+                || (one.kind == WELL[0] && one.reason == SOAKING)
+        });
     let mut of_health = report.conditions.iter().filter(|one| WELL.contains(&one.kind.as_str()));
     let well = of_health.clone().all(|one| one.status == ConditionStatus::True);
     match report.phase {
@@ -38,6 +47,7 @@ pub(super) fn word(rollout: &RolloutName, record: &DeviceRecord) -> Option<Word>
             let since = of_health.find(|one| one.kind == WELL[0]).map(|one| one.since);
             Some(Word::Healthy { digest, since: since.unwrap_or(reported.received_at) })
         }
+        reported::Phase::Applying if is_soaking => Some(Word::Healthy { digest, since: reported.received_at }),
         reported::Phase::Failing | reported::Phase::Settled => Some(Word::Unhealthy { digest }),
         reported::Phase::Waiting | reported::Phase::Applying => Some(Word::Acknowledged { digest }),
     }

@@ -9,7 +9,7 @@ use crate::domain::plan::requires::unmet;
 use crate::domain::plan::staged::{Claimed, selects};
 use crate::domain::rollout::budget::Group;
 use crate::domain::rollout::freeze::Freezes;
-use crate::domain::rollout::machine::World;
+use crate::domain::rollout::machine::{Phase, World};
 use crate::domain::rollout::policy::Selector;
 use crate::domain::spec::Purpose;
 use crate::domain::time::Timestamp;
@@ -71,15 +71,17 @@ impl<'a> FleetWorld<'a> {
     fn unfit(&self, device: &DeviceId, listed: Option<&DesiredDevice>, record: &DeviceRecord) -> Option<String> {
         let head = &self.rollout.head;
         let counts = self.input.state.stages.get(&head.stage).and_then(|stage| stage.accepted.as_ref());
+        let member = self.rollout.members.get(device);
         if counts != Some(&head.commit) {
-            return None;
+            // What it lacks cannot be told any more; who takes part already goes on.
+            let is_out = member.is_some_and(|member| matches!(member.phase, Phase::Excluded { .. }));
+            return is_out.then(|| "a newer commit counts".to_owned());
         }
         let Some(listed) = listed else { return Some(format!("stage {} does not list it", head.stage)) };
         let Some(spec) = &listed.spec else {
             return Some(listed.problem.clone().unwrap_or_else(|| "its files have findings".to_owned()));
         };
-        let target = self.rollout.members.get(device).map(|member| member.target);
-        if target.is_some_and(|target| target != spec.digest) {
+        if member.is_some_and(|member| member.target != spec.digest) {
             return Some("its stage wants other content for it by now".to_owned());
         }
         unmet(listed, record).into_iter().next().map(|unmet| unmet.message)

@@ -1,7 +1,7 @@
 //! The way back: each device gets what it had before.
 
 use super::agenda::{Turnback, keys};
-use super::member::{Back, Member, Phase, Reversal, Slot};
+use super::member::{Back, Exposure, Member, Phase, Reversal, Slot};
 use super::work::Work;
 use super::{Effect, Status, World};
 use crate::domain::ids::DeviceId;
@@ -13,7 +13,9 @@ impl<W: World + ?Sized> Work<'_, W> {
         self.note("RollingBack", "every device goes back to what it had".to_owned());
         self.withdraw(&Phase::Canceled);
         let touched = self.rollout.members.iter();
-        let touched = touched.filter(|(_, member)| member.phase.is_acknowledged() && member.back.is_none());
+        // Also one that waits to try again, or was left out since: it had what is bad, or has it.
+        let had_it = |member: &Member| member.phase.is_acknowledged() || member.exposure == Exposure::Acknowledged;
+        let touched = touched.filter(|(_, member)| had_it(member) && member.back.is_none());
         let touched: Vec<DeviceId> = touched.map(|(device, _)| device.clone()).collect();
         for device in touched {
             let member = self.rollout.members[&device].clone();
