@@ -4,7 +4,8 @@ mod places;
 mod suggest;
 
 use super::console::{Console, ExitArgs, Outcome};
-use super::fault::with_hint;
+use super::fault::{usage, with_hint};
+use super::lists::ListArgs;
 use super::selecting::{FilterArgs, limited, note_doubts, select};
 use super::{Form, Output, Report, render};
 use crate::clock;
@@ -44,6 +45,9 @@ pub struct Args {
     /// The folder of the fleet repo: `--suggest` is for it, and places in SARIF are in it
     #[arg(long, value_name = "PATH", default_value = ".")]
     pub repo: PathBuf,
+    /// Where the devices are listed, for `--suggest`.
+    #[command(flatten)]
+    pub list: ListArgs,
     /// Which devices.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -62,6 +66,9 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         true => Form::Usual(console.output(&usual)?),
         false => console.form(&usual, &[Report::Html, Report::Junit, Report::Sarif])?,
     };
+    if args.list.file.is_some() && !args.suggest {
+        return Err(usage("`--inventory` is for `--suggest`: drift is told for the devices that the controller knows"));
+    }
     let controller = console.global.controller()?;
     let mut report: DriftReport = controller.get("/v1/drift", "ask for the drift report")?;
     if let Some(stranger) = args.devices.iter().find(|device| !report.devices.contains_key(*device)) {
@@ -79,7 +86,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     }
     let report = narrowed(report, args);
     if let (true, Form::Usual(output)) = (args.suggest, form) {
-        return suggest::run(&report, &args.repo, output, console);
+        return suggest::run(&report, args, output, console);
     }
     match form {
         Form::Usual(Output::Table | Output::Wide) => console.print(render::drift::text(&report, console.width()))?,

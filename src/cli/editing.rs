@@ -2,8 +2,10 @@
 
 use super::console::{Console, Outcome};
 use super::fault::{Hint as _, usage, with_hint};
+use super::lists::{self, ListArgs};
 use super::render::udiff;
 use super::{Output, local};
+use crate::domain::desired::Resolver;
 use crate::domain::edits::{Desk, FileChange, ProposeError};
 use crate::domain::manifest::edit::EditError;
 use crate::domain::snapshot::{Entry, Snapshot};
@@ -23,6 +25,9 @@ pub struct EditArgs {
     /// The folder of the fleet repo, with its files
     #[arg(long, visible_alias = "dir", value_name = "PATH", default_value = ".")]
     pub repo: PathBuf,
+    /// Where the devices are listed that the change is judged by.
+    #[command(flatten)]
+    pub list: ListArgs,
     /// Show the diff and write nothing
     #[arg(long, conflicts_with = "yes")]
     pub dry_run: bool,
@@ -79,6 +84,15 @@ impl WorkTree {
         }
         let snapshot = read_worktree(&root).with_context(|| format!("cannot read {}", root.display()))?;
         Ok(Self { root, snapshot })
+    }
+
+    /// A desk to change the files on, with the devices that they are for.
+    pub fn desk(&self, list: &ListArgs, resolver: &mut Resolver, console: &Console) -> anyhow::Result<Desk<'_>> {
+        let found = lists::find(list, resolver, &self.snapshot, Some(console))?;
+        if !found.origin.is_empty() {
+            console.note(format!("devices: {}", found.origin));
+        }
+        Ok(Desk::with_devices(&self.snapshot, found.source))
     }
 
     /// What was proposed. An edit that would change more than was asked is shown as advice, for somebody to make by hand.

@@ -5,7 +5,7 @@ use super::editing::{EditArgs, WorkTree, edit_output};
 use super::fault::{Hint as _, usage, with_hint};
 use super::render::text::count;
 use crate::domain::desired::{Desired, DesiredDevice};
-use crate::domain::edits::{Becomes, Desk, Effect, Whose, Wish, judge, propose};
+use crate::domain::edits::{Becomes, Effect, Whose, Wish, judge, propose};
 use crate::domain::ids::{AppName, DeviceId, Version};
 use crate::threads;
 use anyhow::anyhow;
@@ -54,11 +54,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     edit_output(console)?;
     let Asked { whose, app, version } = asked(args)?;
     let work = WorkTree::open(&args.edit.repo)?;
-    let mut desk = Desk::new(&work.snapshot);
+    let mut resolver = threads::resolver();
+    let mut desk = work.desk(&args.edit.list, &mut resolver, console)?;
     let becomes = version.clone().map_or(Becomes::Inherited, Becomes::Text);
     let wish = Wish { path: vec!["pins".to_owned(), app.to_string()], becomes };
     let mut notes = work.proposed(propose(&mut desk, &whose, &[wish]), console)?;
-    let effect = judge(&desk, &mut threads::resolver(), |device, desired| concerns(&whose, device, desired))
+    let effect = judge(&desk, &mut resolver, |device, desired| concerns(&whose, device, desired))
         .hint("nothing was written; `bellwether release list` shows what can be pinned")?;
     if let (Whose::Device(device), Some(version)) = (&whose, &version) {
         comes_true(&effect, device, &app, version)?;

@@ -4,6 +4,7 @@ use super::console::{Console, Outcome};
 use super::editing::{EditArgs, WorkTree, edit_output};
 use super::fault::usage;
 use super::pin::concerns;
+use crate::domain::desired::Resolver;
 use crate::domain::edits::{Becomes, Desk, ProposeError, Whose, Wish, judge, propose};
 use crate::domain::ids::DeviceId;
 use crate::threads;
@@ -45,13 +46,14 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         return Err(usage("name at least one tag: `KEY=VALUE`, or `KEY-` to take it away"));
     }
     let work = WorkTree::open(&args.edit.repo)?;
-    let mut desk = Desk::new(&work.snapshot);
+    let mut resolver = threads::resolver();
+    let mut desk = work.desk(&args.edit.list, &mut resolver, console)?;
     let mut notes = Vec::new();
     for (key, value) in &tags {
         let wish = |becomes| [Wish { path: vec!["tags".to_owned(), key.clone()], becomes }];
         let reasons = match value {
             Some(value) => propose(&mut desk, &whose, &wish(Becomes::Text(value.clone()))),
-            None => remove(&mut desk, &whose, key, wish),
+            None => remove(&mut desk, &mut resolver, &whose, key, wish),
         };
         let reasons = work.proposed(reasons, console)?;
         for reason in reasons {
@@ -60,7 +62,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
             }
         }
     }
-    judge(&desk, &mut threads::resolver(), |device, desired| concerns(&whose, device, desired))?;
+    judge(&desk, &mut resolver, |device, desired| concerns(&whose, device, desired))?;
     let words: Vec<String> = tags
         .iter()
         .map(|(key, value)| value.as_ref().map_or(format!("{key}-"), |value| format!("{key}={value}")))
@@ -71,6 +73,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 /// Takes a tag away; one that is inherited is covered with `null`.
 fn remove(
     desk: &mut Desk<'_>,
+    resolver: &mut Resolver,
     whose: &Whose,
     key: &str,
     wish: impl Fn(Becomes) -> [Wish; 1],
@@ -84,7 +87,7 @@ fn remove(
         let key = format!("tags.{key}");
         return if reasons.is_empty() { Err(ProposeError::NotSet { whose: whose.clone(), key }) } else { Ok(reasons) };
     };
-    let left = threads::resolver().resolve(&desk.snapshot());
+    let left = desk.after(resolver);
     if left.devices.get(device).is_some_and(|device| device.tags.contains_key(key)) {
         let mut reasons = propose(desk, whose, &wish(Becomes::Removed))?;
         reasons.push(format!("`{key}` is inherited, so it is written as null"));

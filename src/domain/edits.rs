@@ -12,7 +12,7 @@ mod tests;
 
 pub use place::{Place, Whose, places};
 
-use super::desired::{Desired, Resolver};
+use super::desired::{Desired, InventorySource, Resolver};
 use super::finding::{Finding, Severity};
 use super::ids::{AppName, DeviceId, Version};
 use super::manifest::edit::{Dialect, Edit, EditError, Value, edit, find};
@@ -123,6 +123,9 @@ pub enum ProposeError {
     /// The result changes devices that were not meant.
     #[error("the change would reach {}", named(.0))]
     Strays(BTreeSet<DeviceId>),
+    /// Which devices there are is not known, so neither is what a change would do to them.
+    #[error("which devices it concerns is unknown: {}: {}", .0.place, .0.message)]
+    DevicesUnknown(Box<Finding>),
 }
 
 fn named(devices: &BTreeSet<DeviceId>) -> String {
@@ -138,15 +141,32 @@ fn named(devices: &BTreeSet<DeviceId>) -> String {
 #[derive(Debug)]
 pub struct Desk<'a> {
     snapshot: &'a Snapshot,
+    /// Where the devices are listed; what changes are judged against.
+    source: InventorySource,
     changed: BTreeMap<String, String>,
     /// What the files say before any change, read once however many devices are changed.
     read: place::Read,
 }
 
 impl<'a> Desk<'a> {
-    /// Nothing changed so far.
+    /// Nothing changed so far, in a repo that lists its devices itself.
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, changed: BTreeMap::new(), read: place::Read::default() }
+        Self::with_devices(snapshot, InventorySource::Repo)
+    }
+
+    /// Nothing changed so far, in a repo whose devices are listed there.
+    pub fn with_devices(snapshot: &'a Snapshot, source: InventorySource) -> Self {
+        Self { snapshot, source, changed: BTreeMap::new(), read: place::Read::default() }
+    }
+
+    /// What the files mean as they were.
+    pub fn before(&self, resolver: &mut Resolver) -> Arc<Desired> {
+        resolver.resolve_with(self.snapshot, &self.source)
+    }
+
+    /// What the files mean with the changes.
+    pub fn after(&self, resolver: &mut Resolver) -> Arc<Desired> {
+        resolver.resolve_with(&self.snapshot(), &self.source)
     }
 
     /// What a file holds by now; `None` if it does not exist.
@@ -202,9 +222,13 @@ fn original(snapshot: &Snapshot, path: &str) -> Result<Option<String>, ProposeEr
 
 /// What typed keys begin with in this repo.
 pub fn key_prefix(snapshot: &Snapshot) -> String {
+    fleet_file(snapshot).rules.prefix
+}
+
+fn fleet_file(snapshot: &Snapshot) -> FleetFile {
     match snapshot.entries.get_key_value("fleet.yml") {
-        Some((path, Entry::File { bytes, .. })) => FleetFile::read(path, bytes).rules.prefix,
-        Some((_, Entry::Refused(_))) | None => String::new(),
+        Some((path, Entry::File { bytes, .. })) => FleetFile::read(path, bytes),
+        Some((_, Entry::Refused(_))) | None => FleetFile::default(),
     }
 }
 
@@ -279,10 +303,16 @@ pub struct Effect {
     pub before: Arc<Desired>,
 }
 
+impl Effect {
+    /// Why nobody knows which devices change, if nobody does: no device is listed where a commit cannot be accepted.
+    pub fn unknown(&self) -> Option<&Finding> {
+        self.after.rejection().or_else(|| self.before.rejection())
+    }
+}
+
 /// Resolves a change.
 pub fn effect(desk: &Desk<'_>, resolver: &mut Resolver) -> Effect {
-    let before = resolver.resolve(desk.snapshot);
-    let after = resolver.resolve(&desk.snapshot());
+    let (before, after) = (desk.before(resolver), desk.after(resolver));
     let is_new = |finding: &&Finding| {
         // A line that moved is the same error at another place.
         let alike = |other: &Finding| {
@@ -296,15 +326,24 @@ pub fn effect(desk: &Desk<'_>, resolver: &mut Resolver) -> Effect {
     Effect { changed, errors, after, before }
 }
 
+/// Resolves a change that must bring no new error.
+pub fn sound(desk: &Desk<'_>, resolver: &mut Resolver) -> Result<Effect, ProposeError> {
+    let effect = effect(desk, resolver);
+    match effect.errors.first() {
+        Some(finding) => Err(ProposeError::Breaks(Box::new(finding.clone()))),
+        None => Ok(effect),
+    }
+}
+
 /// Resolves a change that must bring no new error, and reach no device but those that `may` names.
 pub fn judge(
     desk: &Desk<'_>,
     resolver: &mut Resolver,
     may: impl Fn(&DeviceId, &Desired) -> bool,
 ) -> Result<Effect, ProposeError> {
-    let effect = effect(desk, resolver);
-    if let Some(finding) = effect.errors.first() {
-        return Err(ProposeError::Breaks(Box::new(finding.clone())));
+    let effect = sound(desk, resolver)?;
+    if let Some(finding) = effect.unknown() {
+        return Err(ProposeError::DevicesUnknown(Box::new(finding.clone())));
     }
     let strays: BTreeSet<DeviceId> =
         effect.changed.iter().filter(|device| !may(device, &effect.after)).cloned().collect();

@@ -2,13 +2,14 @@
 
 use crate::harness::fleet::{Fleet, On, outcome};
 use crate::harness::lists::{Asks, ListServer};
-use crate::harness::process::eventually;
+use crate::harness::process::{BELLWETHER, eventually, program};
 use bellwether::domain::fleet::WaitingFor;
 use bellwether::domain::ids::StageName;
 use bellwether::domain::overview::status::StageStatus;
 use bellwether::protocol::v1::operator::{ApproveRequest, Done};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::process::Command;
 
 const COMPOSE: &str = "services:\n  app:\n    image: registry.example/web@sha256:bfc4bbe052410038418838a5751f3498e6fdfcd41316f963335790516ec96a06\n";
 
@@ -255,4 +256,83 @@ fn a_clone_takes_the_list_from_a_file_or_from_the_controller() {
     assert!(shown.contains("clone-2") && shown.contains("inventory"), "{shown}");
     let (code, shown, said) = outcome(fleet.cli(&["plan", "--exit-code"]).current_dir(&clone));
     assert!(!shown.contains("clone-2"), "{shown} {said} {code:?}");
+}
+
+#[test]
+fn edits_and_releases_go_by_the_devices_of_the_list() {
+    let fleet = Fleet::start("edit-list", On::Simulated, &files("name: acme\ninventory: registry\n"));
+    set(&fleet, "edit-1", json!({"set": {"groups": "kiosks"}, "listing": "listed"}));
+    until(&fleet, "the device is listed", |stage| stage.devices == 1);
+    fleet.repo.switch("production");
+    fleet.repo.commit(
+        "Release web 1.1.0",
+        &[("releases/web/1.1.0/release.yml", "version: 1.1.0\n"), ("releases/web/1.1.0/compose.yml", COMPOSE)],
+    );
+    let clone = fleet.repo.work().to_owned();
+    let told = |mut command: Command, expected: i32| {
+        let (code, shown, said) = outcome(command.current_dir(&clone));
+        assert_eq!(code, Some(expected), "{shown}\n{said}");
+        (shown, said)
+    };
+    let asking = |arguments: &[&str], expected: i32| told(fleet.cli(arguments), expected);
+    let alone = |arguments: &[&str], expected: i32| {
+        let mut command = program(BELLWETHER);
+        command.args(arguments);
+        told(command, expected)
+    };
+    let json = |shown: &str| serde_json::from_str::<Value>(shown).expect("JSON");
+
+    // With the controller's list they know which devices there are.
+    let moves = "edit-1: web 1.1.0 becomes 1.0.0";
+    for arguments in [
+        &["pin", "edit-1", "web", "1.0.0", "--dry-run"][..],
+        &["pin", "--group", "kiosks", "web", "1.0.0", "--dry-run"],
+        &["pin", "--group", "all", "web", "1.0.0", "--dry-run"],
+        &["release", "invalidate", "web", "1.1.0", "--reason", "bad", "--dry-run"],
+    ] {
+        let (patch, said) = asking(arguments, 0);
+        assert!(patch.starts_with("diff --git") && said.contains(moves), "{arguments:?}\n{patch}\n{said}");
+        assert!(said.contains("from the controller"), "{said}");
+    }
+    let (patch, _) = asking(&["tag", "edit-1", "floor=2", "--dry-run"], 0);
+    assert!(patch.contains("host_vars/edit-1.yml"), "{patch}");
+    let (_, said) = asking(&["pin", "edit-2", "web", "1.0.0", "--dry-run"], 1);
+    assert!(said.contains("the inventory has no device edit-2"), "{said}");
+    let (shown, _) = asking(&["release", "list", "-o", "json"], 0);
+    assert_eq!((&json(&shown)[0]["version"], &json(&shown)[0]["devices"]), (&json!("1.1.0"), &json!(1)));
+    let (shown, _) = asking(&["release", "show", "web", "1.1.0", "-o", "json"], 0);
+    assert_eq!(json(&shown)["wanted"], json!({"production": ["edit-1"]}));
+
+    // Without it that is unknown, which is not the same as none.
+    for arguments in [
+        &["pin", "edit-1", "web", "1.0.0", "--yes"][..],
+        &["pin", "--group", "all", "web", "1.0.0", "--yes"],
+        &["tag", "edit-1", "floor=2", "--yes"],
+    ] {
+        let (patch, said) = alone(arguments, 1);
+        assert!(patch.is_empty() && said.contains("unknown") && said.contains("--inventory"), "{patch}{said}");
+    }
+    let (shown, said) = alone(&["release", "list", "-o", "json"], 0);
+    assert_eq!(json(&shown)[0]["devices"], Value::Null);
+    assert!(said.contains("unknown") && said.contains("--inventory"), "{said}");
+    let (shown, _) = alone(&["release", "list"], 0);
+    assert!(shown.contains("unknown"), "{shown}");
+    let (shown, _) = alone(&["release", "show", "web", "1.1.0", "-o", "json"], 0);
+    assert_eq!(json(&shown)["wanted"], Value::Null);
+    let (shown, _) = alone(&["release", "show", "web", "1.1.0"], 0);
+    assert!(shown.contains("unknown") && !shown.contains("by no device"), "{shown}");
+    // A bad release is stopped all the same.
+    let (patch, said) = alone(&["release", "invalidate", "web", "1.1.0", "--reason", "bad", "--dry-run"], 0);
+    assert!(patch.contains("+invalidated:") && said.contains("which devices change is unknown"), "{patch}{said}");
+    assert_eq!(fleet.repo.git(&["status", "--porcelain"]), "", "nothing was written");
+
+    // A file says it as well as the controller.
+    let file = clone.parent().expect("a folder").join("edit-list.json");
+    std::fs::write(&file, list(&[("edit-1", "bern"), ("edit-2", "chur")])).expect("write a list");
+    let file = file.display().to_string();
+    let (_, said) = alone(&["pin", "--group", "kiosks", "web", "1.0.0", "--yes", "--inventory", &file], 0);
+    assert!(said.contains("2 devices: web 1.1.0 becomes 1.0.0"), "{said}");
+    assert_eq!(fleet.repo.git(&["status", "--porcelain"]).trim(), "M group_vars/kiosks.yml");
+    let (shown, _) = alone(&["release", "list", "-o", "json", "--inventory", &file], 0);
+    assert_eq!((&json(&shown)[1]["version"], &json(&shown)[1]["devices"]), (&json!("1.0.0"), &json!(2)));
 }

@@ -1,16 +1,16 @@
 //! `bellwether drift --suggest`: the change of the fleet repo that would accept what was found.
 
+use super::Args;
 use crate::cli::Output;
 use crate::cli::console::{Console, Outcome};
 use crate::cli::editing::WorkTree;
 use crate::cli::render::text::{Tone, count, plain};
 use crate::cli::render::udiff;
+use crate::domain::edits::FileChange;
 use crate::domain::edits::suggest::{Left, Suggestion, suggest};
-use crate::domain::edits::{Desk, FileChange};
 use crate::domain::overview::drift::DriftReport;
 use crate::threads;
 use serde::Serialize;
-use std::path::Path;
 
 /// The answer for programs.
 #[derive(Serialize)]
@@ -22,10 +22,11 @@ struct SuggestView<'a> {
 }
 
 /// Prints the patch to stdout, and to stderr what it accepts and what it cannot.
-pub(super) fn run(report: &DriftReport, repo: &Path, output: Output, console: &Console) -> anyhow::Result<Outcome> {
-    let work = WorkTree::open(repo)?;
-    let mut desk = Desk::new(&work.snapshot);
-    let suggestion = suggest(&mut desk, &mut threads::resolver(), report);
+pub(super) fn run(report: &DriftReport, args: &Args, output: Output, console: &Console) -> anyhow::Result<Outcome> {
+    let work = WorkTree::open(&args.repo)?;
+    let mut resolver = threads::resolver();
+    let mut desk = work.desk(&args.list, &mut resolver, console)?;
+    let suggestion = suggest(&mut desk, &mut resolver, report)?;
     let patch: String = desk
         .files()
         .iter()

@@ -4,7 +4,7 @@ use crate::cli::console::{Console, Outcome};
 use crate::cli::editing::{EditArgs, WorkTree, edit_output};
 use crate::cli::fault::usage;
 use crate::domain::edits::release::{Mark, mark};
-use crate::domain::edits::{Desk, Effect, effect};
+use crate::domain::edits::{Effect, effect};
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, DeviceId, Version};
 use crate::threads;
@@ -52,10 +52,11 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         None => Mark::Good,
     };
     let work = WorkTree::open(&edit.repo)?;
-    let mut desk = Desk::new(&work.snapshot);
+    let mut resolver = threads::resolver();
+    let mut desk = work.desk(&edit.list, &mut resolver, console)?;
     work.proposed(mark(&mut desk, app, version, &becomes), console)?;
     // A bad release must be stopped even if nothing else fits some device: that device keeps what it has, and the check says so.
-    let effect = effect(&desk, &mut threads::resolver());
+    let effect = effect(&desk, &mut resolver);
     let mut notes = moves(&effect, app, version);
     notes.extend(
         effect.errors.iter().map(|finding| format!("error from now on: {}: {}", finding.place, finding.message)),
@@ -69,6 +70,9 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 
 /// Where devices go, and who stays on the bad release.
 pub(super) fn moves(effect: &Effect, app: &AppName, version: &Version) -> Vec<String> {
+    if let Some(finding) = effect.unknown() {
+        return vec![format!("which devices change is unknown: {}: {}", finding.place, finding.message)];
+    }
     let release = |device: &DeviceId, desired: &crate::domain::desired::Desired| -> Option<Version> {
         Some(desired.devices.get(device)?.spec.as_ref()?.spec.apps.get(app)?.release.clone())
     };

@@ -3,6 +3,7 @@
 use crate::cli::Output;
 use crate::cli::console::{Console, Outcome};
 use crate::cli::fault::with_hint;
+use crate::cli::lists::{self, ListArgs};
 use crate::cli::local;
 use crate::cli::render::table::{Cell, Table, row};
 use crate::cli::render::text::Tone;
@@ -32,6 +33,9 @@ pub struct Args {
     /// A commit instead of the files as they are on disk
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
+    /// Where the devices are listed.
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 /// One release, for programs.
@@ -45,8 +49,8 @@ pub struct ReleaseView {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     services: usize,
-    /// How many devices of these files it is for.
-    devices: usize,
+    /// How many devices of these files it is for; `null` if it is unknown which devices there are.
+    devices: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     requires: Vec<String>,
     irreversible: bool,
@@ -69,9 +73,13 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         }
         releases.retain(|other, _| other == app);
     }
-    let desired = resolver.resolve(&snapshot);
+    let list = lists::find(&args.list, &mut resolver, &snapshot, Some(console))?;
+    let desired = resolver.resolve_with(&snapshot, &list.source);
     let views: Vec<ReleaseView> =
         releases.values().flat_map(|all| all.iter().rev()).map(|release| view(release, &desired)).collect();
+    if let Some(finding) = desired.rejection() {
+        console.note(format!("note: for which devices they are is unknown: {}: {}", finding.place, finding.message));
+    }
     match output {
         Output::Json | Output::Yaml => console.data(&views, output)?,
         Output::Md => console.print(table(&views, Columns::Few).markdown())?,
@@ -93,7 +101,7 @@ fn view(release: &Release, desired: &Desired) -> ReleaseView {
         status,
         reason,
         services: release.services.len(),
-        devices: desired.devices.values().filter(runs).count(),
+        devices: desired.rejection().is_none().then(|| desired.devices.values().filter(runs).count()),
         requires: requires(release),
         irreversible: release.reversibility == Reversibility::Irreversible,
         notes: release.notes.clone(),
@@ -145,7 +153,7 @@ fn table(views: &[ReleaseView], columns: Columns) -> Table {
             &view.app,
             &view.version,
             Cell::new(word, tone),
-            view.devices,
+            view.devices.map_or_else(|| Cell::new("unknown", Tone::Unsure), Cell::from),
             view.requires.join("; "),
             notes.unwrap_or_default()
         ];

@@ -5,7 +5,7 @@ use crate::cli::console::{Console, Outcome};
 use crate::cli::editing::{EditArgs, WorkTree, edit_output};
 use crate::cli::fault::{Hint as _, usage, with_hint};
 use crate::domain::edits::release::{About, create, folder};
-use crate::domain::edits::{Desk, judge};
+use crate::domain::edits::{Desk, sound};
 use crate::domain::finding::Severity;
 use crate::domain::ids::{AppName, DeviceType, Version};
 use crate::domain::manifest::yaml::{Kind, parse};
@@ -104,13 +104,14 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         device_types: requires_type.iter().cloned().collect(),
     };
     // What can be refused without asking anybody is refused first.
+    let mut resolver = threads::resolver();
     let mut desk = Desk::new(&work.snapshot);
     create(&mut desk, app, version, &about, &text, &BTreeMap::new())?;
     let pinned = if *keep_tags { BTreeMap::new() } else { resolve(&images, registry, console)? };
-    let mut desk = Desk::new(&work.snapshot);
+    let mut desk = work.desk(&edit.list, &mut resolver, console)?;
     create(&mut desk, app, version, &about, &text, &pinned)?;
     // Devices that track `latest` or a range go on to a new release; that is what it is for.
-    let effect = judge(&desk, &mut threads::resolver(), |_, _| true)?;
+    let effect = sound(&desk, &mut resolver)?;
     let mut lines = moves(&effect, app, version);
     let own = format!("{}/", folder(app, version));
     let warnings = effect.after.findings.iter().filter(|finding| finding.severity == Severity::Warning);

@@ -4,12 +4,14 @@ use super::list::{requires, status, tone};
 use crate::cli::Output;
 use crate::cli::console::{Console, Outcome};
 use crate::cli::fault::with_hint;
+use crate::cli::lists::{self, FoundList, ListArgs};
 use crate::cli::local;
 use crate::cli::remote::Named;
 use crate::cli::render::table::{Cell, Table, row};
 use crate::cli::render::text::{Tone, plain};
-use crate::domain::desired::{Branch, Desired, Resolver};
+use crate::domain::desired::{Branch, Desired, InventorySource, Resolver};
 use crate::domain::ids::{AppName, DeviceId, ServiceName, StageName, Version};
+use crate::domain::manifest::listed_by::ListedBy;
 use crate::domain::manifest::release::{Release, Reversibility};
 use crate::domain::overview::baseline::Baseline;
 use crate::git::open_clone;
@@ -45,6 +47,9 @@ pub struct Args {
     /// A commit instead of the files as they are on disk
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
+    /// Where the devices are listed.
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 /// The answer for programs.
@@ -63,16 +68,19 @@ struct ShowView {
     irreversible: bool,
     /// Image by service.
     services: BTreeMap<ServiceName, String>,
-    /// Devices that the repo wants to run it, by stage.
-    wanted: BTreeMap<StageName, BTreeSet<DeviceId>>,
+    /// Devices that the repo wants to run it, by stage; `null` where it is unknown which devices there are.
+    wanted: Option<Wanted>,
     /// Devices that were told to run it, by stage; `null` where no controller was asked.
     assigned: Option<BTreeMap<StageName, BTreeSet<DeviceId>>>,
 }
 
+/// Devices by stage; `None` for a stage whose branch says nothing that counts.
+type Wanted = BTreeMap<StageName, Option<BTreeSet<DeviceId>>>;
+
 /// Runs `release show`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
-    let Args { app, version, repo, rev } = args;
+    let Args { app, version, repo, rev, list } = args;
     let local::Files { snapshot, origin } = local::files(repo, rev.as_deref())?;
     let mut resolver = threads::resolver();
     let releases = resolver.releases(&snapshot).remove(app).unwrap_or_default();
@@ -84,15 +92,9 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         };
         return Err(with_hint(anyhow!("{origin} has no release {version} of `{app}`"), hint));
     };
-    let here = resolver.resolve(&snapshot);
-    let mut wanted = BTreeMap::new();
-    for stage in stages(&here) {
-        let desired = of_branch(args, &stage, &mut resolver).unwrap_or_else(|| here.clone());
-        let devices = runs(&desired, &stage, app, version);
-        if !devices.is_empty() {
-            wanted.insert(stage, devices);
-        }
-    }
+    let list = lists::find(list, &mut resolver, &snapshot, Some(console))?;
+    let here = resolver.resolve_with(&snapshot, &list.source);
+    let wanted = wanted(args, &here, &list, &mut resolver, console);
     let view = view(release, wanted, assigned(args, console)?);
     match output {
         Output::Json | Output::Yaml => console.data(&view, output)?,
@@ -103,7 +105,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 
 fn view(
     release: &Release,
-    wanted: BTreeMap<StageName, BTreeSet<DeviceId>>,
+    wanted: Option<Wanted>,
     assigned: Option<BTreeMap<StageName, BTreeSet<DeviceId>>>,
 ) -> ShowView {
     let (status, reason) = status(release);
@@ -122,6 +124,37 @@ fn view(
     }
 }
 
+/// Who shall run it as far as these files and the stages' branches tell; `None` if these do not even tell which devices there are.
+fn wanted(
+    args: &Args,
+    here: &Arc<Desired>,
+    list: &FoundList,
+    resolver: &mut Resolver,
+    console: &Console,
+) -> Option<Wanted> {
+    let unknown = |what: &str, desired: &Desired| {
+        let finding = desired.rejection()?;
+        console.note(format!("note: {what} is unknown: {}: {}", finding.place, finding.message));
+        Some(())
+    };
+    if unknown("which devices there are", here).is_some() {
+        return None;
+    }
+    let mut wanted = Wanted::new();
+    for stage in stages(here) {
+        let desired = of_branch(args, &stage, list, resolver).unwrap_or_else(|| here.clone());
+        if unknown(&format!("what the branch {stage} wants"), &desired).is_some() {
+            wanted.insert(stage, None);
+            continue;
+        }
+        let devices = runs(&desired, &stage, &args.app, &args.version);
+        if !devices.is_empty() {
+            wanted.insert(stage, Some(devices));
+        }
+    }
+    Some(wanted)
+}
+
 fn stages(desired: &Desired) -> BTreeSet<StageName> {
     let stage = |branch: &Branch| match branch {
         Branch::Stage(stage) => Some(stage.clone()),
@@ -130,8 +163,9 @@ fn stages(desired: &Desired) -> BTreeSet<StageName> {
     desired.devices.values().filter_map(|device| stage(&device.branch)).collect()
 }
 
-/// What the stage's own branch means, where a clone has it and no revision was named.
-fn of_branch(args: &Args, stage: &StageName, resolver: &mut Resolver) -> Option<Arc<Desired>> {
+/// What the stage's own branch means, where a clone has it and no revision was named. A branch that lists no devices itself is read
+/// with the same list.
+fn of_branch(args: &Args, stage: &StageName, list: &FoundList, resolver: &mut Resolver) -> Option<Arc<Desired>> {
     if args.rev.is_some() {
         return None;
     }
@@ -140,7 +174,11 @@ fn of_branch(args: &Args, stage: &StageName, resolver: &mut Resolver) -> Option<
         .into_iter()
         .find(|branch| clone.resolve_rev(branch).is_ok())?;
     let commit = local::commit(&mut clone, &branch).ok()?;
-    Some(resolver.resolve(&commit.files))
+    let source = match resolver.fleet(&commit.files).listed_by {
+        ListedBy::Commit => &InventorySource::Repo,
+        ListedBy::Registry(_) | ListedBy::Http(_) => &list.source,
+    };
+    Some(resolver.resolve_with(&commit.files, source))
 }
 
 fn runs(desired: &Desired, stage: &StageName, app: &AppName, version: &Version) -> BTreeSet<DeviceId> {
@@ -181,11 +219,19 @@ fn text(view: &ShowView, width: Option<u16>) -> String {
     if view.irreversible {
         facts.fact("way back", Cell::new("none", Tone::Unsure));
     }
-    for (stage, devices) in &view.wanted {
-        facts.fact("wanted", Cell::from(format!("{stage}: {}", names(devices))));
+    for (stage, devices) in view.wanted.iter().flatten() {
+        facts.fact(
+            "wanted",
+            match devices {
+                Some(devices) => Cell::from(format!("{stage}: {}", names(devices))),
+                None => Cell::new(format!("{stage}: unknown"), Tone::Unsure),
+            },
+        );
     }
-    if view.wanted.is_empty() {
-        facts.fact("wanted", Cell::from("by no device"));
+    match &view.wanted {
+        Some(wanted) if wanted.is_empty() => facts.fact("wanted", Cell::from("by no device")),
+        Some(_) => {}
+        None => facts.fact("wanted", Cell::new("unknown: the devices are not known", Tone::Unsure)),
     }
     for (stage, devices) in view.assigned.iter().flatten() {
         facts.fact("assigned", Cell::from(format!("{stage}: {}", names(devices))));

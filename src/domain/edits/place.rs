@@ -1,10 +1,11 @@
 //! Where a device or a group says something itself.
 
-use super::{Desk, ProposeError};
+use super::{Desk, ProposeError, fleet_file};
 use crate::domain::desired::{Desired, Resolver};
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::edit::find;
 use crate::domain::manifest::inventory::INVENTORY_FILE;
+use crate::domain::manifest::listed_by::ListedBy;
 use crate::domain::manifest::yaml::{Kind, Map, Node, parse};
 use crate::domain::snapshot::{Entry, Snapshot};
 use std::cell::OnceCell;
@@ -76,13 +77,13 @@ pub enum Habit {
 
 /// Finds the places of a device or a group.
 pub fn places(desk: &Desk<'_>, whose: &Whose) -> Result<Places, ProposeError> {
-    let Desk { snapshot, changed: _, read } = desk;
+    let Desk { snapshot, source: _, changed: _, read } = desk;
     let unknown = || ProposeError::Unknown(whose.clone());
     let mut inventory = Listed::default();
     for (file, map) in read.inventories.get_or_init(|| parsed(snapshot)) {
         inventory.groups(file, map, whose, &[]);
     }
-    if !inventory.seen && !lists(desk, whose) {
+    if !inventory.seen && !lists(desk, whose)? {
         return Err(unknown());
     }
     let files = own_files(snapshot, whose);
@@ -106,6 +107,10 @@ pub(super) struct Read {
 }
 
 fn parsed(snapshot: &Snapshot) -> Vec<(String, Map)> {
+    // Where others list the devices nobody reads it, whatever it says.
+    if fleet_file(snapshot).listed_by != ListedBy::Commit {
+        return Vec::new();
+    }
     let map = |(file, entry): (&str, &Entry)| {
         let Entry::File { bytes, .. } = entry else { return None };
         match parse(bytes) {
@@ -127,13 +132,17 @@ fn inventories(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Entry)> {
     snapshot.entries.iter().filter(move |(path, _)| is_one(path)).map(|(path, entry)| (&**path, entry))
 }
 
-/// Whether the inventory, read by its own rules, lists it: under a range of names it has no line of its own.
-fn lists(desk: &Desk<'_>, whose: &Whose) -> bool {
-    let desired = desk.read.desired.get_or_init(|| Resolver::default().resolve(desk.snapshot));
-    match whose {
+/// Whether the inventory, read by its own rules, lists it: under a range of names it has no line of its own, and devices that are
+/// listed elsewhere have none at all.
+fn lists(desk: &Desk<'_>, whose: &Whose) -> Result<bool, ProposeError> {
+    let desired = desk.read.desired.get_or_init(|| desk.before(&mut Resolver::default()));
+    if let Some(finding) = desired.rejection() {
+        return Err(ProposeError::DevicesUnknown(Box::new(finding.clone())));
+    }
+    Ok(match whose {
         Whose::Device(device) => desired.devices.contains_key(device),
         Whose::Group(group) => group == "all" || desired.devices.values().any(|device| device.groups.contains(group)),
-    }
+    })
 }
 
 /// What an inventory says of a device or a group.

@@ -41,7 +41,10 @@ pub struct Left {
 }
 
 /// Changes the files on the desk so that what the report found becomes desired.
-pub fn suggest(desk: &mut Desk<'_>, resolver: &mut Resolver, report: &DriftReport) -> Suggestion {
+pub fn suggest(desk: &mut Desk<'_>, resolver: &mut Resolver, report: &DriftReport) -> Result<Suggestion, ProposeError> {
+    if let Some(finding) = desk.before(resolver).rejection() {
+        return Err(ProposeError::DevicesUnknown(Box::new(finding.clone())));
+    }
     let releases = resolver.releases(desk.snapshot);
     let mut suggestion = Suggestion::default();
     let drifted = report.devices.iter().filter(|(_, one)| one.verdict == Verdict::Drifted);
@@ -53,7 +56,7 @@ pub fn suggest(desk: &mut Desk<'_>, resolver: &mut Resolver, report: &DriftRepor
         }
         one.take(desk, resolver, &releases, drift);
     }
-    suggestion
+    Ok(suggestion)
 }
 
 type Releases = BTreeMap<AppName, Vec<Arc<Release>>>;
@@ -89,7 +92,7 @@ impl OneDevice<'_> {
     }
 
     fn take(&mut self, desk: &mut Desk<'_>, resolver: &mut Resolver, releases: &Releases, drift: &DeviceDrift) {
-        let before = resolver.resolve(&desk.snapshot());
+        let before = desk.after(resolver);
         let Some(listed) = before.devices.get(self.device).cloned() else {
             return self.left("the device", "these files do not list it");
         };
@@ -122,7 +125,7 @@ impl OneDevice<'_> {
 
     /// Whether the change does what it is for, and nothing to any other device.
     fn judge(&self, desk: &Desk<'_>, resolver: &mut Resolver, holds: &Holds) -> Result<Verdict, ProposeError> {
-        let (before, after) = (resolver.resolve(desk.snapshot), resolver.resolve(&desk.snapshot()));
+        let (before, after) = (desk.before(resolver), desk.after(resolver));
         let Some(spec) = after.devices.get(self.device).and_then(|listed| listed.spec.as_ref()) else {
             let finding = after.findings.iter().find(|finding| !before.findings.contains(finding));
             return match finding {

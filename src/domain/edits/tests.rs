@@ -9,6 +9,8 @@ use crate::domain::plan::ownership::Standing;
 use crate::domain::time::Timestamp;
 use std::fmt::Write as _;
 
+mod lists;
+
 const COMPOSE: &str = "services:
   web:
     image: example.com/web@sha256:0000000000000000000000000000000000000000000000000000000000000000
@@ -61,16 +63,18 @@ fn group(name: &str) -> Whose {
 
 /// Pins the app, and shows what changes and why there, or why not.
 fn pin(files: &[(&str, &str)], whose: &Whose, version: Option<&str>) -> String {
-    let snapshot = snapshot(files);
-    let mut desk = Desk::new(&snapshot);
+    pin_on(&mut Desk::new(&snapshot(files)), whose, version)
+}
+
+fn pin_on(desk: &mut Desk<'_>, whose: &Whose, version: Option<&str>) -> String {
     let becomes = version.map_or(Becomes::Inherited, |version| Becomes::Text(version.to_owned()));
     let wish = Wish { path: vec!["pins".to_owned(), "app".to_owned()], becomes };
     let may = |device: &DeviceId, desired: &Desired| match whose {
         Whose::Device(one) => one == device,
         Whose::Group(group) => desired.devices[device].groups.contains(group) || group == "all",
     };
-    let outcome = propose(&mut desk, whose, &[wish])
-        .and_then(|reasons| Ok((reasons, judge(&desk, &mut Resolver::default(), may)?)));
+    let outcome =
+        propose(desk, whose, &[wish]).and_then(|reasons| Ok((reasons, judge(desk, &mut Resolver::default(), may)?)));
     match outcome {
         Err(error) => {
             let mut text = format!("refused: {error}");
@@ -83,7 +87,7 @@ fn pin(files: &[(&str, &str)], whose: &Whose, version: Option<&str>) -> String {
         }
         Ok((reasons, effect)) => {
             let names: Vec<&str> = effect.changed.iter().map(DeviceId::as_str).collect();
-            format!("{}changes {}; {}", lines(&desk), names.join(" "), reasons.join("; "))
+            format!("{}changes {}; {}", lines(desk), names.join(" "), reasons.join("; "))
         }
     }
 }
@@ -391,7 +395,7 @@ fn a_suggestion_makes_what_was_found_the_desired_state() {
         ("gone", vec![difference(Layer::Apps, "app/web", None, Some("present"))]),
     ]);
     let mut desk = Desk::new(&snapshot);
-    let suggestion = suggest(&mut desk, &mut Resolver::default(), &found);
+    let suggestion = suggest(&mut desk, &mut Resolver::default(), &found).expect("the devices are known");
     let left: Vec<String> =
         suggestion.left.iter().map(|left| format!("{} {}: {}", left.device, left.subject, left.reason)).collect();
     assert!(!lines(&desk).contains("hunter2"), "a secret never gets into the repo");
