@@ -18,6 +18,7 @@ pub mod release;
 pub mod rollouts;
 pub mod saved;
 pub mod scalar;
+pub mod sealed;
 pub mod template;
 pub mod vars;
 pub mod vars_folder;

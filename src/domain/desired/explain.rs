@@ -10,10 +10,9 @@ use crate::domain::finding::Place;
 use crate::domain::history::LastChange;
 use crate::domain::ids::{DeviceId, ServiceName};
 use crate::domain::manifest::read::Setting;
-use crate::domain::manifest::scalar::json;
+use crate::domain::manifest::sealed::{as_written, opened};
 use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
 use crate::domain::manifest::vars::{BranchRule, ConfigValue, MaintenanceValue, Merge, TypedKeys};
-use crate::domain::manifest::yaml::Node;
 use crate::domain::secret::SecretRef;
 use crate::domain::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
@@ -40,7 +39,7 @@ pub struct Explained {
     /// The path of the key: `branch`, `pins.kiosk`, `kiosk/browser.environment.URL`, `vars.motd`. A variable of the environment
     /// that no service of the device gets is `variables.URL`.
     pub key: String,
-    /// The value as written; [`REMOVED`] if a `null` took it away.
+    /// The value as written, without anything encrypted; [`REMOVED`] if a `null` took it away.
     pub value: String,
     /// Where it is written.
     pub place: Place,
@@ -67,7 +66,7 @@ pub struct Explained {
 pub struct UsedVariable {
     /// Its name.
     pub name: String,
-    /// Its value as written.
+    /// Its value as written, without anything encrypted.
     pub value: String,
     /// Where it is written.
     pub place: Place,
@@ -100,7 +99,8 @@ struct Line<'a> {
 
 impl<'a> History<'a> {
     fn push(&mut self, key: String, value: String, place: Place, template: Option<(&'a Arc<str>, &'a Template)>) {
-        self.0.entry(key).or_default().push(Line { written: Overridden { value, place, changed: None }, template });
+        let written = Overridden { value: opened(value), place, changed: None };
+        self.0.entry(key).or_default().push(Line { written, template });
     }
 
     fn add<T: ?Sized>(&mut self, key: String, written: Written<'_, T>, show: impl Fn(&T) -> String) {
@@ -145,7 +145,7 @@ impl<'a> History<'a> {
             let (rendered, uses) = match template {
                 None => (None, Vec::new()),
                 Some((file, template)) => (
-                    scope.render(file, template).ok().map(show_out),
+                    scope.render(file, template).ok().map(show_out).map(opened),
                     scope.used(template).into_iter().map(used_variable).collect(),
                 ),
             };
@@ -175,14 +175,7 @@ fn show_out(out: Out) -> String {
 
 fn used_variable(used: Used<'_>) -> UsedVariable {
     let Used { name, file, node } = used;
-    UsedVariable { name: name.to_owned(), value: show_node(node), place: place(file, node.span) }
-}
-
-fn show_node(node: &Node) -> String {
-    match json(node) {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
-    }
+    UsedVariable { name: name.to_owned(), value: as_written(node), place: place(file, node.span) }
 }
 
 pub(super) fn explanation(
@@ -253,7 +246,7 @@ pub(super) fn explanation(
     history.map("tags", &layers, |keys| keys.tags.as_ref());
     history.map("labels", &layers, |keys| keys.labels.as_ref());
     for (app, release) in picked.found() {
-        let version = Written { file: &release.file, span: Default::default(), value: Some(&release.version) };
+        let version = Written { file: &release.file, span: release.version_span, value: Some(&release.version) };
         history.add(format!("{app}.release"), version, ToString::to_string);
         let runs = |name: &ServiceName| {
             let Some(sealed) = &outcome.device.spec else { return true };
@@ -275,7 +268,7 @@ pub(super) fn explanation(
     for vars in layers.sources() {
         for field in &vars.free {
             let written = Written { file: &vars.file, span: field.key.span, value: Some(&field.value) };
-            history.add(format!("vars.{}", field.key.text), written, show_node);
+            history.add(format!("vars.{}", field.key.text), written, as_written);
         }
     }
     unused_variables(&layers, &mut history);

@@ -3,6 +3,7 @@
 use crate::domain::finding::{Affects, Excerpt, Finding, Place, Severity, codes};
 use crate::domain::ids::DeviceId;
 use crate::domain::manifest::problems::Draft;
+use crate::domain::manifest::sealed;
 use crate::domain::manifest::yaml::Span;
 use crate::domain::snapshot::{Entry, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,7 +111,7 @@ pub fn finding_in(bytes: Option<&[u8]>, draft: Draft, affects: Affects) -> Findi
     Finding { place: place(&file, span), severity, code: code.name.to_owned(), message, hint, excerpt, affects }
 }
 
-/// The line of a place, cut round the place if it is long.
+/// The line of a place, cut round the place if it is long. There is none of what is encrypted.
 fn excerpt(bytes: &[u8], span: Span) -> Option<Excerpt> {
     if span.line == 0 {
         return None;
@@ -122,6 +123,10 @@ fn excerpt(bytes: &[u8], span: Span) -> Option<Excerpt> {
     let before: Vec<char> = shown(&bytes[line_start..start]);
     let marked = shown(&bytes[start..end]);
     let after = shown(&bytes[end..line_end]);
+    let line: String = before.iter().chain(&marked).chain(&after).collect();
+    if sealed::hides(bytes, line_start, &line) {
+        return None;
+    }
     let skipped =
         if before.len() + marked.len() + after.len() <= MAX_EXCERPT { 0 } else { before.len().saturating_sub(BEFORE) };
     let from = before.len() - skipped;

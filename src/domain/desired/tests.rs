@@ -9,6 +9,7 @@ mod maintenance;
 mod peers;
 mod precedence;
 mod releases;
+mod sealed;
 mod templates;
 
 use super::{Branch, Desired, Resolver};

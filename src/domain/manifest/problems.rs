@@ -1,5 +1,6 @@
 //! Collecting what is wrong with one file.
 
+use super::sealed;
 use super::yaml::{Span, YamlError};
 use crate::domain::finding::{Code, Severity, codes};
 use std::sync::Arc;
@@ -119,8 +120,11 @@ impl Problems {
     }
 }
 
-/// Somebody's text for a message: cut to [`MAX_SHOWN`] characters, without control characters.
+/// Somebody's text for a message: cut to [`MAX_SHOWN`] characters, without control characters, and nothing of what is encrypted.
 pub fn show(text: &str) -> String {
+    if sealed::is_sealed(text) {
+        return sealed::ENCRYPTED.to_owned();
+    }
     let mut shown: String = text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_SHOWN).is_some() {
         shown.push('…');

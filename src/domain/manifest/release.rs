@@ -20,6 +20,8 @@ pub struct Release {
     pub app: AppName,
     /// The version: the name of the folder.
     pub version: Version,
+    /// Where `release.yml` says it; zero throughout if it does not.
+    pub version_span: Span,
     /// The version for comparing.
     pub precedence: semver::Version,
     /// `release.yml`.
@@ -97,6 +99,7 @@ impl Release {
         let mut release = Self {
             app: app.clone(),
             version: version.clone(),
+            version_span: Span::default(),
             precedence,
             file,
             compose_file: compose_file.clone(),
@@ -146,6 +149,7 @@ impl Release {
             match &*field.key.text {
                 "version" => {
                     named = true;
+                    self.version_span = value.span;
                     self.check_version(value, problems);
                 }
                 "draft" => draft = read::boolean(value, "`draft`", problems).unwrap_or(true),
