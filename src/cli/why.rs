@@ -10,7 +10,7 @@ use super::render::table::{escaped, listed};
 use super::render::text::{Tone, plain};
 use super::render::{detail, why};
 use crate::clock;
-use crate::domain::desired::{Explained, Explanation};
+use crate::domain::desired::{Composed, Explained, Explanation};
 use crate::domain::digest::Digest;
 use crate::domain::fleet::RegistryAttribute;
 use crate::domain::ids::{AttributeName, CommitId, DeviceId, StageName};
@@ -33,7 +33,10 @@ Examples:
   bellwether why kiosk-1 variables.GREETING       an environment variable, in whichever service has it
   bellwether why kiosk-1 motd                     a free variable, by Ansible's order
   bellwether why kiosk-1 --repo .                 from this work tree, without a controller
-  bellwether why kiosk-1 --repo . --rev canary    from a commit of it")]
+  bellwether why kiosk-1 --repo . --rev canary    from a commit of it
+
+Of a Compose file `environment` alone is explained, as nothing else in it can be overridden: the rest is as the file of the release \
+says, which stands beside `APP.release`; `bellwether release show APP VERSION` shows its images.")]
 pub struct Args {
     /// The device
     #[arg(value_name = "DEVICE")]
@@ -123,6 +126,13 @@ fn selected<'a>(all: &'a Explanation, key: &str) -> anyhow::Result<Vec<&'a Expla
     let found = all.selected(key);
     if !found.is_empty() {
         return Ok(found);
+    }
+    if let Some(Composed { app, version, file }) = all.composed(key) {
+        let error = anyhow!("{} is as {} says it; of a Compose file only environments are explained", plain(key), file);
+        return Err(with_hint(
+            error,
+            format!("read the file, or ask `bellwether release show {app} {version}` for its images"),
+        ));
     }
     let error = anyhow!("device {} has no value for {}", all.device, plain(key));
     Err(match all.near(key) {

@@ -26,6 +26,7 @@ pub use findings::finding_in;
 pub use picking::{MAX_PASSED_OVER, PassedOver, PickedRelease};
 pub use resolve::{InventorySource, Resolver};
 pub use secrets::{SecretState, SecretTable};
+pub use select::Composed;
 pub use variables::FreeVariables;
 
 use super::filter::views::Saved;

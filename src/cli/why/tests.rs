@@ -61,12 +61,12 @@ fn check(history: &History, device: &str, key: Option<&str>) -> String {
 
 #[test]
 fn every_value_says_where_it_is_written_who_changed_it_last_and_what_it_overrode() {
-    insta::assert_snapshot!(check(&fleet(), "kiosk-1", None), @r"
+    insta::assert_snapshot!(check(&fleet(), "kiosk-1", None), @r#"
     device kiosk-1, commit 347c0024
     groups, later ones win: all, kiosks
 
     KEY                               VALUE            FROM                                  LAST CHANGED
-    app.release                       1.0.0            releases/app/1.0.0/release.yml        ef38d2e0 Anna, 2026-09-21
+    app.release                       1.0.0            releases/app/1.0.0/release.yml:1:10   ef38d2e0 Anna, 2026-09-21
     app/web.environment.LANG          en               releases/app/1.0.0/compose.yml:4:41   ef38d2e0 Anna, 2026-09-21
     app/web.environment.UNUSED_HERE   x                group_vars/kiosks.yml:3:3             ef38d2e0 Anna, 2026-09-21
     app/web.environment.URL           http://host      host_vars/kiosk-1.yml:1:14            492a9a2d Ben, 2026-09-21
@@ -82,7 +82,7 @@ fn every_value_says_where_it_is_written_who_changed_it_last_and_what_it_overrode
       overrides                       hello            group_vars/all.yml:2:1                ef38d2e0 Anna, 2026-09-21
 
     what it waits for is unknown: only a controller knows
-    ");
+    "#);
 }
 
 #[test]
@@ -175,6 +175,97 @@ fn a_variable_that_no_service_gets_is_found_where_it_is_written() {
     KEY             VALUE          FROM                        LAST CHANGED
     variables.URL   http://group   group_vars/kiosks.yml:2:3   ef38d2e0 Anna, 2026-09-21
     ");
+}
+
+#[test]
+fn all_variables_can_be_asked_for_whether_a_service_gets_them_or_not() {
+    let history = fleet();
+    let keys = |device: &str, key: &str| -> String {
+        let args = args(&history, device, Some(key), None);
+        let known = from_clone(&args, None).expect("an answer");
+        let found = values_of(&args, &known).expect("a value");
+        found.into_iter().map(|one| one.key).collect::<Vec<_>>().join(" ")
+    };
+    let given = "app/web.environment.LANG app/web.environment.UNUSED_HERE app/web.environment.URL";
+    assert_eq!(keys("kiosk-1", "variables"), given);
+    for key in ["environment", "services", "services.web", "services.web.variables", "services.app/web", "app/web"] {
+        assert_eq!(keys("kiosk-1", key), given, "{key}");
+    }
+    history.write("host_vars/kiosk-2.yml", "pins: null\n");
+    for key in ["variables", "environment"] {
+        assert_eq!(keys("kiosk-2", key), "variables.UNUSED_HERE variables.URL", "{key}");
+    }
+    assert_eq!(keys("kiosk-2", "URL"), "variables.URL");
+}
+
+#[test]
+fn what_only_the_compose_file_says_is_told_to_be_there() {
+    let history = fleet();
+    for key in ["app/web.image", "services.web.image", "services.app/web.healthcheck.test", "services.other.restart"] {
+        let expected = format!(
+            "error: {key} is as releases/app/1.0.0/compose.yml says it; of a Compose file only environments are explained\nhint: read the file, or ask `bellwether release show app 1.0.0` for its images"
+        );
+        assert_eq!(check(&history, "kiosk-1", Some(key)).trim_end(), expected);
+    }
+    // Where no release says anything, and where something else was meant.
+    for key in ["other/web.image", "services.web.variable.URL", "app/web.environment.NONE", "app/web.imagine"] {
+        let shown = check(&history, "kiosk-1", Some(key));
+        assert!(shown.contains("has no value"), "{shown}");
+    }
+}
+
+#[test]
+fn encrypted_values_stay_closed_in_every_form_of_the_answer() {
+    let history = fleet();
+    let digits = "6138".repeat(20);
+    let secret = format!("!vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  {digits}\n  6535\n");
+    history.write("group_vars/kiosks.yml", &format!("token: {secret}version: 1.10\n"));
+    history.write("host_vars/kiosk-1.yml", "token: own\nvariables: { URL: \"{{ version }} {{ token }}\" }\n");
+    insta::assert_snapshot!(check(&history, "kiosk-1", Some("vars")), @r#"
+    device kiosk-1, commit 347c0024
+    groups, later ones win: all, kiosks
+
+    KEY            VALUE                FROM                        LAST CHANGED
+    vars.motd      inline               inventory.yml:3:35          ef38d2e0 Anna, 2026-09-21
+      overrides    hello                group_vars/all.yml:2:1      ef38d2e0 Anna, 2026-09-21
+    vars.token     own                  host_vars/kiosk-1.yml:1:1   not committed yet
+      overrides    !vault (encrypted)   group_vars/kiosks.yml:1:1   not committed yet
+    vars.version   1.10                 group_vars/kiosks.yml:5:1   not committed yet
+    "#);
+    insta::assert_snapshot!(check(&history, "kiosk-1", Some("URL")), @r#"
+    device kiosk-1, commit 347c0024
+    groups, later ones win: all, kiosks
+
+    KEY                       VALUE                       FROM                                  LAST CHANGED
+    app/web.environment.URL   1.10 own                    host_vars/kiosk-1.yml:2:14            not committed yet
+      template                {{ version }} {{ token }}
+      uses token              own                         host_vars/kiosk-1.yml:1:8
+      uses version            1.10                        group_vars/kiosks.yml:5:10
+      overrides               http://compose              releases/app/1.0.0/compose.yml:4:20   ef38d2e0 Anna, 2026-09-21
+    "#);
+    history.write("host_vars/kiosk-2.yml", "variables: { URL: \"{{ token }}\" }\n");
+    insta::assert_snapshot!(check(&history, "kiosk-2", Some("URL")), @r#"
+    device kiosk-2, commit 347c0024
+    groups, later ones win: all, kiosks
+    gets nothing new from this commit: host_vars/kiosk-2.yml:1:23: `token`: the variable is encrypted with ansible-vault; Bellwether does not decrypt it
+
+    KEY                       VALUE                FROM                                  LAST CHANGED
+    app/web.environment.URL   {{ token }}          host_vars/kiosk-2.yml:1:14            not committed yet
+      template                {{ token }}
+      uses token              !vault (encrypted)   group_vars/kiosks.yml:2:3
+      overrides               http://compose       releases/app/1.0.0/compose.yml:4:20   ef38d2e0 Anna, 2026-09-21
+    "#);
+    for device in ["kiosk-1", "kiosk-2"] {
+        let args = args(&history, device, None, None);
+        let known = from_clone(&args, None).expect("an answer");
+        let values = values_of(&args, &known).expect("values");
+        let values: Vec<&Explained> = values.iter().collect();
+        let json = serde_json::to_string(&view(&args, &known, values.clone())).expect("JSON");
+        for shown in [text(&args, &known, &values, None), markdown(&args, &known, &values), json] {
+            assert!(shown.contains("(encrypted)"), "{shown}");
+            assert!(!shown.contains("ANSIBLE_VAULT") && !shown.contains("61386138"), "{shown}");
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,20 @@
 //! Finding the values that a person means by a key.
 
 use super::{Explained, Explanation};
+use crate::domain::manifest::compose::table::SERVICE;
 use crate::domain::manifest::near::nearest;
 use std::collections::BTreeSet;
+
+/// A Compose file of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composed {
+    /// The app.
+    pub app: String,
+    /// The version that the device gets.
+    pub version: String,
+    /// The file.
+    pub file: String,
+}
 
 impl Explanation {
     /// The values that a key names: itself and what is below it; a variable of the environment as `URL`, `variables.URL`,
@@ -10,6 +22,7 @@ impl Explanation {
     pub fn selected(&self, key: &str) -> Vec<&Explained> {
         let key = match key {
             "subscribed_branch" => "branch",
+            // Those that services get go by that name.
             "variables" => "environment",
             key => key,
         };
@@ -18,6 +31,27 @@ impl Explanation {
             return exact;
         }
         self.values.iter().filter(|one| names(&one.key).iter().any(|name| is_or_is_below(name, key))).collect()
+    }
+
+    /// The Compose file that says what a key such as `signage/main.image` or `services.main.image` is. Of what it says only
+    /// environments are explained, as only they can be overridden. `None` if the key is no such key, or the app is not known.
+    pub fn composed(&self, key: &str) -> Option<Composed> {
+        let named = key.strip_prefix("services.").or_else(|| key.contains('/').then_some(key))?;
+        let (service, rest) = named.split_once('.')?;
+        let first = rest.split('.').next().unwrap_or(rest);
+        if first == "environment" || !SERVICE.keys.iter().any(|key| key.name == first) {
+            return None;
+        }
+        let releases = || self.values.iter().filter_map(|one| Some((one.key.strip_suffix(".release")?, one)));
+        let releases = || releases().filter(|(app, one)| one.place.file.starts_with(&format!("releases/{app}/")));
+        let gives = |app: &str| self.values.iter().any(|one| is_or_is_below(&one.key, &format!("{app}/{service}")));
+        let (app, release) = match service.split_once('/') {
+            Some((app, _)) => releases().find(|(name, _)| *name == app)?,
+            None if releases().count() == 1 => releases().next()?,
+            None => releases().find(|(app, _)| gives(app))?,
+        };
+        let (folder, _) = release.place.file.rsplit_once('/')?;
+        Some(Composed { app: app.to_owned(), version: release.value.clone(), file: format!("{folder}/compose.yml") })
     }
 
     /// A key that is spelled almost like this one.
@@ -41,6 +75,9 @@ fn is_or_is_below(key: &str, above: &str) -> bool {
 fn names(key: &str) -> Vec<String> {
     if let Some(free) = key.strip_prefix("vars.") {
         return vec![free.to_owned()];
+    }
+    if let Some(unused) = key.strip_prefix("variables.") {
+        return vec![unused.to_owned(), format!("environment.{unused}")];
     }
     let Some((service, variable)) = key.split_once(".environment.") else {
         return key.rsplit('.').next().map(str::to_owned).into_iter().collect();
