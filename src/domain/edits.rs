@@ -4,6 +4,7 @@
 //! A proposal is only ever made of edits that keep everything else in the file as it is ([`crate::domain::manifest::edit`]). It is
 //! resolved again before anybody sees it: a change that would break something, or reach a device that was not named, is refused.
 
+pub mod images;
 mod place;
 pub mod release;
 pub mod suggest;

@@ -151,8 +151,23 @@ fn make(
     flags: &[&str],
     expected: i32,
 ) -> (String, String) {
+    make_of(TAGGED, engine, repo, port, version, flags, expected)
+}
+
+/// Makes a release of a Compose file in which `PORT` stands for the registry's.
+#[track_caller]
+fn make_of(
+    compose: &str,
+    engine: &Engine,
+    repo: &FleetRepo,
+    port: u16,
+    version: &str,
+    flags: &[&str],
+    expected: i32,
+) -> (String, String) {
+    let text = compose.replace("PORT", &port.to_string());
     let compose = run().scratch("compose").join("compose.yml");
-    std::fs::write(&compose, TAGGED.replace("PORT", &port.to_string())).expect("write a Compose file");
+    std::fs::write(&compose, text).expect("write a Compose file");
     let (compose, registry) = (compose.display().to_string(), format!("127.0.0.1:{port}"));
     let command = ["release", "new", "shop", version, "--compose", &compose, "--yes", "--plain-http", &registry];
     let mut inside = engine.inside(BELLWETHER);
@@ -191,6 +206,29 @@ fn a_release_names_every_image_by_the_digest_that_the_real_registry_gives() {
     let (_, error) = make(engine, &repo, 5999, "2.0.0", &[], 1);
     assert!(error.contains("cannot be reached"), "{error}");
     assert!(!repo.work().join("releases/shop/2.0.0").exists());
+}
+
+#[test]
+fn a_release_is_made_of_the_short_form_of_anchors_and_of_defaults_too() {
+    let Some(engine) = Engine::shared() else { return };
+    let repo = repo("release-forms");
+    let web = &engine.registry().web[0];
+    let forms = [
+        ("1.0.0", "image: 127.0.0.1:PORT/web:1.0.0 # ours\nrestart: always\n"),
+        ("1.1.0", "services:\n  a: &a { image: 127.0.0.1:PORT/web:1.0.0 }\n  b: *a\n  c: { <<: *a }\n"),
+        ("1.2.0", "x-a: &a\n  image: 127.0.0.1:PORT/web:1.0.0\nservices:\n  b:\n    <<: *a\n    init: true\n"),
+        ("1.3.0", "services: { a: { image: \"127.0.0.1:PORT/web:${TAG:-1.0.0}\" } }\n"),
+    ];
+    for (version, text) in forms {
+        let (_, notes) = make_of(text, engine, &repo, 5000, version, &[], 0);
+        let plain = text.replace("${TAG:-1.0.0}", "1.0.0");
+        assert_eq!(notes.contains("their defaults count"), plain != text, "{notes}");
+        let expected = plain.replace("PORT/web:1.0.0", &format!("5000/web:1.0.0@{}", web.digest));
+        assert_eq!(read(&repo, &format!("releases/shop/{version}/compose.yml")), expected);
+    }
+    make_of(forms[0].1, engine, &repo, 5000, "2.0.0", &["--keep-tags"], 0);
+    let (_, error) = make_of(&forms[3].1.replace(":-1.0.0", ""), engine, &repo, 5000, "3.0.0", &[], 1);
+    assert!(error.contains("`TAG` is not set") && error.contains("hint: ") && error.contains("${TAG:-1.0}"), "{error}");
 }
 
 #[test]

@@ -4,11 +4,11 @@ use super::invalidate::moves;
 use crate::cli::console::{Console, Outcome};
 use crate::cli::editing::{EditArgs, WorkTree, edit_output};
 use crate::cli::fault::{Hint as _, usage, with_hint};
+use crate::domain::edits::images::{ImagesError, ServiceImage, images, with_images};
 use crate::domain::edits::release::{About, create, folder};
 use crate::domain::edits::{Desk, sound};
 use crate::domain::finding::Severity;
 use crate::domain::ids::{AppName, DeviceType, Version};
-use crate::domain::manifest::yaml::{Kind, parse};
 use crate::domain::snapshot::MAX_FILE_BYTES;
 use crate::logins::Credentials;
 use crate::registry::{Registries, RegistrySettings};
@@ -23,8 +23,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Asks the registries what the tags of the Compose file name now, and writes `name:tag@sha256:…` into the release; comments and order \
-stay. Where an image is for several kinds of devices, that is the digest of its index. The release is checked as `bellwether check` \
-does, the diff is shown before anything is written, and committing is up to you. A release that exists is never changed.
+stay. Where an image is for several kinds of devices, that is the digest of its index; what services share by an anchor is written \
+there. The release is checked as `bellwether check` does, the diff is shown before anything is written, and \
+committing is up to you. A release that exists is never changed.
 
 Examples:
   bellwether release new signage 1.6.0 --compose compose.yml --notes 'Menus in three languages'
@@ -96,7 +97,11 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     }
     let work = WorkTree::open(&edit.repo)?;
     let text = read_text(compose).with_context(|| format!("cannot read {}", compose.display()))?;
-    let images = images(&text).with_context(|| format!("cannot use {}", compose.display()))?;
+    let cannot_use = |error: ImagesError| match error.hint() {
+        Some(hint) => with_hint(error.into(), hint),
+        None => error.into(),
+    };
+    let images = images(&text).map_err(cannot_use).with_context(|| format!("cannot use {}", compose.display()))?;
     let about = About {
         draft: *draft,
         notes: notes.clone(),
@@ -106,10 +111,13 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     // What can be refused without asking anybody is refused first.
     let mut resolver = threads::resolver();
     let mut desk = Desk::new(&work.snapshot);
-    create(&mut desk, app, version, &about, &text, &BTreeMap::new())?;
-    let pinned = if *keep_tags { BTreeMap::new() } else { resolve(&images, registry, console)? };
+    create(&mut desk, app, version, &about, &text)?;
+    let names = if *keep_tags { BTreeMap::new() } else { resolve(&images, registry, console)? };
+    let text = with_images(&text, &names)
+        .map_err(cannot_use)
+        .with_context(|| format!("cannot name the images of {} by digest", compose.display()))?;
     let mut desk = work.desk(&edit.list, &mut resolver, console)?;
-    create(&mut desk, app, version, &about, &text, &pinned)?;
+    create(&mut desk, app, version, &about, &text)?;
     // Devices that track `latest` or a range go on to a new release; that is what it is for.
     let effect = sound(&desk, &mut resolver)?;
     let mut lines = moves(&effect, app, version);
@@ -122,33 +130,9 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     work.finish(&desk, &lines, &format!("Release {app} {version}"), edit, console)
 }
 
-/// The image of each service of a Compose file.
-fn images(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let root = parse(text.as_bytes()).map_err(|error| anyhow!("line {}: {}", error.span.line, error.message))?;
-    let services = root.as_ref().and_then(|node| match &node.kind {
-        Kind::Map(map) => map.value("services"),
-        Kind::List(_) | Kind::Scalar(_) => None,
-    });
-    let Some(Kind::Map(services)) = services.map(|node| &node.kind) else {
-        return Err(anyhow!("it has no `services`"));
-    };
-    let mut images = BTreeMap::new();
-    for field in &services.entries {
-        let image = match &field.value.kind {
-            Kind::Map(service) => service.value("image"),
-            Kind::List(_) | Kind::Scalar(_) => None,
-        };
-        // A service without one is a finding of the check that follows.
-        if let Some(Kind::Scalar(image)) = image.map(|node| &node.kind) {
-            images.insert(field.key.text.to_string(), image.text.to_string());
-        }
-    }
-    Ok(images)
-}
-
 /// What each service's image is to be called: by the digest that it has now.
 fn resolve(
-    images: &BTreeMap<String, String>,
+    images: &[ServiceImage],
     args: &RegistryArgs,
     console: &Console,
 ) -> anyhow::Result<BTreeMap<String, String>> {
@@ -164,7 +148,10 @@ fn resolve(
         .build()
         .context("cannot start the runtime for network requests")?;
     let mut names: BTreeMap<&str, String> = BTreeMap::new();
-    for image in images.values().collect::<BTreeSet<_>>() {
+    for ServiceImage { written, image, .. } in images.iter().filter(|one| one.written != one.image) {
+        console.note(format!("{written} is {image}: nothing sets its variables here, so their defaults count"));
+    }
+    for image in images.iter().map(|one| &one.image).collect::<BTreeSet<_>>() {
         let digest = runtime.block_on(registries.digest(image)).map_err(|error| match error.hint() {
             Some(hint) => with_hint(error.into(), hint),
             None => error.into(),
@@ -176,9 +163,8 @@ fn resolve(
         }
         names.insert(image, name);
     }
-    let pinned =
-        images.iter().filter_map(|(service, image)| Some((service.clone(), names.get(image.as_str())?.clone())));
-    Ok(pinned.filter(|(service, name)| images.get(service) != Some(name)).collect())
+    let named = |one: &ServiceImage| Some((one.service.clone(), names.get(one.image.as_str())?.clone()));
+    Ok(images.iter().filter_map(named).collect())
 }
 
 /// `name:tag@sha256:…`: the digest is what counts, the tag is for people.

@@ -49,14 +49,13 @@ pub struct About {
     pub device_types: BTreeSet<DeviceType>,
 }
 
-/// Writes a new release. `compose` is its Compose file as written, and `images` says what each service's image becomes.
+/// Writes a new release. `compose` is its Compose file.
 pub fn create(
     desk: &mut Desk<'_>,
     app: &AppName,
     version: &Version,
     about: &About,
     compose: &str,
-    images: &BTreeMap<String, String>,
 ) -> Result<(), ProposeError> {
     let folder = folder(app, version);
     let within = format!("{folder}/");
@@ -64,11 +63,7 @@ pub fn create(
         return Err(ProposeError::ReleaseExists { app: app.clone(), version: version.clone() });
     }
     let path = format!("{folder}/compose.yml");
-    let edits: Vec<Edit> =
-        images.iter().map(|(service, image)| Edit::set(&["services", service, "image"], image)).collect();
-    let compose =
-        edit(compose, &edits, Dialect::Yaml).map_err(|source| ProposeError::Edit { path: path.clone(), source })?;
-    desk.write(&path, compose);
+    desk.write(&path, compose.to_owned());
     let path = format!("{folder}/release.yml");
     let is_one = |path: &str| path.starts_with("releases/") && path.ends_with("/release.yml");
     let first_line = shared_first_line(desk.snapshot, is_one).unwrap_or_default();

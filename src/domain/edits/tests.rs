@@ -1,5 +1,6 @@
 //! Changes that people ask for, shown as the lines that change and where.
 
+use super::images::with_images;
 use super::release::{About, Mark, create, mark};
 use super::suggest::suggest;
 use super::*;
@@ -328,7 +329,8 @@ fn a_new_release_keeps_the_compose_file_and_never_overwrites_one() {
     let compose = "# ours\nservices:\n  web: # the page\n    image: example.com/web:1.2 # newest\n";
     let image = format!("example.com/web:1.2@sha256:{}", "2".repeat(64));
     let images = BTreeMap::from([("web".to_owned(), image)]);
-    create(&mut desk, &app, &"1.2.0".parse().expect("a version"), &about, compose, &images).expect("a release");
+    let compose = with_images(compose, &images).expect("the file has a place for it");
+    create(&mut desk, &app, &"1.2.0".parse().expect("a version"), &about, &compose).expect("a release");
     insta::assert_snapshot!(lines(&desk), @r#"
     releases/app/1.2.0/compose.yml (new)
     +# ours
@@ -347,7 +349,7 @@ fn a_new_release_keeps_the_compose_file_and_never_overwrites_one() {
     let judged =
         judge(&desk, &mut Resolver::default(), |_, _| false).expect("it is a good release, and nobody gets it yet");
     assert!(judged.changed.is_empty());
-    let again = create(&mut desk, &app, &"1.0.0".parse().expect("a version"), &about, compose, &images);
+    let again = create(&mut desk, &app, &"1.0.0".parse().expect("a version"), &about, &compose);
     insta::assert_snapshot!(again.expect_err("it is there"), @"release 1.0.0 of `app` exists already");
 }
 

@@ -22,6 +22,7 @@ mod words;
 
 pub use rights::{HostRights, Privileged};
 pub use service::Rules;
+pub use words::{FillError, fill};
 
 use super::problems::{Problems, show};
 use super::read::{self, Setting};
@@ -30,6 +31,9 @@ use crate::domain::finding::codes;
 use crate::domain::ids::{NetworkName, ServiceName, VariableName, VolumeName};
 use crate::domain::spec::{Dependency, Mount, Network, NetworkSpec, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What the one service of the short form is called.
+pub const SHORT_FORM_SERVICE: &str = "main";
 
 /// The services of a release.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,7 +127,7 @@ fn file(node: &Node, rules: Rules<'_>, problems: &mut Problems) -> Compose {
 
 /// One service without `services`: on the host's network, with its data at `/data`.
 fn short_form(node: &Node, rules: Rules<'_>, problems: &mut Problems) -> Compose {
-    let name = ServiceName::new("main").expect("a fixed text that keeps the rule");
+    let name = ServiceName::new(SHORT_FORM_SERVICE).expect("a fixed text that keeps the rule");
     let Some(mut service) = service::read(node.span, node, rules, problems) else { return Compose::default() };
     let Kind::Map(map) = &node.kind else { return Compose::default() };
     let spec = &mut service.spec;

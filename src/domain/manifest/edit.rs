@@ -9,6 +9,7 @@ mod laws;
 mod locate;
 mod meaning;
 mod scalar;
+mod source;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use super::yaml::{YamlError, parse};
 use splice::Splice;
 
 pub use locate::{Found, find};
+pub use source::set_at_source;
 
 /// One change of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -63,7 +63,7 @@ fn remove(node: &mut Node, path: &[String], keep: usize) -> bool {
 }
 
 /// Equal but for places; at the changed path only the text counts, not how it is quoted.
-fn same(wanted: &Node, found: &Node, changed: Option<&[String]>) -> bool {
+pub(super) fn same(wanted: &Node, found: &Node, changed: Option<&[String]>) -> bool {
     if changed.is_some_and(<[String]>::is_empty) {
         return match (&wanted.kind, &found.kind) {
             (Kind::Scalar(_), Kind::Scalar(_)) if wanted.is_null() => found.is_null(),
