@@ -31,18 +31,18 @@ impl Rollout {
     /// What the next transition of the rollout waits for, the most fundamental first. Empty if nothing more happens to it.
     pub fn explain<W: World + ?Sized>(&self, now: Timestamp, world: &W) -> Vec<Awaited> {
         let name = &self.head.name;
-        let resume = |how: &str| Some(format!("`bellwether rollout resume {name}{how}`"));
+        let resume = |how: &str| Some(format!("`bellwether rollout resume {name}{how} --reason '…'`"));
         match &self.head.status {
-            Status::Draft => vec![awaited(
-                "draft",
-                "it is a draft".to_owned(),
-                None,
-                Some(format!("`bellwether rollout activate {name}`")),
-            )],
+            Status::Draft => vec![awaited("draft", "it is a draft".to_owned(), None, None)],
             Status::PendingApproval => {
                 let approved = self.head.approved_by.len();
                 let message = format!("{approved} of {} people have approved it", self.head.policy.approvals);
-                vec![awaited("approval", message, None, Some(format!("`bellwether rollout approve {name}`")))]
+                vec![awaited(
+                    "approval",
+                    message,
+                    None,
+                    Some(format!("`bellwether rollout approve {name} --reason '…'`")),
+                )]
             }
             Status::Paused { why, until, .. } => {
                 let end = until.map_or("until somebody resumes it".to_owned(), |until| format!("until {until}"));
@@ -50,7 +50,7 @@ impl Rollout {
             }
             Status::Error { why, .. } => {
                 let hint = format!(
-                    "`bellwether rollout retry {name} --failed`, `rollout rollback {name}`, or `rollout resume {name} --ack`"
+                    "`bellwether rollout retry {name} --failed`, `rollout rollback {name}`, or `rollout resume {name} --ack`, each with `--reason`"
                 );
                 vec![awaited("error", why.clone(), None, Some(hint))]
             }
@@ -104,7 +104,7 @@ impl Rollout {
                     format!("it takes {}; `allow_empty: true` lets it pass without", policy.selector)
                 }
                 Blocked::AllOffline { .. } => "it begins when one of them is heard of".to_owned(),
-                Blocked::Approval { .. } => format!("`bellwether rollout approve {}`", self.head.name),
+                Blocked::Approval { .. } => format!("`bellwether rollout approve {} --reason '…'`", self.head.name),
             };
             return vec![awaited(code, format!("{title} does not begin: {why}"), at, Some(hint))];
         }
@@ -167,7 +167,7 @@ impl Rollout {
                 late.bad,
                 late.bad + late.ok
             );
-            let hint = format!("`bellwether rollout resume {} --ack`", self.head.name);
+            let hint = format!("`bellwether rollout resume {} --ack --reason '…'`", self.head.name);
             all.push(awaited("late-stopped", message, None, Some(hint)));
         } else if !self.agenda.late.is_empty() {
             let message = format!("{} devices that were away catch up", self.agenda.late.len());
@@ -192,7 +192,7 @@ impl Rollout {
             }
             Phase::Bad { failure, at, message } => {
                 let why = message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-                let hint = format!("`bellwether rollout retry {} {device}`", self.head.name);
+                let hint = format!("`bellwether rollout retry {} {device} --reason '…'`", self.head.name);
                 awaited("failed", format!("{failure} at {at}{why}"), None, Some(hint))
             }
             Phase::Queued { .. } | Phase::Offered { .. } if stands => {
