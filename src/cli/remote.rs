@@ -87,7 +87,8 @@ impl Controller {
 
     /// Waits before asking again.
     pub fn pause(&self, time: std::time::Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // A sleep can only be made where a runtime is.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// Asks for something that is not understood here; `attempted` completes "cannot …".

@@ -83,6 +83,8 @@ fn a_bad_release_is_caught_by_its_canary_goes_back_and_the_good_one_goes_through
 
     let (status, shown, _) = outcome(&mut fleet.cli(&["rollout", name.as_str()]));
     assert!(status == Some(0) && shown.contains("ERROR") && shown.contains("FAILED"), "{shown}");
+    let (status, _, _) = outcome(&mut fleet.cli(&["rollout", name.as_str(), "--watch"]));
+    assert_eq!(status, Some(1), "it did not go out");
     let (_, shown, _) = outcome(&mut fleet.cli(&["rollout", "failures", name.as_str()]));
     assert!(shown.contains("no such display"), "{shown}");
     let (_, shown, _) = outcome(&mut fleet.cli(&["why", rest]));
@@ -98,8 +100,11 @@ fn a_bad_release_is_caught_by_its_canary_goes_back_and_the_good_one_goes_through
     assert_eq!(fleet.assigned(rest), before, "nothing fights the rollback");
 
     fleet.push("main", "Mend it", &[("releases/web/1.0.0/compose.yml", &compose(image.as_str(), BETTER))]);
+    let good = stands(&fleet, "ACTIVE").rollout;
+    assert_ne!(good, name);
+    let (status, shown, stderr) = outcome(&mut fleet.cli(&["rollout", good.as_str(), "--watch"]));
+    assert!(status == Some(0) && shown.contains("RUNNING") && shown.contains("DONE"), "{shown}{stderr}");
     let good = stands(&fleet, "DONE");
-    assert_ne!(good.rollout, name);
     assert_eq!((good.devices, good.ok, good.bad), (2, 2, 0));
     assert_ne!(fleet.assigned(rest), before);
     assert_eq!(content(&fleet, rest), content(&fleet, canary));

@@ -45,7 +45,7 @@ pub fn list(rows: &[RolloutRow], now: Timestamp) -> Table {
 /// Everything about one.
 pub fn detail(found: &RolloutDetail, width: Option<u16>, now: Timestamp) -> String {
     let RolloutDetail { row: one, all_steps, phases, failures: failed, .. } = found;
-    let mut facts = Table::new(&["", ""]);
+    let mut facts = Table::new(&[]);
     facts.fact("rollout", Cell::from(&one.rollout));
     facts.fact("status", toned(&one.status));
     if let Some(why) = &one.why {

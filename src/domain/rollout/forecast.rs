@@ -72,7 +72,8 @@ impl fmt::Display for StepForecast {
         let Self { name, devices, members, allowed_failures, smallest_visible, earliest_secs, latest_secs, .. } = self;
         let show = |secs: &u64| show_secs(i64::try_from(*secs).unwrap_or(i64::MAX));
         let (earliest, latest) = (show(earliest_secs), show(latest_secs));
-        write!(f, "{name} ({devices}): {members} devices, {allowed_failures} may fail, ")?;
+        let noun = if *members == 1 { "device" } else { "devices" };
+        write!(f, "{name} ({devices}): {members} {noun}, {allowed_failures} may fail, ")?;
         write!(f, "seen from {smallest_visible}, ends after {earliest} to {latest}")
     }
 }

@@ -5,6 +5,7 @@ use crate::domain::digest::Digest;
 use crate::domain::fleet::{Change, Content, Control, Event, RolloutChange, RolloutRecord, StageRecord};
 use crate::domain::generation::Attempt;
 use crate::domain::ids::{Actor, DeviceId, RolloutName, StageName};
+use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::{PassInput, PassOutput, next_order};
 use crate::domain::plan::policy::MAX_SOAK_SECS;
 use crate::domain::rollout::machine::{Effect, Entry, Rollout, Turn};
@@ -94,14 +95,26 @@ impl<'a> Carried<'a> {
                 let belongs = Belongs::ToTheRollout;
                 self.offer(record, &Offer { device: &device, digest, attempt, soak_secs, belongs });
             }
-            Effect::GoBack { device, digest } => {
+            Effect::GoBack { device, digest } if self.is_its(record, &device) => {
                 let (attempt, belongs) = (Attempt::FIRST, Belongs::ToTheRollout);
                 self.offer(record, &Offer { device: &device, digest, attempt, soak_secs: 0, belongs });
             }
+            // Another rollout, commit or stage has the device by now, or nobody knows whose it is.
+            Effect::GoBack { .. } => {}
             Effect::Withdraw { device } => self.withdraw(record, rollout, &device),
             Effect::AskApproval { .. } => {}
-            Effect::Note(entry) => self.note(&rollout.head().name, entry),
+            Effect::Note(entry) => self.note(rollout, entry),
         }
+    }
+
+    /// Whether what a device is assigned is this rollout's, so that it may take it back.
+    fn is_its(&self, record: &RolloutRecord, device: &DeviceId) -> bool {
+        let Some(known) = self.input.state.devices.get(device) else { return false };
+        let rollout = known.assignment.as_ref().and_then(|assignment| assignment.rollout.as_deref());
+        let owner = owner(self.input.stages, &known.control.claims);
+        rollout == Some(record.head.name.as_str())
+            && known.control.conflict.is_none()
+            && owner == Some(&record.head.stage)
     }
 
     fn offer(&mut self, record: &RolloutRecord, offer: &Offer<'_>) {
@@ -151,10 +164,11 @@ impl<'a> Carried<'a> {
         }
     }
 
-    fn note(&mut self, name: &RolloutName, entry: Entry) {
+    fn note(&mut self, rollout: &Rollout, entry: Entry) {
         let Entry { at, actor, kind, message, status, step, counts } = entry;
+        let (name, steps) = (&rollout.head().name, rollout.head().steps.len());
         let (ok, bad, members) = (counts.ok, counts.reported() - counts.ok, counts.members);
-        let message = format!("{message} [{status}, step {}: {ok} ok, {bad} bad of {members}]", step + 1);
+        let message = format!("{message} [{status}, step {}: {ok} ok, {bad} bad of {members}]", (step + 1).min(steps));
         self.changes.push(Change::Event(Event { at, actor, kind, subject: subject(name), message }));
     }
 

@@ -196,7 +196,7 @@ impl Rollout {
                 awaited("failed", format!("{failure} at {at}{why}"), None, Some(hint))
             }
             Phase::Queued { .. } | Phase::Offered { .. } if stands => {
-                awaited("rollout", format!("{} is {}", self.head.name, self.head.status), None, None)
+                awaited("rollout", format!("it is {}", self.head.status), None, None)
             }
             Phase::Queued { wait: Wait::Until(at) } => {
                 awaited("window-closed", format!("{title}: its window opens at {at}"), Some(*at), None)
@@ -224,7 +224,7 @@ impl Rollout {
             Phase::Superseded => {
                 awaited("superseded", "a newer commit took the rollout's place".to_owned(), None, None)
             }
-            Phase::Canceled => awaited("canceled", format!("{} is {}", self.head.name, self.head.status), None, None),
+            Phase::Canceled => awaited("canceled", format!("it is {}", self.head.status), None, None),
         })
     }
 
