@@ -5,6 +5,7 @@ use crate::harness::engine::Engine as RealEngine;
 use crate::harness::process::{eventually, output_of};
 use crate::harness::proxy::{Manner, Proxy};
 use crate::harness::registry::{Filling, Image};
+use crate::harness::requests::Requests;
 use crate::harness::run::run;
 use bellwether::agent::engine::docker::{DockerEngine, ImageSettings};
 use bellwether::domain::device::action::Action;
@@ -77,6 +78,41 @@ fn it_is_told_how_far_images_have_come_and_several_come_at_a_time() {
     assert!(last.total_bytes > 8_000_000, "{last}");
     assert!(told.iter().any(|progress| progress.done_bytes < progress.total_bytes), "also in between");
     assert!(is_present(&engine, &first) && is_present(&engine, &second));
+}
+
+#[test]
+fn no_more_images_come_at_a_time_than_are_allowed_to() {
+    let Some(real) = real() else { return };
+    let names = ["bound-1", "bound-2", "bound-3", "bound-4", "bound-5"];
+    let images = names.map(|name| real.registry().push_filled(real, name, 1, Filling::Noise).by_digest());
+    for (parallel_pulls, folder) in [(2, "two"), (5, "five"), (1, "one")] {
+        let socket = real.docker_socket().with_file_name(format!("bound-{folder}.sock"));
+        let requests = Requests::listen(&socket, &real.docker_socket());
+        let device = DeviceId::new(&format!("it-bound-{folder}")).expect("a device name");
+        let fleet = "acme".parse().expect("a fleet name");
+        let engine = DockerEngine::connect(requests.socket(), &fleet, &device).expect("a socket");
+        let engine = engine.with_images(ImageSettings { parallel_pulls, ..settings() });
+        let next = images[1..].iter().cloned().collect();
+        let batch = Batch { image: images[0].clone(), next, keep: BTreeSet::new() };
+        wait_for(engine.bring(&batch, &|_| {})).expect("all come");
+        // An image that has come is marked as the agent's before the next one is asked for.
+        let mut under_way = 0_usize;
+        let mut most = 0;
+        for request in requests.begun() {
+            match request.as_str() {
+                "pull image" => under_way += 1,
+                "tag image" => under_way -= 1,
+                other => panic!("nothing else changes: {other}"),
+            }
+            most = most.max(under_way);
+        }
+        // How many of those allowed are asked for before the first has come is up to the engine.
+        assert_eq!(under_way, 0);
+        assert!(most <= parallel_pulls && (most > 1 || parallel_pulls == 1), "{most} of {parallel_pulls}");
+        // They have to come anew for the next bound, and stay nowhere else.
+        wait_for(engine.tidy(&BTreeSet::new())).expect("the engine removes them");
+        assert!(images.iter().all(|image| !is_present(&engine, image)));
+    }
 }
 
 #[test]
