@@ -94,7 +94,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         Form::Usual(output @ (Output::Json | Output::Yaml)) => console.data(&report, output)?,
         Form::Report(Report::Html) => console.print(render::report::drift_page(&report)?)?,
         Form::Report(Report::Junit) => console.print(render::report::drift_junit(&report)?)?,
-        Form::Report(Report::Sarif) => {
+        Form::Report(Report::Sarif | Report::Svg) => {
             let written = Written::beside(&args.repo);
             console.print(render::report::drift_sarif(&report, |device| written.place(device))?)?;
         }

@@ -106,6 +106,44 @@ impl Planned {
     }
 }
 
+/// Everything that a plan is made from.
+pub struct Ground {
+    /// The stage.
+    pub policy: StagePolicy,
+    /// All stages, least gated first.
+    pub stages: Vec<StagePolicy>,
+    /// Claims and assignments before.
+    pub state: FleetState,
+    /// What the other stages' commits mean.
+    pub accepted: BTreeMap<StageName, Arc<Desired>>,
+    /// The commit.
+    pub candidate: Candidate,
+    /// How the commit was named.
+    pub rev: String,
+    /// What the commit means, whatever devices choose.
+    pub desired: Arc<Desired>,
+    /// What it is planned against.
+    pub against: Against,
+    /// What whoever reads the plan should know of how it was made.
+    pub notes: Vec<String>,
+    /// What could not be determined, so that the plan may be incomplete.
+    pub unknown: Vec<String>,
+}
+
+impl Ground {
+    /// What the planner is asked with.
+    pub fn input(&self) -> PlanInput<'_> {
+        let Self { policy, stages, state, accepted, candidate, .. } = self;
+        PlanInput { policy, stages, state, accepted, candidate }
+    }
+
+    fn plan(self) -> Planned {
+        let plan = plan_stage(&self.input());
+        let Self { state, candidate, rev, desired, against, notes, unknown, .. } = self;
+        Planned { plan, commit: candidate.head.commit, rev, desired, against, state, notes, unknown }
+    }
+}
+
 /// Claims and assignments, and where they are from.
 struct Base {
     baseline: Baseline,
@@ -115,6 +153,11 @@ struct Base {
 
 /// Plans a commit of a clone for a stage.
 pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
+    Ok(ground(args, console)?.plan())
+}
+
+/// Finds everything that a plan is made from.
+pub fn ground(args: &PlanArgs, console: &Console) -> anyhow::Result<Ground> {
     let PlanArgs { stage, repo, list, base } = args;
     let mut clone = local::open(&repo.repo)?;
     let stage = local::stage(&clone, stage.as_ref(), &repo.rev)?;
@@ -140,7 +183,7 @@ pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
     if !found.origin.is_empty() {
         base.notes.push(format!("devices are listed by {}", found.origin));
     }
-    plan_against(&mut clone, &stage, commit, resolved, base, &found, Some(console))
+    ground_against(&mut clone, &stage, commit, resolved, base, &found, Some(console))
 }
 
 /// What the controller lets services of a stage have of the host.
@@ -149,7 +192,7 @@ fn rights(baseline: &Baseline, stage: &StageName) -> HostRights {
     policy.map(|policy| policy.host.clone()).unwrap_or_default()
 }
 
-fn plan_against(
+fn ground_against(
     clone: &mut GitClone,
     stage: &StageName,
     commit: local::Commit,
@@ -157,7 +200,7 @@ fn plan_against(
     base: Base,
     found: &FoundList,
     console: Option<&Console>,
-) -> anyhow::Result<Planned> {
+) -> anyhow::Result<Ground> {
     let Base { baseline, against, mut notes } = base;
     let stages = baseline.stages.clone();
     let Some(policy) = stages.iter().find(|policy| policy.name == *stage) else {
@@ -177,9 +220,8 @@ fn plan_against(
     let state = baseline.into_state();
     let (head, desired) = (commit.head.clone(), Arc::new(desired));
     let candidate = Candidate { head, inventory: found.digest, desired, base, lineage };
-    let plan =
-        plan_stage(&PlanInput { policy, stages: &stages, state: &state, accepted: &accepted, candidate: &candidate });
-    Ok(Planned { plan, commit: commit.head.commit, rev: commit.rev, desired: resolved, against, state, notes, unknown })
+    let (policy, rev, desired) = (policy.clone(), commit.rev, resolved);
+    Ok(Ground { policy, stages, state, accepted, candidate, rev, desired, against, notes, unknown })
 }
 
 fn find_base(

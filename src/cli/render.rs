@@ -10,6 +10,7 @@ pub mod findings;
 pub mod plan;
 pub mod report;
 pub mod rollouts;
+pub mod simulation;
 pub mod status;
 pub mod table;
 pub mod text;

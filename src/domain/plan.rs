@@ -2,7 +2,7 @@
 //!
 //! [`pass`](pass::pass) is the whole decision of the controller. It reads the state and the commits of all stages and returns
 //! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`recovery`], [`pass`], [`passes`],
-//! [`waits`].
+//! [`waits`], [`suppose`].
 
 mod along;
 pub mod gate;
@@ -15,6 +15,7 @@ pub mod recovery;
 pub mod requires;
 pub mod rollouts;
 pub mod staged;
+pub mod suppose;
 mod tally;
 pub mod waits;
 

@@ -45,8 +45,9 @@ impl Fleet {
         let commit = local::commit(&mut clone, rev).expect("a commit");
         let desired = Resolver::default().resolve(&commit.files);
         let base = local_base(&mut clone, &stage, &commit, &desired, &FoundList::default()).expect("a base");
-        let planned =
-            plan_against(&mut clone, &stage, commit, desired, base, &FoundList::default(), None).expect("a plan");
+        let planned = ground_against(&mut clone, &stage, commit, desired, base, &FoundList::default(), None)
+            .expect("a plan")
+            .plan();
         let named = match planned.against {
             Against::Commit { named, .. } => named,
             other => other.to_string(),
@@ -123,7 +124,8 @@ fn a_baseline_whose_commits_the_clone_lacks_leaves_something_unknown() {
         base.baseline.records.insert(name, record);
     }
     base.baseline.stages.insert(0, StagePolicy::with_defaults("main".parse().expect("a stage")));
-    let planned = plan_against(&mut clone, &stage, commit, desired, base, &FoundList::default(), None).expect("a plan");
+    let planned =
+        ground_against(&mut clone, &stage, commit, desired, base, &FoundList::default(), None).expect("a plan").plan();
     assert_eq!(
         planned.unknown,
         [

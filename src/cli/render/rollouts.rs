@@ -3,6 +3,7 @@
 use super::table::{Cell, Table, row};
 use super::text::{Tone, age, plain};
 use crate::domain::overview::rollouts::{FailureRow, RolloutDetail, RolloutRow};
+use crate::domain::rollout::eta::Eta;
 use crate::domain::time::Timestamp;
 use std::fmt::Write as _;
 
@@ -21,10 +22,31 @@ fn percent(part: usize, all: usize) -> String {
     (part * 100).checked_div(all).map_or_else(|| "-".to_owned(), |percent| format!("{percent}%"))
 }
 
+/// When it will be done, in a cell.
+fn eta(eta: &Eta, now: Timestamp) -> Cell {
+    match eta {
+        Eta::Over => Cell::from("-"),
+        Eta::At { expected, .. } => Cell::from(age(now, *expected)),
+        Eta::Unknown { .. } => Cell::new("unknown", Tone::Unsure),
+    }
+}
+
+/// The same in a sentence; `None` if it is over.
+fn eta_fact(eta: &Eta, now: Timestamp) -> Option<Cell> {
+    match eta {
+        Eta::Over => None,
+        Eta::At { expected, latest } => {
+            Some(Cell::from(format!("{expected} ({}), at the latest {latest}", age(now, *expected))))
+        }
+        Eta::Unknown { why } => Some(Cell::new(format!("unknown: {why}"), Tone::Unsure)),
+    }
+}
+
 /// A line for each.
 pub fn list(rows: &[RolloutRow], now: Timestamp) -> Table {
-    let mut table =
-        Table::new(&["ROLLOUT", "STATUS", "STEP", "PROGRESS", "SUCCESS", "FAILED", "DEVICES", "POLICY", "SINCE"]);
+    let mut table = Table::new(&[
+        "ROLLOUT", "STATUS", "STEP", "PROGRESS", "SUCCESS", "FAILED", "DEVICES", "POLICY", "SINCE", "ETA",
+    ]);
     for one in rows {
         let reported = one.ok + one.bad;
         table.row(row![
@@ -36,7 +58,8 @@ pub fn list(rows: &[RolloutRow], now: Timestamp) -> Table {
             one.bad,
             one.devices,
             &one.policy,
-            age(now, one.created)
+            one.since.map_or_else(|| "-".to_owned(), |since| age(now, since)),
+            eta(&one.eta, now)
         ]);
     }
     table
@@ -55,6 +78,21 @@ pub fn detail(found: &RolloutDetail, width: Option<u16>, now: Timestamp) -> Stri
     facts.fact("commit", Cell::from(one.commit.short()));
     facts.fact("policy", Cell::from(&one.policy));
     facts.fact("made", Cell::from(age(now, one.created)));
+    if let Some(since) = one.since {
+        facts.fact("running", Cell::from(format!("since {since} ({})", age(now, since))));
+    }
+    let reported = one.ok + one.bad;
+    let progress = match reported {
+        0 => "nobody has reported".to_owned(),
+        _ => {
+            let (progress, success) = (percent(reported, one.devices), percent(one.ok, reported));
+            format!("{progress} of the devices have reported, {success} of these succeeded")
+        }
+    };
+    facts.fact("progress", Cell::from(progress));
+    if let Some(eta) = eta_fact(&one.eta, now) {
+        facts.fact("eta", eta);
+    }
     facts.fact("exposed", Cell::from(format!("{} of {} devices", one.exposed, one.devices)));
     let states: Vec<String> = phases.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
     facts.fact("devices", Cell::from(states.join(", ")));
