@@ -40,6 +40,7 @@ pub mod schema;
 mod secret;
 pub mod selecting;
 pub mod serve;
+pub mod simulate;
 pub mod span;
 pub mod status;
 pub mod tag;
@@ -110,6 +111,7 @@ pub struct Global {
 pub enum Output {
     /// Columns for people.
     #[default]
+    #[value(alias = "text")]
     Table,
     /// The same with more columns.
     Wide,
@@ -130,6 +132,8 @@ pub enum Report {
     Junit,
     /// SARIF 2.1.0, which forges show beside the lines.
     Sarif,
+    /// A picture that needs nothing beside it.
+    Svg,
 }
 
 /// Every form of an answer that `--output` names.
@@ -143,7 +147,7 @@ pub enum Form {
 
 impl ValueEnum for Form {
     fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [Form; 8] = [
+        const ALL: [Form; 9] = [
             Form::Usual(Output::Table),
             Form::Usual(Output::Wide),
             Form::Usual(Output::Json),
@@ -152,6 +156,7 @@ impl ValueEnum for Form {
             Form::Report(Report::Html),
             Form::Report(Report::Junit),
             Form::Report(Report::Sarif),
+            Form::Report(Report::Svg),
         ];
         &ALL
     }
@@ -196,6 +201,8 @@ pub enum Command {
     Import(import::Args),
     /// Show what a commit would change on which devices, before it is merged
     Plan(plan::Args),
+    /// Let the rollouts of a commit run in virtual time, before it is merged
+    Simulate(simulate::Args),
     /// Show the content of devices before and after a commit, line by line
     Diff(diff::Args),
     /// Report where devices differ from what they were told; changes nothing
@@ -256,6 +263,7 @@ impl Command {
             Self::Check(args) => check::run(args, console),
             Self::Import(args) => import::run(args, console),
             Self::Plan(args) => plan::run(args, console),
+            Self::Simulate(args) => simulate::run(args, console),
             Self::Diff(args) => diff::run(args, console),
             Self::Drift(args) => drift::run(args, console),
             Self::Status(args) => status::run(args, console),
@@ -360,6 +368,9 @@ mod tests {
             "check",
             "check fleet.git --rev main --format github",
             "plan --stage canary --repo . --rev HEAD --base main --exit-code -o md",
+            "simulate",
+            "simulate --stage canary --failure-rate 2.5% --offline 10 --latency 30m --seed 7 --runs 20 --policy cautious -o text",
+            "simulate --all --noise 0.5% --start 2026-12-01T06:00:00Z -o svg",
             "import",
             "import ansible --name acme --branch canary --key-prefix fleet_ --dry-run -o json",
             "diff kiosk-1 --stage canary",
@@ -413,6 +424,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_and_exit_with_2() {
+        check("simulate --runs 0", "ValueValidation");
+        check("simulate --failure-rate 101%", "ValueValidation");
         check("promote", "InvalidSubcommand");
         check("device", "MissingRequiredArgument");
         check("device two/words", "ValueValidation");

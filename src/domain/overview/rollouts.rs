@@ -6,6 +6,8 @@ use crate::domain::ids::{CommitId, DeviceId, PolicyName, RolloutName, StageName}
 use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::rollouts::{FleetWorld, is_under_way};
 use crate::domain::plan::waits::Wait;
+use crate::domain::rollout::eta::{Eta, devices_ahead, eta};
+use crate::domain::rollout::freeze::Freezes;
 use crate::domain::rollout::gate::{Counts, Failure};
 use crate::domain::rollout::machine::{Awaited, Member, Phase, Status};
 use crate::domain::time::Timestamp;
@@ -45,6 +47,11 @@ pub struct RolloutRow {
     pub exposed: u32,
     /// When it was made.
     pub created: Timestamp,
+    /// When its first step began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When it will be done.
+    pub eta: Eta,
 }
 
 /// Everything about a rollout.
@@ -109,12 +116,12 @@ pub struct FailureRow {
 
 /// All rollouts, the newest first.
 pub fn rows(input: &PassInput<'_>) -> Vec<RolloutRow> {
-    let mut rows: Vec<RolloutRow> = input.state.rollouts.values().map(row).collect();
+    let mut rows: Vec<RolloutRow> = input.state.rollouts.values().map(|record| row(input, record)).collect();
     rows.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.rollout.cmp(&other.rollout)));
     rows
 }
 
-fn row(record: &RolloutRecord) -> RolloutRow {
+fn row(input: &PassInput<'_>, record: &RolloutRecord) -> RolloutRow {
     let head = &record.head;
     let count = |which: fn(&Phase) -> bool| record.members.values().filter(|member| which(&member.phase)).count();
     let why = match &head.status {
@@ -141,7 +148,27 @@ fn row(record: &RolloutRecord) -> RolloutRow {
         bad: count(|phase| matches!(phase, Phase::Bad { .. })),
         exposed: head.exposed,
         created: head.created,
+        since: head.steps.iter().filter_map(|step| step.started).min(),
+        eta: eta_of(input, record),
     }
+}
+
+fn eta_of(input: &PassInput<'_>, record: &RolloutRecord) -> Eta {
+    let head = &record.head;
+    let Some(desired) = input.accepted(&head.stage).filter(|_| is_under_way(&head.status)) else {
+        return match is_under_way(&head.status) {
+            true => Eta::Unknown { why: format!("the commit of stage {} has not been read yet", head.stage) },
+            false => eta(head, &[], &Freezes::default(), input.now),
+        };
+    };
+    let world = FleetWorld::new(input, desired, record);
+    let members = record.members.iter().map(|(device, member)| (device, &**member));
+    // Who is in a step that has begun is settled; only what is to come has to be worked out.
+    let ahead = match head.status {
+        Status::Active | Status::Paused { .. } => devices_ahead(head, members, &world),
+        _ => Vec::new(),
+    };
+    eta(head, &ahead, &desired.rollouts.freezes, input.now)
 }
 
 /// Everything about a rollout; `None` if there is none of that name.
@@ -188,7 +215,7 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
         })
     });
     Some(RolloutDetail {
-        row: row(record),
+        row: row(input, record),
         all_steps: steps.collect(),
         phases,
         waits,

@@ -35,13 +35,9 @@ pub fn forecast(policy: &Policy, members: &[u32]) -> Vec<StepForecast> {
     for number in 0..policy.count() {
         let step = policy.step(number);
         let members = members.get(number).copied().unwrap_or(0);
-        let StepPolicy { window_secs, timeout_secs, soak_secs, .. } = *step;
-        if members > 0 {
-            // The last one comes half a place before the end of the window.
-            let last = super::spread::rank_offset(members - 1, members, u64::from(window_secs));
-            earliest_secs += last + u64::from(soak_secs);
-            latest_secs += u64::from(window_secs) + u64::from(timeout_secs) + u64::from(soak_secs);
-        }
+        let takes = span(step, members);
+        earliest_secs += takes.earliest_secs;
+        latest_secs += takes.latest_secs;
         exposed = exposed.saturating_add(members);
         all.push(StepForecast {
             name: step.name.clone(),
@@ -55,6 +51,29 @@ pub fn forecast(policy: &Policy, members: &[u32]) -> Vec<StepForecast> {
         });
     }
     all
+}
+
+/// How long a step takes, in seconds, pauses, closed windows and freezes left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// All succeed at once.
+    pub earliest_secs: u64,
+    /// All report at the last moment.
+    pub latest_secs: u64,
+}
+
+/// How long a step with so many devices takes; one without takes no time.
+pub fn span(step: &StepPolicy, members: u32) -> Span {
+    let StepPolicy { window_secs, timeout_secs, soak_secs, .. } = *step;
+    let (window, timeout, soak) = (u64::from(window_secs), u64::from(timeout_secs), u64::from(soak_secs));
+    match members.checked_sub(1) {
+        None => Span::default(),
+        Some(last) => Span {
+            // The last one comes half a place before the end of the window.
+            earliest_secs: super::spread::rank_offset(last, members, window) + soak,
+            latest_secs: window + timeout + soak,
+        },
+    }
 }
 
 fn devices(step: &StepPolicy, is_last: bool) -> String {
