@@ -18,6 +18,7 @@ mod select;
 mod tests;
 mod tree;
 mod variables;
+mod ways;
 pub mod workers;
 mod world;
 
@@ -28,6 +29,7 @@ pub use resolve::{InventorySource, Resolver};
 pub use secrets::{SecretState, SecretTable};
 pub use select::Composed;
 pub use variables::FreeVariables;
+pub use ways::{MAX_WAYPOINTS, Waypoint, Ways};
 
 use super::filter::views::Saved;
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};
@@ -132,6 +134,8 @@ pub struct DesiredDevice {
     pub requires: BTreeMap<AppName, Arc<Requirements>>,
     /// For its apps, the newest irreversible release at or before the one that it shall have.
     pub no_way_back: BTreeMap<AppName, semver::Version>,
+    /// For its apps, releases that may lie on the way to the one that it shall have.
+    pub ways: Ways,
     /// Secrets that its content refers to.
     pub secrets: BTreeSet<SecretName>,
 }

@@ -1,8 +1,8 @@
 //! Planning: from what commits want and what devices were assigned to what changes, and why not yet.
 //!
 //! [`pass`](pass::pass) is the whole decision of the controller. It reads the state and the commits of all stages and returns
-//! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`recovery`], [`pass`], [`passes`],
-//! [`waits`], [`suppose`].
+//! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`ways`], [`recovery`], [`pass`],
+//! [`passes`], [`waits`], [`suppose`].
 
 mod along;
 pub mod gate;
@@ -18,6 +18,7 @@ pub mod staged;
 pub mod suppose;
 mod tally;
 pub mod waits;
+pub mod ways;
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,10 @@ use super::table::{Table, escaped, row};
 use super::text::{Tone, count, names, plain, short_digests};
 use crate::cli::plan::PlanView;
 use crate::domain::digest::Digest;
+use crate::domain::ids::DeviceId;
 use crate::domain::overview::changes::{ChangeGroup, FieldChange};
-use crate::domain::plan::gate::Action;
+use crate::domain::plan::gate::{Action, StagePlan};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// How many devices a line names before it counts the rest. Programs read all of them with `-o json`.
@@ -62,6 +64,12 @@ pub fn text(view: &PlanView, shown: Findings, width: Option<u16>) -> String {
         let _ = writeln!(text, "\n{}", Tone::Strong.paint(title));
         for (number, step) in planned.steps.iter().enumerate() {
             let _ = writeln!(text, "  {}. {}", number + 1, plain(&step.to_string()));
+        }
+    }
+    if !plan.detours.is_empty() {
+        let _ = writeln!(text, "\n{}", Tone::Strong.paint("on the way through other releases"));
+        for (way, devices) in by_way(plan) {
+            let _ = writeln!(text, "  {}: {}", plain(way), names(&devices, NAMED_DEVICES));
         }
     }
     if !plan.excluded.is_empty() {
@@ -176,6 +184,12 @@ pub fn markdown(view: &PlanView) -> String {
             text.push_str(&fields(group).markdown());
         }
     }
+    if !plan.detours.is_empty() {
+        let _ = writeln!(text, "\n### On the way through other releases\n");
+        for (way, devices) in by_way(plan) {
+            let _ = writeln!(text, "- {}: {}", escaped(way), names(&devices, NAMED_DEVICES));
+        }
+    }
     if !plan.excluded.is_empty() {
         let _ = writeln!(text, "\n### Excluded\n");
         for (device, reason) in &plan.excluded {
@@ -197,6 +211,15 @@ pub fn markdown(view: &PlanView) -> String {
     text
 }
 
+/// Devices by the way that they take.
+fn by_way(plan: &StagePlan) -> BTreeMap<&str, Vec<DeviceId>> {
+    let mut ways: BTreeMap<&str, Vec<DeviceId>> = BTreeMap::new();
+    for (device, way) in &plan.detours {
+        ways.entry(way).or_default().push(device.clone());
+    }
+    ways
+}
+
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
@@ -209,8 +232,7 @@ mod tests {
     use crate::cli::planning::Against;
     use crate::domain::fleet::HeldReason;
     use crate::domain::overview::changes::group_changes;
-    use crate::domain::plan::gate::{PlannedChange, StagePlan};
-    use std::collections::BTreeMap;
+    use crate::domain::plan::gate::PlannedChange;
 
     fn view() -> PlanView {
         let change = |device: &str, action, from: Option<&str>, to: Option<&str>| PlannedChange {
@@ -240,6 +262,7 @@ mod tests {
                 tree: "1a2b3c4d".repeat(5).parse().expect("a tree"),
                 inventory: None,
                 changes,
+                detours: BTreeMap::new(),
                 excluded: BTreeMap::from([(
                     "kiosk-3".parse().expect("a device"),
                     "its files have findings".to_owned(),

@@ -5,6 +5,7 @@ use super::layers::{Layers, Stack, Words, Written};
 use super::maintenance::maintenance;
 use super::scope::{Scope, plain};
 use super::secrets::{SecretState, SecretTable};
+use super::ways::ways;
 use super::world::{Asked, World};
 use super::{Branch, DesiredDevice, FreeVariables, RepoHold};
 use crate::domain::finding::codes;
@@ -215,6 +216,8 @@ type Found<T> = Result<Arc<T>, Box<Draft>>;
 pub struct Picked {
     releases: Vec<(AppName, Found<Release>)>,
     no_way_back: BTreeMap<AppName, semver::Version>,
+    /// Releases that may lie on the way to those, the nearest first; apps without any are left out.
+    pub(super) before: Vec<(AppName, Vec<Arc<Release>>)>,
     os: Option<Found<OsEntry>>,
     device_type: Result<(), Box<Draft>>,
 }
@@ -229,9 +232,11 @@ impl Picked {
         };
         let releases: Vec<(AppName, Found<Release>)> = merged.pins.iter().map(release).collect();
         let found = releases.iter().filter_map(|(app, release)| Some((app, release.as_ref().ok()?)));
-        let no_way_back = found.filter_map(|(app, release)| Some((app.clone(), world.no_way_back(release)?)));
+        let no_way_back = found.clone().filter_map(|(app, release)| Some((app.clone(), world.no_way_back(release)?)));
+        let before = found.map(|(app, release)| (app.clone(), world.before(release, own)));
         Self {
             no_way_back: no_way_back.collect(),
+            before: before.filter(|(_, before)| !before.is_empty()).collect(),
             releases,
             os: merged.os.as_ref().map(|name| world.image(name, own)),
             device_type: merged.device_type.as_ref().map_or(Ok(()), |asked| world.knows(asked)),
@@ -240,9 +245,11 @@ impl Picked {
 
     /// Whether both point at the very same things.
     pub fn same(&self, other: &Self) -> bool {
-        let Self { releases, no_way_back, os, device_type } = other;
+        let Self { releases, no_way_back, before, os, device_type } = other;
         self.device_type == *device_type
             && self.no_way_back == *no_way_back
+            && self.before.len() == before.len()
+            && self.before.iter().zip(before).all(|(ours, theirs)| ours.0 == theirs.0 && same_all(&ours.1, &theirs.1))
             && self.releases.len() == releases.len()
             && self
                 .releases
@@ -293,6 +300,7 @@ pub fn outcome(device: &DeviceId, inputs: &Inputs, merged: &Merged, picked: &Pic
     let scope = Scope::new(device, &inputs.stack.groups, &layers);
     let mut environment = Environments { scope: &scope, table: secrets, used: BTreeMap::new(), drafts: Vec::new() };
     let content = spec_of(&layers, merged, picked, &mut environment);
+    let ways = ways(&layers, merged, picked, &mut environment);
     let Environments { used, drafts: unrendered, .. } = environment;
     let mut drafts = picked.errors();
     drafts.extend(total_too_long(&content.config.files, &merged.config.files));
@@ -325,6 +333,7 @@ pub fn outcome(device: &DeviceId, inputs: &Inputs, merged: &Merged, picked: &Pic
         vars: Arc::new(FreeVariables::of(inputs)),
         requires: requires(picked),
         no_way_back: picked.no_way_back.clone(),
+        ways,
         secrets: used.keys().cloned().collect(),
     };
     Outcome { device: Arc::new(device), drafts, secrets: used }
@@ -432,7 +441,8 @@ fn spec_of(layers: &Layers<'_>, merged: &Merged, picked: &Picked, environments: 
     }
 }
 
-fn app_spec(
+/// What an app is on a device when it has this release.
+pub(super) fn app_spec(
     layers: &Layers<'_>,
     merged: &Merged,
     app: &AppName,
@@ -459,11 +469,12 @@ fn app_spec(
 }
 
 /// Renders environments, and notes the secrets in them.
-struct Environments<'a> {
+pub(super) struct Environments<'a> {
     scope: &'a Scope<'a>,
     table: &'a SecretTable,
     used: BTreeMap<SecretName, SecretState>,
-    drafts: Vec<Draft>,
+    /// What is wrong with what was rendered.
+    pub(super) drafts: Vec<Draft>,
 }
 
 impl Environments<'_> {

@@ -8,7 +8,7 @@ use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::os::{OsEntry, OsImage};
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::release::requires::FromVersions;
-use crate::domain::manifest::release::{Release, Reversibility};
+use crate::domain::manifest::release::{Release, ReleaseStatus, Reversibility};
 use crate::domain::manifest::vars::{Pin, ServiceKey};
 use crate::domain::manifest::yaml::Span;
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,8 +204,31 @@ impl World {
                 let hint = "devices that still run such a release can come from it; no other release leads here";
                 all.push(Draft::warning(&release.file, from.span, codes::UNKNOWN_FROM, message).hint(hint));
             }
+            all.extend(self.dead_end(release));
         }
         all
+    }
+
+    /// A release that some release leads to, but none that devices may be led through.
+    fn dead_end(&self, release: &Release) -> Option<Draft> {
+        let from = &release.requires.from;
+        let others = self.releases.get(&release.app)?.iter();
+        let earlier = others.filter(|other| other.precedence < release.precedence);
+        let leads: Vec<&Arc<Release>> =
+            earlier.filter(|other| from.iter().any(|one| one.which.allows(&other.precedence))).collect();
+        let good = |other: &&Arc<Release>| other.status == ReleaseStatus::Final && !other.broken;
+        if release.status != ReleaseStatus::Final || leads.is_empty() || leads.iter().any(good) {
+            return None;
+        }
+        let names: Vec<&str> = leads.iter().map(|other| other.version.as_str()).collect();
+        let message = format!(
+            "no device can be led to {} of `{}`: what it is reached from ({}) is a draft, was invalidated or has errors",
+            release.version,
+            release.app,
+            names.join(", ")
+        );
+        let hint = "only devices that run such a release already can come from it; name another one in `from`";
+        Some(Draft::warning(&release.file, from.first()?.span, codes::DEAD_END, message).hint(hint))
     }
 
     /// Apps that `fleet.yml` lists without releases, and releases of apps that it does not list.

@@ -46,6 +46,7 @@ codes! {
     BRANCH_FORM "branch-form" "`branch` is neither a name nor `{from: device, allowed: […]}`." "branch: {from: nowhere}";
     COMPLEX_KEY "complex-key" "A key is a list or a mapping." "? [a, b]\n: c";
     COMPOSE_DEPENDENCY "compose-dependency" "A service depends on one that does not exist, or in a circle." "depends_on: [nobody]";
+    DEAD_END "dead-end" "No device can be led to a release: all that it is reached from are drafts, invalidated or broken." "requires: {from: [2.0.0]}, where 2.0.0 was invalidated";
     DRAFT_RELEASE "draft-release" "A device is pinned to a release that is a draft." "pins: {kiosk: 2.0.0}";
     DUPLICATE_KEY "duplicate-key" "A mapping has a key twice; the last one counts." "site: bern\nsite: basel";
     EMPTY_INVENTORY "empty-inventory" "The inventory lists no devices; it never means that the fleet is empty." "all: {}";

@@ -232,7 +232,28 @@ fn order(rollout: &str, record: &DeviceRecord) -> Option<Order> {
 /// What the device sent with the failure of this content, as long as it still reports it.
 fn log(member: &Member, record: &DeviceRecord) -> Vec<String> {
     let failure = record.reported.as_ref().and_then(|reported| reported.report.failure.as_ref());
-    failure.filter(|failure| failure.digest == member.target).map(|failure| failure.log.clone()).unwrap_or_default()
+    failure.filter(|failure| failure.digest == member.leg()).map(|failure| failure.log.clone()).unwrap_or_default()
+}
+
+/// `on its way through web 1.9.0, then 2.0.0: `; `None` for a device that goes straight to what it shall have.
+fn on_the_way(record: &RolloutRecord, member: &Member) -> Option<String> {
+    let next = member.detour.first()?;
+    let target = &record.contents.get(&member.target)?.spec.spec;
+    let apps = target.apps.iter().filter_map(|(app, wanted)| {
+        let mut releases: Vec<&str> = Vec::new();
+        for digest in &member.detour {
+            let on_leg = record.contents.get(digest)?.spec.spec.apps.get(app)?;
+            releases.push(on_leg.release.as_str());
+        }
+        releases.push(wanted.release.as_str());
+        releases.dedup();
+        (releases.len() > 1).then(|| format!("{app} {}", releases.join(", then ")))
+    });
+    let apps: Vec<String> = apps.collect();
+    let left = member.detour.len();
+    let what = if apps.is_empty() { next.short() } else { apps.join("; ") };
+    let leg = if left == 1 { "one more".to_owned() } else { format!("{left} more") };
+    Some(format!("on its way through {what} ({leg} before the last): "))
 }
 
 /// What a device waits for in the rollouts of its stage, each in detail.
@@ -244,7 +265,8 @@ pub fn device_waits(input: &PassInput<'_>, stage: &StageName, device: &DeviceId)
     let explained = of_stage.filter_map(|record| {
         let world = FleetWorld::new(input, desired, record);
         let awaited = record.load().explain_device(device, input.now, &world)?;
-        let message = format!("rollout {}: {}", record.head.name, awaited.message);
+        let on_the_way = record.members.get(device).and_then(|member| on_the_way(record, member)).unwrap_or_default();
+        let message = format!("rollout {}: {on_the_way}{}", record.head.name, awaited.message);
         Some(Wait { code: awaited.code, message, hint: awaited.hint, place: None, since: None })
     });
     explained.collect()

@@ -97,6 +97,9 @@ pub struct StagePlan {
     pub changes: Vec<PlannedChange>,
     /// Devices that keep what they have although the commit concerns them, and why.
     pub excluded: BTreeMap<DeviceId, String>,
+    /// Devices that go through other releases before they get what the commit wants, and which.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detours: BTreeMap<DeviceId, String>,
     /// Devices that the stage would claim.
     pub claimed: usize,
     /// Reasons for which a person must approve it.
@@ -165,6 +168,7 @@ pub(super) fn planned(input: &PlanInput<'_>, tally: &Tally) -> StagePlan {
         inventory,
         changes,
         excluded,
+        detours: tally.detours.clone(),
         claimed,
         held,
         digest,

@@ -16,6 +16,7 @@ use crate::domain::plan::recovery::{Recovery, recover};
 use crate::domain::plan::requires::unmet;
 use crate::domain::plan::rollouts::{Contacts, Join};
 use crate::domain::plan::staged::{Claimed, Way, way};
+use crate::domain::plan::ways::next;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::spec::SealedSpec;
 use crate::domain::time::Timestamp;
@@ -385,7 +386,10 @@ fn next_content(
         let desired = counting.desired.get(&stage)?;
         let claimed = Claimed { stage: &stage, device, listed, record: Some(record) };
         match way(input.state, desired, counting.staged.get(&stage), &commit, &claimed, input.now) {
-            Way::AtOnce => Some(Next::Fresh { stage, commit, spec: spec.clone() }),
+            Way::AtOnce => {
+                let leg = next(listed, record).ok()?;
+                Some(Next::Fresh { stage, commit, spec: leg.unwrap_or_else(|| spec.clone()) })
+            }
             Way::NotNow => None,
             Way::Joins(rollout) => {
                 let content = Arc::new(Content { spec: spec.clone(), commit });

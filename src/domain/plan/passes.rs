@@ -284,11 +284,14 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
     }
 }
 
-/// Whether two reports say the same of all that a decision about the device reads: its place, its choice of a stage, and what
-/// releases may require. What it runs and how it fares changes far more often.
+/// Whether two reports say the same of all that a decision about the device reads: its place, what it has reached or failed to, its
+/// choice of a stage, and what releases may require. How it fares changes far more often.
 fn heard_alike(one: &Report, other: &Report) -> bool {
     let os = |report: &Report| report.os.as_ref().map(|os| os.version.clone());
+    let failed = |report: &Report| report.failure.as_ref().map(|failure| failure.digest);
     one.observed == other.observed
+        && one.applied == other.applied
+        && failed(one) == failed(other)
         && one.attributes == other.attributes
         && one.branch == other.branch
         && os(one) == os(other)

@@ -2,6 +2,7 @@
 //!
 //! What a device has not said keeps nothing back: a device that never reported gets its first assignment, and says then.
 
+use super::ways::way;
 use crate::domain::desired::DesiredDevice;
 use crate::domain::fleet::DeviceRecord;
 use crate::domain::ids::{AppName, Version};
@@ -26,6 +27,15 @@ pub struct Unmet {
 /// What keeps a device from the releases that a commit wants on it, app by app. A release that it was assigned already asks for
 /// nothing more, or a change of a variable would be kept back too.
 pub fn unmet(listed: &DesiredDevice, record: &DeviceRecord) -> Vec<Unmet> {
+    let mut all = contradicted(listed, record);
+    if !listed.requires.is_empty() {
+        all.extend(way(listed, Some(record)).err().unwrap_or_default());
+    }
+    all
+}
+
+/// The same for a device that is on its way already, from wherever it came.
+pub fn contradicted(listed: &DesiredDevice, record: &DeviceRecord) -> Vec<Unmet> {
     let mut all = Vec::new();
     let Some(spec) = listed.spec.as_ref().filter(|_| !listed.requires.is_empty()) else { return all };
     let assigned = record.assignment.as_ref();
@@ -33,7 +43,7 @@ pub fn unmet(listed: &DesiredDevice, record: &DeviceRecord) -> Vec<Unmet> {
         let Some(wanted) = spec.spec.apps.get(app).map(|app| &app.release) else { continue };
         let current = assigned.and_then(|assignment| assignment.spec.spec.apps.get(app)).map(|app| &app.release);
         if current != Some(wanted) {
-            of_release(app, wanted, requires, current, record, &mut all);
+            all.extend(contradictions(app, wanted, requires, record));
         }
     }
     all
@@ -49,15 +59,15 @@ pub fn reversal(listed: &DesiredDevice, previous: &DeviceSpec) -> Reversal {
     if listed.no_way_back.iter().any(crosses) { Reversal::Impossible } else { Reversal::Possible }
 }
 
-fn of_release(
+/// What a release asks for that the device itself says it has not.
+pub(super) fn contradictions(
     app: &AppName,
     wanted: &Version,
     requires: &Requirements,
-    current: Option<&Version>,
     record: &DeviceRecord,
-    all: &mut Vec<Unmet>,
-) {
+) -> Vec<Unmet> {
     let Requirements { device_types: _, min_agent, os, from: _ } = requires;
+    let mut all = Vec::new();
     let report = record.reported.as_ref().map(|reported| &reported.report);
     let agent = report.and_then(|report| report.attributes.get(AGENT_VERSION));
     let old = |least: &semver::Version| agent.and_then(|text| comparable(text)).is_some_and(|version| version < *least);
@@ -78,15 +88,7 @@ fn of_release(
             hint: "update the OS first: set `os` in one commit, and the pin in a later one",
         });
     }
-    if let Some(current) = current.filter(|current| !requires.reachable_from(current)) {
-        let names: Vec<String> = requires.from.iter().map(|from| from.which.to_string()).collect();
-        let from = names.join(", ");
-        all.push(Unmet {
-            code: "requires-from",
-            message: format!("release {wanted} of `{app}` is reached from {from}, the device has {current}"),
-            hint: "pin one of those first",
-        });
-    }
+    all
 }
 
 #[cfg(test)]

@@ -288,7 +288,7 @@ impl Machines {
             let mut before = record.clone();
             let mut changes = Vec::new();
             for (device, content) in devices {
-                carried.keep(&mut before, &rollout, make::contents(input, &device, &content));
+                carried.keep(&mut before, &rollout, make::contents(input, desired, &device, &content));
                 changes.push((device.clone(), make::change(input, desired, &device, &content)));
             }
             let mut with = before.clone();

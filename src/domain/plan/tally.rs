@@ -8,7 +8,8 @@ use super::ground::{Found, List, visit};
 use super::ownership::{claims_listed, claims_looked_up};
 use super::pass::Scope;
 use super::policy::StagePolicy;
-use super::requires::unmet;
+use super::requires::{Unmet, unmet};
+use super::ways::way;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::DeviceRecord;
 use crate::domain::ids::{DeviceId, StageName};
@@ -22,6 +23,8 @@ pub(super) struct Tally {
     pub(super) changes: BTreeMap<DeviceId, PlannedChange>,
     /// Devices that keep what they have although the commit concerns them, and why.
     pub(super) excluded: BTreeMap<DeviceId, String>,
+    /// Devices that go through other releases first, and which.
+    pub(super) detours: BTreeMap<DeviceId, String>,
     /// Devices that the stage would claim.
     pub(super) claimed: usize,
     /// Of those that it would own: devices that were assigned something before.
@@ -45,6 +48,7 @@ enum Verdict {
     Nothing,
     Excluded(String),
     Changes(PlannedChange),
+    ChangesOnTheWay(PlannedChange, String),
 }
 
 impl Tally {
@@ -76,6 +80,7 @@ impl Tally {
         self.before -= usize::from(before);
         self.changes.remove(device);
         self.excluded.remove(device);
+        self.detours.remove(device);
     }
 
     fn add(&mut self, device: &DeviceId, marks: Marks, verdict: Verdict) {
@@ -94,6 +99,10 @@ impl Tally {
             }
             Verdict::Changes(change) => {
                 self.changes.insert(device.clone(), change);
+            }
+            Verdict::ChangesOnTheWay(change, way) => {
+                self.changes.insert(device.clone(), change);
+                self.detours.insert(device.clone(), way);
             }
         }
     }
@@ -137,8 +146,13 @@ fn judge(own: usize, stages: &[StagePolicy], found: &Found<'_>) -> (Marks, Verdi
             Verdict::Excluded(problem.unwrap_or_else(|| "its files have findings".to_owned()))
         }
         Some(spec) => match record.and_then(|record| unmet(claimed, record).into_iter().next()) {
-            Some(unmet) => Verdict::Excluded(unmet.message),
-            None => content_change(device, record, spec),
+            Some(Unmet { message, hint, .. }) => Verdict::Excluded(format!("{message}; {hint}")),
+            None => match (content_change(device, record, spec), way(claimed, record)) {
+                (Verdict::Changes(change), Ok(way)) if !way.legs.is_empty() => {
+                    Verdict::ChangesOnTheWay(change, way.to_string())
+                }
+                (verdict, _) => verdict,
+            },
         },
     };
     (marks, verdict)

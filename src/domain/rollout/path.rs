@@ -120,7 +120,10 @@ impl<V: Ord + Clone + fmt::Display + fmt::Debug> Releases<V> {
     /// Whether a release can be reached from releases of a set, or the target, and from nothing else.
     fn only_from(&self, release: &V, set: &[V], to: &V) -> bool {
         match self.0.get(release) {
-            Some(Reach::From(sources)) => sources.iter().all(|source| source == to || set.contains(source)),
+            // One that is reached from nothing ends a way; it leads round in no circle.
+            Some(Reach::From(sources)) => {
+                !sources.is_empty() && sources.iter().all(|source| source == to || set.contains(source))
+            }
             Some(Reach::Anywhere) | None => false,
         }
     }
@@ -157,6 +160,7 @@ mod tests {
             ("1 2<3 3<2", 1, 3),
             ("1 2<4 3<2 4<2", 1, 3),
             ("1 3<", 1, 3),
+            ("1 2< 3<2", 1, 3),
             ("1 2<1 3<2 4<3 5<4 6<5 7<6 8<7 9<8 10<9 11<10", 1, 11),
         ];
         let shown = cases.map(|(text, from, to)| match releases(text).way(&from, &to) {
@@ -175,6 +179,7 @@ mod tests {
         1 2<3 3<2: no way leads to 3: what it is reached from (2) leads round in a circle
         1 2<4 3<2 4<2: no way leads to 3: what it is reached from (2, 4) leads round in a circle
         1 3<: no way leads from 1 to 3: 3 is reached from nothing, and none of that from 1
+        1 2< 3<2: no way leads from 1 to 3: 3 is reached from 2, and none of that from 1
         1 2<1 3<2 4<3 5<4 6<5 7<6 8<7 9<8 10<9 11<10: the way from 1 to 11 goes through 10 releases; at most 8 are accepted
         "#);
     }

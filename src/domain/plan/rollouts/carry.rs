@@ -150,7 +150,7 @@ impl<'a> Carried<'a> {
             return;
         }
         let (Some(current), Some(member)) = (current, rollout.members().get(device)) else { return };
-        match member.previous {
+        match member.ground() {
             Some(digest) => {
                 let (attempt, belongs) = (Attempt::FIRST, Belongs::ToNone);
                 self.offer(record, &Offer { device, digest, attempt, soak_secs: 0, belongs });

@@ -10,7 +10,9 @@ use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::requires::reversal;
 use crate::domain::plan::staged::{Claimed, policy_of};
+use crate::domain::plan::ways::way;
 use crate::domain::rollout::machine::{self, Act, Reversal, Rollout, Status, SupersedeAt, Turn};
+use crate::domain::spec::SealedSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -97,7 +99,8 @@ fn make_all(
         let mut made = RolloutRecord::new(0, Arc::new(draft.head().clone()));
         made.members =
             draft.members().iter().map(|(device, member)| (device.clone(), Arc::new(member.clone()))).collect();
-        let contents: Vec<_> = devices.iter().flat_map(|(device, content)| contents(input, device, content)).collect();
+        let contents: Vec<_> =
+            devices.iter().flat_map(|(device, content)| contents(input, desired, device, content)).collect();
         made.contents = contents.iter().map(|content| (content.spec.digest, content.clone())).collect();
         let world = FleetWorld::new(input, desired, &made);
         let reason = format!("commit {}", commit.short());
@@ -161,16 +164,30 @@ pub(super) fn change(
     let listed = desired.devices.get(device);
     let reversal = listed.zip(assignment).map(|(listed, assignment)| reversal(listed, &assignment.spec.spec));
     let reversal = reversal.unwrap_or(Reversal::Possible);
-    machine::Change { target: content.spec.digest, previous, detour: Vec::new(), reversal }
+    let detour = legs(input, desired, device).iter().map(|leg| leg.digest).collect();
+    machine::Change { target: content.spec.digest, previous, detour, reversal }
 }
 
-/// What a rollout must keep for a device: what it gets and what it had.
-pub(super) fn contents(input: &PassInput<'_>, device: &DeviceId, content: &Arc<Content>) -> Vec<Arc<Content>> {
+/// What a device goes through before its target. One that cannot be led anywhere is kept out of the rollout, with the reason.
+fn legs(input: &PassInput<'_>, desired: &Desired, device: &DeviceId) -> Vec<SealedSpec> {
+    let listed = desired.devices.get(device);
+    listed.and_then(|listed| way(listed, input.state.devices.get(device)).ok()).unwrap_or_default().legs
+}
+
+/// What a rollout must keep for a device: what it gets, what it goes through on the way, and what it had.
+pub(super) fn contents(
+    input: &PassInput<'_>,
+    desired: &Desired,
+    device: &DeviceId,
+    content: &Arc<Content>,
+) -> Vec<Arc<Content>> {
     let record = input.state.devices.get(device);
     let previous = record
         .and_then(|record| record.assignment.as_ref())
         .map(|assignment| Arc::new(Content { spec: assignment.spec.clone(), commit: assignment.commit.clone() }));
-    previous.into_iter().chain([content.clone()]).collect()
+    let on_the_way = legs(input, desired, device).into_iter();
+    let on_the_way = on_the_way.map(|spec| Arc::new(Content { spec, commit: content.commit.clone() }));
+    previous.into_iter().chain(on_the_way).chain([content.clone()]).collect()
 }
 
 /// `production-1a2b3c4d`; with the policy where a commit makes several, and counted where one of that name was there before.

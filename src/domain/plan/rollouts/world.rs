@@ -5,10 +5,11 @@ use crate::domain::fleet::{DeviceRecord, RolloutRecord};
 use crate::domain::ids::{DeviceId, LabelName};
 use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::{PassInput, hold_on, is_enrolled};
-use crate::domain::plan::requires::unmet;
+use crate::domain::plan::requires::{contradicted, unmet};
 use crate::domain::plan::staged::{Claimed, selects};
 use crate::domain::rollout::budget::Group;
 use crate::domain::rollout::freeze::Freezes;
+use crate::domain::rollout::machine::member::Exposure;
 use crate::domain::rollout::machine::{Phase, World};
 use crate::domain::rollout::policy::Selector;
 use crate::domain::spec::Purpose;
@@ -84,7 +85,10 @@ impl<'a> FleetWorld<'a> {
         if member.is_some_and(|member| member.target != spec.digest) {
             return Some("its stage wants other content for it by now".to_owned());
         }
-        unmet(listed, record).into_iter().next().map(|unmet| unmet.message)
+        // Its way was settled when it was taken in; on it, it has releases that no other one would be led to from.
+        let on_its_way = member.is_some_and(|member| member.exposure != Exposure::None);
+        let unmet = if on_its_way { contradicted(listed, record) } else { unmet(listed, record) };
+        unmet.into_iter().next().map(|unmet| unmet.message)
     }
 
     fn counted(&self, label: &LabelName) -> Values {

@@ -33,7 +33,10 @@ fn asking(version: &str, requires: Requirements) -> Desired {
 fn a_device_that_contradicts_what_a_release_requires_waits_and_says_why() {
     let mut world = World::with_devices("kiosk");
     world.push_desired("main", 1, asking("1.0.0", Requirements::default()), Lineage::Extends);
+    let runs = |world: &World| world.state.devices["kiosk"].assignment.as_ref().map(|one| one.spec.digest);
+    let applied = runs(&world);
     world.report_with("kiosk", |report| {
+        report.applied = applied;
         report.attributes.insert("agent_version".to_owned(), "0.1.0".to_owned());
         report.os = Some(ObservedOs::running(None, Version::new("2025.10").unwrap()));
     });
@@ -56,8 +59,14 @@ fn a_device_that_contradicts_what_a_release_requires_waits_and_says_why() {
         report.attributes.insert("agent_version".to_owned(), "0.2.0".to_owned());
         report.os = Some(ObservedOs::running(None, Version::new("2026.2").unwrap()));
     });
-    insta::assert_snapshot!(world.push_desired("main", 4, asking("2.0.0", requires), Lineage::Extends), @r"
-    accept main 0004
+    insta::assert_snapshot!(world.push_desired("main", 4, asking("2.0.0", requires), Lineage::Extends), @"accept main 0004");
+    insta::assert_snapshot!(world.waits("kiosk"), @r"
+    requires-proof: release 2.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.4.0
+    not-acknowledged: assigned 1.2, not yet acknowledged by the device
+    ");
+    let applied = runs(&world);
+    world.report_with("kiosk", |report| report.applied = applied);
+    insta::assert_snapshot!(world.pass(), @r"
     assign kiosk 1.3  from main
     ");
 }

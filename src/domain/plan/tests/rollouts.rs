@@ -1,6 +1,7 @@
 //! Commits that go out step by step.
 
 mod devices;
+mod ways;
 
 use super::super::gate::{Candidate, Lineage, PlanInput, plan_stage};
 use super::super::pass::{PassInput, Scope, pass};

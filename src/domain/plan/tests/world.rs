@@ -1,6 +1,6 @@
 //! The world that the stories are told in.
 
-use super::super::gate::{Candidate, Lineage, PlanInput, plan_stage};
+use super::super::gate::{Candidate, Lineage, PlanInput, StagePlan, plan_stage};
 use super::super::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, show_waiting};
 use super::super::passes::Passes;
 use super::super::policy::StagePolicy;
@@ -81,6 +81,7 @@ pub(super) fn desired(text: &str) -> Desired {
             vars: Arc::default(),
             requires: BTreeMap::new(),
             no_way_back: BTreeMap::new(),
+            ways: BTreeMap::new(),
             secrets: BTreeSet::new(),
         };
         desired.devices.insert(device(name), Arc::new(one));
@@ -218,6 +219,19 @@ impl World {
 
     /// What a plan of a commit would change.
     pub(super) fn planned(&self, on: &str, desired: &Desired) -> String {
+        let action = |action| serde_json::to_value(action).unwrap().as_str().unwrap().to_owned();
+        let plan = self.plan(on, desired);
+        plan.changes.iter().map(|one| format!("{} {}", one.device, action(one.action))).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Who would go through other releases, and who would be left out.
+    pub(super) fn planned_detours(&self, on: &str, desired: &Desired) -> String {
+        let plan = self.plan(on, desired);
+        let told = plan.detours.iter().chain(&plan.excluded);
+        told.map(|(device, way)| format!("{device}: {way}")).collect::<Vec<_>>().join("\n")
+    }
+
+    fn plan(&self, on: &str, desired: &Desired) -> StagePlan {
         let input = PassInput {
             now: self.now,
             stages: &self.stages,
@@ -230,15 +244,13 @@ impl World {
         let head = Head { commit: commit_id(99), tree: commit_id(1099) };
         let (desired, lineage) = (Arc::new(desired.clone()), Lineage::Extends);
         let candidate = Candidate { head, inventory: None, desired, base: None, lineage };
-        let plan = plan_stage(&PlanInput {
+        plan_stage(&PlanInput {
             policy: self.stages.iter().find(|policy| policy.name.as_str() == on).expect("a stage"),
             stages: &self.stages,
             state: &self.state,
             accepted: &accepted.collect(),
             candidate: &candidate,
-        });
-        let action = |action| serde_json::to_value(action).unwrap().as_str().unwrap().to_owned();
-        plan.changes.iter().map(|one| format!("{} {}", one.device, action(one.action))).collect::<Vec<_>>().join("\n")
+        })
     }
 
     pub(super) fn acting(&self) -> Acting {

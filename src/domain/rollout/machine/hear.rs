@@ -195,8 +195,8 @@ impl<W: World + ?Sized> Work<'_, W> {
         let member = self.rollout.members[device].clone();
         if !member.detour.is_empty() {
             // On to the next release of its way. It has had its turn, so it is next.
-            let detour = member.detour[1..].to_vec();
-            self.put(device, Member { detour, phase: Phase::QUEUED, ..member });
+            let (detour, reached) = (member.detour[1..].to_vec(), Some(Box::new(member.detour[0])));
+            self.put(device, Member { detour, reached, phase: Phase::QUEUED, ..member });
             self.line_up(device);
             return;
         }

@@ -46,6 +46,9 @@ pub struct Member {
     /// What it still goes through before the target, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detour: Vec<Digest>,
+    /// The last of what it went through before the target and runs since; `None` if it still has what it had before the rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Box<Digest>>,
     /// Whether it can go back.
     #[serde(default)]
     pub reversal: Reversal,
@@ -308,6 +311,7 @@ impl Member {
             target,
             previous,
             detour,
+            reached: None,
             reversal,
             attempt: Attempt::FIRST,
             retries: 0,
@@ -323,6 +327,11 @@ impl Member {
     /// What it is, or is to be, offered now: the next release on its way.
     pub fn leg(&self) -> Digest {
         self.detour.first().copied().unwrap_or(self.target)
+    }
+
+    /// What it is to have again if what it was offered is withdrawn: what it has proven to run, or what it had.
+    pub fn ground(&self) -> Option<Digest> {
+        self.reached.as_deref().copied().or(self.previous)
     }
 
     /// Whether it holds a slot of its budgets.

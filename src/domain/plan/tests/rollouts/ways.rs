@@ -1,0 +1,183 @@
+//! Devices that go through other releases on their way.
+
+use super::*;
+use crate::domain::desired::Resolver;
+use crate::domain::plan::waits::waits;
+use crate::domain::snapshot::Snapshot;
+
+const COMPOSE: &str = "services: {web: {image: \
+     example.com/web@sha256:0000000000000000000000000000000000000000000000000000000000000000}}";
+/// The canaries of three devices go first.
+const STEPS: &str = "\
+rollouts: {careful: {steps: [{name: canaries, group: canaries, min_success: 100%, soak: 10m, timeout: 6h}], final: {soak: 1m}}}
+rollout: [{stage: main, policy: careful}]
+";
+
+/// A commit in which devices shall have this release of `web`. `2.0.0<1.9.0,^1.5` is reached from those.
+fn commit(pin: &str, releases: &str, policy: &str) -> Desired {
+    let mut files = vec![
+        ("fleet.yml".to_owned(), format!("name: test\napps: {{web: {{}}}}\n{policy}")),
+        (
+            "inventory.yml".to_owned(),
+            "all: {children: {canaries: {hosts: {canary: }}, others: {hosts: {kiosk-1: , kiosk-2: }}}}\n".to_owned(),
+        ),
+        ("group_vars/all.yml".to_owned(), format!("branch: main\npins: {{web: {pin}}}\n")),
+    ];
+    for word in releases.split(' ') {
+        let (version, from) = word.split_once('<').unwrap_or((word, ""));
+        let (version, bad) =
+            version.strip_suffix('!').map_or((version, ""), |version| (version, "invalidated: {reason: bad}\n"));
+        let from = if from.is_empty() {
+            String::new()
+        } else {
+            format!("requires: {{from: [{}]}}\n", from.replace(',', ", "))
+        };
+        files.push((format!("releases/web/{version}/release.yml"), format!("version: {version}\n{bad}{from}")));
+        files.push((format!("releases/web/{version}/compose.yml"), COMPOSE.to_owned()));
+    }
+    let files = Snapshot::of_files(files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())));
+    let desired = Resolver::default().resolve(&files);
+    let errors = desired.findings.iter().filter(|one| one.severity == crate::domain::finding::Severity::Error);
+    assert_eq!(errors.count(), 0, "{:?}", desired.findings);
+    Desired::clone(&desired)
+}
+
+/// Three devices that run release 1.0.0, and have said so.
+fn on_the_first() -> World {
+    let mut world = World::with_devices("canary kiosk-1 kiosk-2");
+    world.push_desired("main", 1, commit("1.0.0", "1.0.0", ""), Lineage::Extends);
+    for name in ["canary", "kiosk-1", "kiosk-2"] {
+        world.is_well(name);
+    }
+    world
+}
+
+impl World {
+    /// The release that each device was assigned, how it stands in its rollout, and what it waits for there.
+    fn on_the_way(&self) -> String {
+        let input = PassInput {
+            now: self.now,
+            stages: &self.stages,
+            state: &self.state,
+            views: &self.views,
+            contacts: &NoContacts,
+        };
+        let mut lines: Vec<String> =
+            self.state.rollouts.iter().map(|(name, one)| format!("{name} {}", one.head.status)).collect();
+        for name in ["canary", "kiosk-1", "kiosk-2"] {
+            let assigned = self.state.devices[name].assignment.as_ref().expect("something is assigned");
+            let release = &assigned.spec.spec.apps["web"].release;
+            let members = self.state.rollouts.values().filter_map(|one| one.members.get(name));
+            let phases: Vec<String> =
+                members.map(|one| format!(", {}, {} to go first", one.phase.as_str(), one.detour.len())).collect();
+            let waits = waits(&input, &device(name)).into_iter().find(|wait| wait.code.starts_with("requires"));
+            let waits = waits.map(|wait| format!("; {}", wait.message)).unwrap_or_default();
+            lines.push(format!("{name} {}: {release}{}{waits}", assigned.order, phases.concat()));
+        }
+        lines.join("\n")
+    }
+}
+
+#[test]
+fn a_device_goes_through_what_its_release_is_reached_from_and_proves_each_before_the_next() {
+    let mut world = on_the_first();
+    let desired = commit("3.0.0", "1.0.0 1.8.0 1.9.0 2.0.0<^1.9 3.0.0<2.0.0", STEPS);
+    let planned = world.planned_detours("main", &desired);
+    insta::assert_snapshot!(planned, @"
+    canary: web 1.0.0 → 1.9.0 → 2.0.0 → 3.0.0
+    kiosk-1: web 1.0.0 → 1.9.0 → 2.0.0 → 3.0.0
+    kiosk-2: web 1.0.0 → 1.9.0 → 2.0.0 → 3.0.0
+    ");
+    world.push_desired("main", 2, desired, Lineage::Extends);
+    insta::assert_snapshot!(world.on_the_way(), @"
+    main-00000000 ACTIVE
+    canary 1.2: 1.9.0, OFFERED, 2 to go first; release 3.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
+    kiosk-1 1.1: 1.0.0, QUEUED, 2 to go first
+    kiosk-2 1.1: 1.0.0, QUEUED, 2 to go first
+    ");
+    world.is_well("canary");
+    world.later(300);
+    insta::assert_snapshot!(world.on_the_way(), @"
+    main-00000000 ACTIVE
+    canary 1.2: 1.9.0, IN_PROGRESS, 2 to go first
+    kiosk-1 1.1: 1.0.0, QUEUED, 2 to go first
+    kiosk-2 1.1: 1.0.0, QUEUED, 2 to go first
+    ");
+    world.report_with("canary", |_| {});
+    world.later(301);
+    insta::assert_snapshot!(world.on_the_way(), @"
+    main-00000000 ACTIVE
+    canary 1.3: 2.0.0, OFFERED, 1 to go first; release 3.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 2.0.0
+    kiosk-1 1.1: 1.0.0, QUEUED, 2 to go first
+    kiosk-2 1.1: 1.0.0, QUEUED, 2 to go first
+    ");
+    // It is silent for a while before it takes the next one: it keeps what it has proven, and gets no other way.
+    world.later(3600);
+    insta::assert_snapshot!(world.on_the_way(), @"
+    main-00000000 ACTIVE
+    canary 1.4: 1.9.0, QUEUED, 1 to go first
+    kiosk-1 1.1: 1.0.0, QUEUED, 2 to go first
+    kiosk-2 1.1: 1.0.0, QUEUED, 2 to go first
+    ");
+    for _ in 0..2 {
+        world.report_with("canary", |_| {});
+        world.pass();
+        world.is_well("canary");
+        for name in ["kiosk-1", "kiosk-2"] {
+            world.report_with(name, |_| {});
+        }
+        world.later(601);
+    }
+    insta::assert_snapshot!(world.on_the_way(), @"
+    main-00000000 ACTIVE
+    canary 1.6: 3.0.0, SUCCEEDED, 0 to go first
+    kiosk-1 1.2: 1.9.0, OFFERED, 2 to go first; release 3.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
+    kiosk-2 1.2: 1.9.0, OFFERED, 2 to go first; release 3.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
+    ");
+}
+
+#[test]
+fn a_device_that_follows_no_policy_goes_the_same_way() {
+    let mut world = on_the_first();
+    world.push_desired("main", 2, commit("2.0.0", "1.0.0 1.9.0 2.0.0<1.9.0", ""), Lineage::Extends);
+    insta::assert_snapshot!(world.on_the_way(), @"
+    canary 1.2: 1.9.0; release 2.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
+    kiosk-1 1.2: 1.9.0; release 2.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
+    kiosk-2 1.2: 1.9.0; release 2.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
+    ");
+    world.is_well("canary");
+    world.goes_back("kiosk-1");
+    insta::assert_snapshot!(world.on_the_way(), @"
+    canary 1.3: 2.0.0
+    kiosk-1 1.2: 1.9.0; release 2.0.0 of `web` is not reached from everywhere, and the device failed to get to 1.9.0
+    kiosk-2 1.2: 1.9.0; release 2.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
+    ");
+    assert_eq!(world.pass(), "nothing", "nobody is pushed on");
+}
+
+#[test]
+fn where_no_way_leads_the_device_keeps_what_it_has_and_everybody_is_told() {
+    let mut world = on_the_first();
+    let told = |world: &mut World, number: u32, releases: &str| {
+        let desired = commit("3.0.0", releases, STEPS);
+        let planned = world.planned_detours("main", &desired);
+        world.push_desired("main", number, desired, Lineage::Extends);
+        format!("{planned}\n{}", world.on_the_way())
+    };
+    insta::assert_snapshot!(told(&mut world, 2, "1.0.0 2.0.0<1.9.0 3.0.0<2.0.0"), @"
+    canary: release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0; name what the device has in `from` of one of those releases, or pin another one
+    kiosk-1: release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0; name what the device has in `from` of one of those releases, or pin another one
+    kiosk-2: release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0; name what the device has in `from` of one of those releases, or pin another one
+    canary 1.1: 1.0.0; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
+    kiosk-1 1.1: 1.0.0; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
+    kiosk-2 1.1: 1.0.0; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
+    ");
+    insta::assert_snapshot!(told(&mut world, 3, "1.0.0 2.0.0! 3.0.0<2.0.0"), @"
+    canary: release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0; pin one of those first
+    kiosk-1: release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0; pin one of those first
+    kiosk-2: release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0; pin one of those first
+    canary 1.1: 1.0.0; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
+    kiosk-1 1.1: 1.0.0; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
+    kiosk-2 1.1: 1.0.0; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
+    ");
+}
