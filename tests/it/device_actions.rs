@@ -138,6 +138,8 @@ fn what_is_asked_of_a_device_is_done_once_on_its_engine() {
     assert_eq!((&again.0, started(&fleet, "web/db")), (&nav.0, db.clone()), "the same container, and no other");
     assert_ne!(again.1, nav.1, "started anew");
 
+    let said = || engine.docker(&["logs", &nav.0]).matches("started").count();
+    eventually("it said so again", || (said() == 2).then_some(()));
     cli(&fleet, &["device", "logs", DEVICE, "web/nav", "--reason", "ticket 1"]);
     ended(&fleet, &["1 done", "2 done"]);
     let log = cli(&fleet, &["device", "actions", DEVICE, "--log", "2"]);

@@ -295,6 +295,8 @@ fn what_somebody_did_by_hand_is_seen_and_mended() {
         assert_eq!(device.converge(&spec), actions);
         assert_eq!(device.container("app"), container, "it was not made anew");
     };
+    let listens = || device.real.try_docker(&["exec", &container, "/bin/busybox", "pidof", "sleep"]).ok();
+    eventually("it listens to signals", listens);
     device.real.docker(&["stop", &container]);
     assert_eq!(device.state(&spec, "app"), ServiceState::Exited(0));
     kept(&["start web/app"]);

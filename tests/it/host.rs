@@ -36,7 +36,7 @@ impl Scene {
             ("boot_id", "first boot\n"),
             (
                 "hooks/reload",
-                "#!/bin/sh\necho \"$BELLWETHER_CHANGED\" | tr '\\n' ' ' >> \"$BELLWETHER_FILES/../ran\"\necho >> \"$BELLWETHER_FILES/../ran\"\n",
+                "#!/bin/sh\nprintf '%s\\n' \"$(echo \"$BELLWETHER_CHANGED\" | tr '\\n' ' ')\" >> \"$BELLWETHER_FILES/../ran\"\n",
             ),
             ("hooks/fail", "#!/bin/sh\necho trying\necho 'no such unit' >&2\nexit 4\n"),
             ("hooks/reboot", "#!/bin/sh\nexit 10\n"),
@@ -119,7 +119,7 @@ const CONFIG: &str = "config:
 
 #[test]
 fn a_host_is_set_mended_and_left() {
-    let scene = Scene::start("host-set", CONFIG);
+    let mut scene = Scene::start("host-set", CONFIG);
     scene.settled();
     let found = ["etc/hostname", "proc/sys/kernel/hostname", "proc/sys/net/forward", "files/app/motd", "ran"]
         .map(|path| scene.text(path));
@@ -152,11 +152,15 @@ fn a_host_is_set_mended_and_left() {
 
     // A file that somebody changed is left when its key goes; one that nobody touched goes with it.
     scene.settled();
-    let stop = scene.root.join("files/notes");
-    scene.fleet.agents.get(DEVICE).expect("an agent").freeze();
-    std::fs::write(stop, "My own\n").expect("written");
+    // The agent does not look by itself from here on, and has looked once when it has something new.
+    scene.fleet.agents.get_mut(DEVICE).expect("an agent").kill();
+    scene.fleet.agent_flags.extend(["--look-interval-secs", "600"].map(str::to_owned));
+    scene.start_agent();
+    scene.push(&CONFIG.replace("Hello", "Hello again"));
+    eventually("it has something new", || (scene.text("files/app/motd") == "Hello again\n").then_some(()));
+    scene.settled();
+    std::fs::write(scene.root.join("files/notes"), "My own\n").expect("written");
     scene.push("config: {poll_interval_secs: 2}\n");
-    scene.fleet.agents.get(DEVICE).expect("an agent").thaw();
     scene.settled();
     let left =
         scene.until("what is left is told", |one| one.status == ConditionStatus::True && !one.message.is_empty());

@@ -2,8 +2,8 @@
 //! from a registry, and nothing else; and what people change by hand is told and mended.
 
 use crate::harness::engine::Engine;
-use crate::harness::fleet::{Fleet, On};
-use crate::harness::process::eventually;
+use crate::harness::fleet::{Fleet, On, outcome};
+use crate::harness::process::{BELLWETHER_AGENT, eventually, program};
 use crate::harness::text::redacted;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,16 +163,18 @@ fn what_is_changed_by_hand_is_found_and_mended() {
     engine.docker(&["volume", "create", "bw-by-hand-web-foreign"]);
     let network = engine.docker(&["network", "create", "bw-by-hand-web-foreign"]);
 
+    fleet.agent_flags = ["--look-interval-secs", "600"].map(str::to_owned).to_vec();
     fleet.enroll(&[DEVICE]);
     fleet.settled(&[DEVICE]);
     let mut story = String::new();
     let mut by_hand = |fleet: &mut Fleet, what: &str, tamper: &dyn Fn(&str, &str)| {
         let before = fleet.found(DEVICE);
         let containers = fleet.containers(DEVICE);
-        // The agent stands still meanwhile: it is quicker than a person.
-        fleet.agents[DEVICE].freeze();
+        // The agent looks when it is told to: it is quicker than a person.
+        fleet.settled(&[DEVICE]);
         tamper(&containers["web/app"], &containers["web/side"]);
-        fleet.agents[DEVICE].thaw();
+        let mut check = program(BELLWETHER_AGENT);
+        outcome(check.arg("check").arg("--state-dir").arg(fleet.state_dir(DEVICE)));
         let lines = fleet.mended(DEVICE, &before);
         let names: Vec<String> = replaced(&containers, &fleet.containers(DEVICE)).into_iter().collect();
         let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
@@ -288,7 +290,8 @@ fn data_survives_updates_and_services_find_their_own_app_only() {
     };
     let first = eventually("the service serves", || Some(app_from(&one["web/side"])).filter(|text| !text.is_empty()));
     assert_eq!(first, "web 1.0.0", "in its app");
-    assert_eq!(app_from(&two["web/side"]), "web 1.1.0", "the same name on another device is that device's own");
+    let other = eventually("the other one does", || Some(app_from(&two["web/side"])).filter(|text| !text.is_empty()));
+    assert_eq!(other, "web 1.1.0", "the same name on another device is that device's own");
     assert_eq!(app_from(&one["worker/lone"]), "", "another app of the same device does not see it");
 
     engine.docker(&["exec", &one["web/app"], "sh", "-c", "echo kept > /data/note"]);

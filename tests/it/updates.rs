@@ -44,7 +44,13 @@ fn a_crash_loop_within_the_soak_leads_back_on_the_device_without_the_controller(
     fleet.start_controller();
     fleet.enroll(&[device]);
     fleet.settled(&[device]);
-    let before = fleet.show(device, "web/app");
+    // Containers come and go meanwhile, so one that is listed may be gone when it is looked at.
+    let shown = |id: &str| {
+        let what = "{{.State.Status}} {{.Config.Image}}{{range .Config.Env}} {{.}}{{end}} {{json .Config.Cmd}}";
+        engine.try_docker(&["inspect", "--format", what, id]).ok()
+    };
+    let first = fleet.containers(device)["web/app"].clone();
+    let before = shown(&first).expect("it is there");
 
     let bad = files(&image, device, &CRASHING.replace('$', "$$"), "");
     fleet.push("main", "Break it", &borrowed(&bad));
@@ -54,9 +60,10 @@ fn a_crash_loop_within_the_soak_leads_back_on_the_device_without_the_controller(
         text.contains("no such display").then_some(())
     });
     fleet.kill_controller();
-    eventually("the device runs what was good", || {
+    eventually("the device runs what was good, anew", || {
         let containers = fleet.containers(device);
-        (containers.len() == 1 && fleet.show(device, "web/app") == before).then_some(())
+        let id = containers.get("web/app").filter(|id| containers.len() == 1 && **id != first)?;
+        (shown(id)? == before).then_some(())
     });
 
     fleet.start_controller();

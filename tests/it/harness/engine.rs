@@ -171,8 +171,13 @@ impl Engine {
 
     /// Changes the size of an own disk.
     pub fn resize_disk(&self, megabytes: u32) {
+        self.try_resize_disk(megabytes).expect("change the disk's size");
+    }
+
+    /// The same; an error where more than that is in use.
+    pub fn try_resize_disk(&self, megabytes: u32) -> Result<String, String> {
         let (size, data) = (format!("remount,size={megabytes}m"), self.directory.join("data").display().to_string());
-        output_of(run().command("mount").args(["-o", &size, &data])).expect("change the disk's size");
+        output_of(run().command("mount").args(["-o", &size, &data]))
     }
 
     fn launch(purpose: &str) -> Self {

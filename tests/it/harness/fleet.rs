@@ -6,7 +6,7 @@
 use super::engine::Engine;
 use super::git::FleetRepo;
 use super::process::{BELLWETHER, BELLWETHER_AGENT, Running, eventually, output_of, program};
-use super::run::run;
+use super::run::{free_port, run};
 use bellwether::cli::client::{Client, ClientError};
 use bellwether::domain::drift::Verdict;
 use bellwether::domain::fleet::TokenBound;
@@ -100,7 +100,7 @@ impl Fleet {
     /// Starts the controller, at the address that it had before if it ran before.
     #[track_caller]
     pub fn start_controller(&mut self) {
-        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let listen = *self.address.get_or_insert_with(|| ([127, 0, 0, 1], free_port()).into());
         let config = self.directory.join("bellwether.yml");
         let text = format!(
             "fleet: acme\nrepo: {}\ndata_dir: {}\nsocket: {}\nlisten: {listen}\npoll_secs: 1\n{}",

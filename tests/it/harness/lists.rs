@@ -1,6 +1,6 @@
 //! A server of lists of devices, with real TLS: what it answers can be changed while it runs, and it can be stopped and started.
 
-use super::run::run;
+use super::run::{free_port, run};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
@@ -51,9 +51,7 @@ impl ListServer {
     #[track_caller]
     pub fn start(name: &str, asks: Asks) -> Self {
         let folder = run().scratch(name);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
-        drop(listener);
+        let address = ([127, 0, 0, 1], free_port()).into();
         let key = SigningKey::from_bytes(&[7; 32]);
         let mut server = Self { folder, address, asks, key, pages: Arc::default(), running: None };
         server.write_files();

@@ -15,7 +15,7 @@ pub const BELLWETHER_AGENT: &str = env!("CARGO_BIN_EXE_bellwether-agent");
 
 /// How long [`eventually`] waits. Far more than anything here takes, because a loaded CI machine is slow and a failure is
 /// worth waiting for; it bounds a hang and measures nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// How often [`eventually`] looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 

@@ -4,11 +4,12 @@
 //! shell that waits until its standard input closes, which the kernel does when the test process is gone.
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// The environment variable that marks every process that a run starts, with the run's directory as value. The guard finds
 /// leftovers by it, so no process identifier can be forgotten or reused.
@@ -100,4 +101,21 @@ fn is_installed(program: &str) -> bool {
 #[allow(clippy::disallowed_methods, reason = "every CI service sets CI; there is no other way to know")]
 fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// A port for one server, below those that the system gives to outgoing connections: an agent that asks a dead controller
+/// could otherwise be given the controller's own port.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below the count");
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(step < COUNT, "no port is free");
+        let port = FIRST + (start + step) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::chance::{Chance, Moment};
 use super::witness::Witness;
 use crate::harness::git::FleetRepo;
 use crate::harness::process::{BELLWETHER, BELLWETHER_AGENT, Running, eventually, program, was_killed, within};
-use crate::harness::run::run;
+use crate::harness::run::{free_port, run};
 use bellwether::cli::client::Client;
 use bellwether::domain::assignment::Mark;
 use bellwether::domain::drift::Verdict;
@@ -16,9 +16,7 @@ use bellwether::domain::reported::Phase;
 use bellwether::protocol::v1::operator::{Done, StatusAnswer, TokenAnswer, TokenRequest};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// The stages of every fleet here, least gated first.
@@ -325,21 +323,4 @@ fn is_settled(row: &DeviceRow) -> bool {
 fn state_of(path: &Path) -> Option<(u64, SystemTime)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.len(), metadata.modified().ok()?))
-}
-
-/// A port for one fleet, below those that the system gives to outgoing connections: an agent that asks a dead controller
-/// could otherwise be given the controller's own port.
-fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 10_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below the count");
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(step < COUNT, "no port is free");
-        let port = FIRST + (start + step) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
