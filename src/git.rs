@@ -25,7 +25,7 @@ mod upkeep;
 pub mod worktree;
 
 pub use access::Access;
-pub use clone::{GitClone, open_clone};
+pub use clone::{GitClone, Merged, open_clone};
 pub use mirror::{GitMirror, MirrorError};
 pub use program::Stop;
 pub use remote::{RemoteUrl, Transport};

@@ -1,9 +1,10 @@
 //! The fleet repo on this machine: a work tree, or a commit of a clone.
 
 use super::fault::{Hint as _, usage};
+use super::render::text::plain;
 use crate::domain::ids::{CommitId, StageName};
 use crate::domain::snapshot::{Head, Snapshot};
-use crate::git::{GitClone, open_clone, read_worktree};
+use crate::git::{GitClone, Merged, open_clone, read_worktree};
 use crate::ports::repo::Repo as _;
 use anyhow::{Context as _, anyhow};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,12 @@ pub struct Commit {
     pub head: Head,
     /// Its files.
     pub files: Snapshot,
+    /// The commit that it would be merged into; `None` for one that is looked at as it is.
+    pub onto: Option<CommitId>,
 }
+
+/// How many paths in conflict an error names before it counts the rest.
+const NAMED_PATHS: usize = 10;
 
 /// Opens a clone.
 pub fn open(path: &Path) -> anyhow::Result<GitClone> {
@@ -44,7 +50,25 @@ pub fn commit(clone: &mut GitClone, rev: &str) -> anyhow::Result<Commit> {
 pub fn commit_by_id(clone: &mut GitClone, id: &CommitId, rev: &str) -> anyhow::Result<Commit> {
     let read = |clone: &mut GitClone| Ok::<_, anyhow::Error>((clone.head(id)?, clone.snapshot(id)?));
     let (head, files) = read(clone).with_context(|| format!("cannot read commit {} ({rev})", id.short()))?;
-    Ok(Commit { rev: rev.to_owned(), head, files })
+    Ok(Commit { rev: rev.to_owned(), head, files, onto: None })
+}
+
+/// What merging a commit into another would make: the files of the merge, under the id of the commit that would be merged.
+pub fn merged(clone: &mut GitClone, base: &str, rev: &str) -> anyhow::Result<Commit> {
+    let onto =
+        clone.resolve_rev(base).hint("fetch the branch that it would be merged into, or name it with `--base`")?;
+    let commit = clone.resolve_rev(rev).hint("fetch first, or name a branch, a tag or a commit")?;
+    let attempted = || format!("cannot merge {} ({rev}) into {} ({base})", commit.short(), onto.short());
+    let tree = match clone.merged(&onto, &commit).with_context(attempted)? {
+        Merged::Tree(tree) => tree,
+        Merged::Conflicts(paths) => {
+            let paths = super::render::text::names(paths.iter().map(|path| plain(path)), NAMED_PATHS);
+            let error = anyhow!("both changed {paths}").context(attempted());
+            return Err(super::fault::with_hint(error, "bring the branch up to date and settle the conflicts there"));
+        }
+    };
+    let files = clone.snapshot_of_tree(&tree).with_context(attempted)?;
+    Ok(Commit { rev: rev.to_owned(), head: Head { commit, tree }, files, onto: Some(onto) })
 }
 
 /// Files to check, and where they are from.

@@ -1,28 +1,31 @@
 //! `bellwether plan`: what a commit would change, before it is merged.
 
+mod view;
+
+pub use view::{GroupView, PlanView};
+
 use super::console::{Console, ExitArgs, Outcome};
-use super::local::{self, RepoArgs};
-use super::planning::{self, Against, PlanArgs, Planned};
+use super::local;
+use super::planning::{self, PlanArgs, Planned};
 use super::selecting::FilterArgs;
 use super::{Output, render};
 use crate::domain::drift::Verdict;
-use crate::domain::finding::Finding;
-use crate::domain::ids::{CommitId, DeviceId};
-use crate::domain::overview::changes::{ChangeGroup, field_changes, group_changes};
-use crate::domain::plan::gate::StagePlan;
-use serde::Serialize;
+use crate::domain::ids::DeviceId;
+use anyhow::Context as _;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// Flags of `plan`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Plans against what the controller has assigned, if one can be asked; else against origin/STAGE, or the commit before. The \
-answer says which.
+Plans against what the controller has assigned, if one can be asked; else against origin/STAGE, or the commit before; with \
+`--head`, else against `--base`. The answer says which. Nothing of it needs a credential.
 
 Examples:
   bellwether plan                                    the checked-out branch
   bellwether plan --stage production --rev origin/canary
-  bellwether plan --base origin/main -o md           for a merge request
+  bellwether plan --base origin/main --head topic -o md    what merging topic would change, as a comment
+  bellwether plan --base origin/main --head topic -o md --artifact plan.json
   bellwether plan --filter 'vars.kiosk.model == \"A3\"'    only what changes on these
   bellwether plan --exit-code                        3 if there are changes, 4 if that is unknown")]
 pub struct Args {
@@ -35,48 +38,12 @@ pub struct Args {
     /// Show changes of devices that this pattern selects in the commit's inventory, such as `web:&zurich:!web-7`
     #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
+    /// Write the whole plan as JSON into this file too; Markdown, which must fit into a comment, then names it
+    #[arg(long, value_name = "FILE")]
+    pub artifact: Option<PathBuf>,
     /// What the exit code tells.
     #[command(flatten)]
     pub exit: ExitArgs,
-}
-
-/// A plan as it is shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PlanView {
-    /// The commit.
-    pub commit: CommitId,
-    /// What it was planned against.
-    pub against: Against,
-    /// The plan.
-    #[serde(flatten)]
-    pub plan: StagePlan,
-    /// Equal changes together, field by field.
-    pub groups: Vec<ChangeGroup>,
-    /// What is wrong with the commit.
-    pub findings: Vec<Finding>,
-    /// What whoever reads the plan should know of how it was made.
-    pub notes: Vec<String>,
-    /// What could not be determined.
-    pub unknown: Vec<String>,
-}
-
-impl PlanView {
-    /// The plan for showing it.
-    pub fn new(planned: Planned) -> Self {
-        let changes = planned.plan.changes.iter().map(|change| {
-            let device = &change.device;
-            let from = planned.assigned(device).map(|spec| &*spec.spec);
-            // A device that is let go keeps what it has: nothing of it changes.
-            let fields = match change.to {
-                Some(_) => field_changes(from, planned.wanted(device).map(|spec| &*spec.spec)),
-                None => Vec::new(),
-            };
-            (device.clone(), change.action, fields)
-        });
-        let groups = group_changes(changes);
-        let Planned { plan, commit, desired, against, notes, unknown, .. } = planned;
-        Self { commit, against, plan, groups, findings: desired.findings.clone(), notes, unknown }
-    }
 }
 
 /// Runs `plan`.
@@ -84,15 +51,20 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Md])?;
     let mut planned = planning::plan(&args.plan, console)?;
     if args.limit.is_some() || !args.filter.is_empty() {
-        let limit = args.limit.as_deref().map(|limit| limited(&planned, &args.plan.repo, limit)).transpose()?;
+        let limit = args.limit.as_deref().map(|limit| limited(&planned, &args.plan, limit)).transpose()?;
         planning::narrow(&mut planned, &args.filter, limit.as_ref())?;
     }
     let rejected = planned.desired.rejection().is_some();
     let view = PlanView::new(planned);
+    if let Some(path) = &args.artifact {
+        let whole = serde_json::to_string_pretty(&view).context("cannot write the plan as JSON")?;
+        std::fs::write(path, whole + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let artifact = args.artifact.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
     match output {
         Output::Table => console.print(render::plan::text(&view, render::plan::Findings::Counted, console.width()))?,
         Output::Wide => console.print(render::plan::text(&view, render::plan::Findings::Shown, console.width()))?,
-        Output::Md => console.print(render::plan::markdown(&view))?,
+        Output::Md => console.print(render::plan::markdown(&view, artifact.as_deref()))?,
         Output::Json | Output::Yaml => console.data(&view, output)?,
     }
     // A commit that cannot be accepted has no meaning that could be planned.
@@ -105,12 +77,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
 }
 
 /// The devices of the commit that a pattern selects.
-fn limited(planned: &Planned, repo: &RepoArgs, limit: &str) -> anyhow::Result<BTreeSet<DeviceId>> {
+fn limited(planned: &Planned, args: &PlanArgs, limit: &str) -> anyhow::Result<BTreeSet<DeviceId>> {
     if planned.plan.inventory.is_some() {
         // They are listed elsewhere, and it is that list that was planned with.
         let listed = planned.desired.devices.iter().map(|(device, listed)| (device, &listed.groups));
         return super::inventory::devices_in_groups(listed, limit);
     }
-    let commit = local::commit(&mut local::open(&repo.repo)?, &repo.rev)?;
+    let (_, commit) = args.find(&mut local::open(&args.repo.repo)?)?;
     super::inventory::devices(&commit.files, None, limit)
 }

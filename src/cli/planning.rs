@@ -9,7 +9,7 @@ pub use narrowing::narrow;
 use super::console::Console;
 use super::fault::{Hint as _, usage, with_hint};
 use super::lists::{self, FoundList, ListArgs};
-use super::local::{self, RepoArgs};
+use super::local::{self, Commit, RepoArgs};
 use super::remote::{Named, is_absent};
 use crate::domain::desired::{Desired, InventorySource, SecretTable};
 use crate::domain::fleet::{FleetState, StageRecord};
@@ -17,13 +17,14 @@ use crate::domain::ids::{CommitId, DeviceId, FleetName, StageName};
 use crate::domain::manifest::compose::HostRights;
 use crate::domain::manifest::listed_by::ListedBy;
 use crate::domain::overview::baseline::Baseline;
+use crate::domain::plan::conflicts::{ClaimConflict, claim_conflicts};
 use crate::domain::plan::gate::{Candidate, Lineage, PlanInput, StagePlan, plan_stage};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::spec::SealedSpec;
 use crate::git::GitClone;
 use crate::ports::repo::{Repo as _, RepoError};
 use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -39,18 +40,70 @@ pub struct PlanArgs {
     /// Where the devices are listed.
     #[command(flatten)]
     pub list: ListArgs,
-    /// Compare with this commit instead of asking a controller
+    /// Compare with this commit instead of asking a controller; with `--head`, the branch that it would be merged into
     #[arg(long, value_name = "REV")]
     pub base: Option<String>,
+    /// What merging this commit into `--base` would change, as for a merge request [base: origin/STAGE]
+    #[arg(long, value_name = "REV", conflicts_with = "rev")]
+    pub head: Option<String>,
+}
+
+impl PlanArgs {
+    /// The stage that the plan is for, and the commit or the merge that is planned.
+    pub fn find(&self, clone: &mut GitClone) -> anyhow::Result<(StageName, Commit)> {
+        let Self { stage, repo, base, head, .. } = self;
+        let Some(head) = head else {
+            return Ok((local::stage(clone, stage.as_ref(), &repo.rev)?, local::commit(clone, &repo.rev)?));
+        };
+        let base = match (base, stage) {
+            (Some(base), _) => base.clone(),
+            (None, Some(stage)) => upstream(clone, stage),
+            (None, None) => {
+                let error = usage("nothing says what it would be merged into");
+                return Err(with_hint(error, "name the branch with `--base`, or the stage with `--stage`"));
+            }
+        };
+        Ok((local::stage(clone, stage.as_ref(), &base)?, local::merged(clone, &base, head)?))
+    }
+}
+
+/// A stage's branch: what was fetched of it, else the local one.
+fn upstream(clone: &GitClone, stage: &StageName) -> String {
+    // Not the name alone: a branch of that name would shadow what was fetched.
+    let fetched = format!("refs/remotes/origin/{stage}");
+    if clone.resolve_rev(&fetched).is_ok() { fetched } else { format!("refs/heads/{stage}") }
+}
+
+/// What a plan is to be made against.
+#[derive(Clone, Copy, Debug)]
+enum Wanted<'a> {
+    /// This commit, and nobody is asked.
+    Commit(&'a str),
+    /// What a controller has assigned; where none was named and none is there, this commit.
+    LiveElse(&'a CommitId, &'a str),
+    /// What a controller has assigned; where none was named and none is there, what the clone suggests.
+    Live,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(args: &'a PlanArgs, commit: &'a Commit) -> Self {
+        match (&commit.onto, &args.base) {
+            (Some(onto), Some(named)) => Self::LiveElse(onto, named),
+            (Some(onto), None) => Self::LiveElse(onto, "the branch of the stage"),
+            (None, Some(named)) => Self::Commit(named),
+            (None, None) => Self::Live,
+        }
+    }
 }
 
 /// What a plan was made against.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Against {
     /// What a running controller has assigned.
     Controller {
-        /// Where it is.
+        /// Where it is. The same controller has several addresses, and a plan does not depend on which was used.
+        #[serde(skip)]
         address: String,
     },
     /// What a commit by itself would have assigned.
@@ -67,6 +120,7 @@ pub enum Against {
 impl std::fmt::Display for Against {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Controller { address } if address.is_empty() => f.write_str("what the controller has assigned"),
             Self::Controller { address } => write!(f, "what the controller at {address} has assigned"),
             Self::Commit { commit, named } => write!(f, "commit {} ({named})", commit.short()),
             Self::Nothing => f.write_str("nothing: the commit has no parent"),
@@ -82,12 +136,16 @@ pub struct Planned {
     pub commit: CommitId,
     /// How the commit was named.
     pub rev: String,
+    /// The commit that it would be merged into; `None` for one that is planned as it is.
+    pub onto: Option<CommitId>,
     /// What it means.
     pub desired: Arc<Desired>,
     /// What it was planned against.
     pub against: Against,
     /// Claims and assignments before.
     pub state: FleetState,
+    /// Devices that other stages would claim too.
+    pub conflicts: Vec<ClaimConflict>,
     /// What whoever reads the plan should know of how it was made.
     pub notes: Vec<String>,
     /// What could not be determined, so that the plan may be incomplete.
@@ -120,6 +178,8 @@ pub struct Ground {
     pub candidate: Candidate,
     /// How the commit was named.
     pub rev: String,
+    /// The commit that it would be merged into; `None` for one that is planned as it is.
+    pub onto: Option<CommitId>,
     /// What the commit means, whatever devices choose.
     pub desired: Arc<Desired>,
     /// What it is planned against.
@@ -138,9 +198,9 @@ impl Ground {
     }
 
     fn plan(self) -> Planned {
-        let plan = plan_stage(&self.input());
-        let Self { state, candidate, rev, desired, against, notes, unknown, .. } = self;
-        Planned { plan, commit: candidate.head.commit, rev, desired, against, state, notes, unknown }
+        let (plan, conflicts) = (plan_stage(&self.input()), claim_conflicts(&self.input()));
+        let Self { state, candidate, rev, onto, desired, against, notes, unknown, .. } = self;
+        Planned { plan, commit: candidate.head.commit, rev, onto, desired, against, state, conflicts, notes, unknown }
     }
 }
 
@@ -158,15 +218,13 @@ pub fn plan(args: &PlanArgs, console: &Console) -> anyhow::Result<Planned> {
 
 /// Finds everything that a plan is made from.
 pub fn ground(args: &PlanArgs, console: &Console) -> anyhow::Result<Ground> {
-    let PlanArgs { stage, repo, list, base } = args;
-    let mut clone = local::open(&repo.repo)?;
-    let stage = local::stage(&clone, stage.as_ref(), &repo.rev)?;
-    let commit = local::commit(&mut clone, &repo.rev)?;
+    let mut clone = local::open(&args.repo.repo)?;
+    let (stage, commit) = args.find(&mut clone)?;
     let mut resolver = crate::threads::resolver();
-    let found = lists::find(list, &mut resolver, &commit.files, Some(console))?;
+    let found = lists::find(&args.list, &mut resolver, &commit.files, Some(console))?;
     let mut resolved = resolver.resolve_with(&commit.files, &found.source);
 
-    let mut base = find_base(&mut clone, &stage, &commit, &resolved, base.as_deref(), console, &found)?;
+    let mut base = find_base(&mut clone, &stage, &commit, &resolved, Wanted::of(args, &commit), console, &found)?;
     let rights = rights(&base.baseline, &stage);
     if !rights.are_none() {
         resolver = crate::threads::resolver().allowing(rights);
@@ -195,7 +253,7 @@ fn rights(baseline: &Baseline, stage: &StageName) -> HostRights {
 fn ground_against(
     clone: &mut GitClone,
     stage: &StageName,
-    commit: local::Commit,
+    commit: Commit,
     resolved: Arc<Desired>,
     base: Base,
     found: &FoundList,
@@ -220,20 +278,21 @@ fn ground_against(
     let state = baseline.into_state();
     let (head, desired) = (commit.head.clone(), Arc::new(desired));
     let candidate = Candidate { head, inventory: found.digest, desired, base, lineage };
-    let (policy, rev, desired) = (policy.clone(), commit.rev, resolved);
-    Ok(Ground { policy, stages, state, accepted, candidate, rev, desired, against, notes, unknown })
+    let (policy, desired) = (policy.clone(), resolved);
+    let Commit { rev, onto, .. } = commit;
+    Ok(Ground { policy, stages, state, accepted, candidate, rev, onto, desired, against, notes, unknown })
 }
 
 fn find_base(
     clone: &mut GitClone,
     stage: &StageName,
-    commit: &local::Commit,
+    commit: &Commit,
     desired: &Desired,
-    base: Option<&str>,
+    wanted: Wanted<'_>,
     console: &Console,
     found: &FoundList,
 ) -> anyhow::Result<Base> {
-    if let Some(rev) = base {
+    if let Wanted::Commit(rev) = wanted {
         let id = clone.resolve_rev(rev).hint("`--base` takes whatever Git understands")?;
         return commit_base(clone, stage, &id, rev, desired, found);
     }
@@ -244,9 +303,10 @@ fn find_base(
             Ok(Base { baseline, against, notes: Vec::new() })
         }
         // Nobody asked for a controller, and none is there.
-        Err(error) if console.global.named() == Named::ByDefault && is_absent(&error) => {
-            local_base(clone, stage, commit, desired, found)
-        }
+        Err(error) if console.global.named() == Named::ByDefault && is_absent(&error) => match wanted {
+            Wanted::LiveElse(id, rev) => commit_base(clone, stage, id, rev, desired, found),
+            Wanted::Commit(_) | Wanted::Live => local_base(clone, stage, commit, desired, found),
+        },
         Err(error) => Err(error),
     }
 }
@@ -255,7 +315,7 @@ fn find_base(
 fn local_base(
     clone: &mut GitClone,
     stage: &StageName,
-    commit: &local::Commit,
+    commit: &Commit,
     desired: &Desired,
     found: &FoundList,
 ) -> anyhow::Result<Base> {
@@ -321,7 +381,7 @@ fn lineage(
     clone: &mut GitClone,
     baseline: &Baseline,
     stage: &StageName,
-    commit: &local::Commit,
+    commit: &Commit,
     notes: &mut Vec<String>,
     unknown: &mut Vec<String>,
 ) -> anyhow::Result<Lineage> {
@@ -335,7 +395,11 @@ fn lineage(
         ));
         return Ok(Lineage::Extends);
     }
-    if clone.contains(&commit.head.commit, accepted)? {
+    let onto = match &commit.onto {
+        Some(onto) => clone.contains(onto, accepted)?,
+        None => false,
+    };
+    if onto || clone.contains(&commit.head.commit, accepted)? {
         return Ok(Lineage::Extends);
     }
     notes.push(format!(

@@ -5,6 +5,7 @@
 //! [`passes`], [`waits`], [`suppose`].
 
 mod along;
+pub mod conflicts;
 pub mod gate;
 mod ground;
 pub mod ownership;

@@ -1,5 +1,9 @@
 //! An ordinary clone on this machine, for planning without a controller. It is only read.
 
+mod merging;
+
+pub use merging::Merged;
+
 use super::objects::Snapshots;
 use super::{blame, contains, failed, find_commit, head_of, object_id};
 use crate::domain::history::{LastChanges, Lines};

@@ -191,8 +191,19 @@ fn proof(
         let mut plan = plan_stage(&input);
         plan.changes.retain(|change| !expected(change));
         let against = Against::Controller { address: address.to_owned() };
-        let (rev, notes, unknown) = (policy.name.to_string(), Vec::new(), Vec::new());
-        Some(Planned { plan, commit, rev, desired, against, state, notes, unknown })
+        let (rev, onto, conflicts) = (policy.name.to_string(), None, Vec::new());
+        Some(Planned {
+            plan,
+            commit,
+            rev,
+            onto,
+            desired,
+            against,
+            state,
+            conflicts,
+            notes: Vec::new(),
+            unknown: Vec::new(),
+        })
     };
     Ok(baseline.stages.iter().filter_map(planned).collect())
 }

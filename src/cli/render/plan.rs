@@ -1,12 +1,18 @@
 //! A plan for people and for merge requests.
 
+mod fitting;
+mod markdown;
+
+pub use markdown::markdown;
+
 use super::findings;
-use super::table::{Table, escaped, row};
+use super::table::{Table, row};
 use super::text::{Tone, count, names, plain, short_digests};
 use crate::cli::plan::PlanView;
 use crate::domain::digest::Digest;
 use crate::domain::ids::DeviceId;
 use crate::domain::overview::changes::{ChangeGroup, FieldChange};
+use crate::domain::plan::conflicts::ClaimConflict;
 use crate::domain::plan::gate::{Action, StagePlan};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -43,9 +49,10 @@ fn remark(action: Action) -> &'static str {
 
 /// The plan as text.
 pub fn text(view: &PlanView, shown: Findings, width: Option<u16>) -> String {
-    let PlanView { commit, against, plan, groups, findings, notes, unknown } = view;
+    let PlanView { commit, onto, against, plan, groups, conflicts, findings, notes, unknown } = view;
+    let merge = onto.as_ref().map(|onto| format!(" merged into {}", onto.short())).unwrap_or_default();
     let mut text = format!(
-        "{} {} at commit {}, against {}\n",
+        "{} {} at commit {}{merge}, against {}\n",
         Tone::Strong.paint("plan for stage"),
         plan.stage,
         commit.short(),
@@ -56,7 +63,7 @@ pub fn text(view: &PlanView, shown: Findings, width: Option<u16>) -> String {
     } else {
         let _ = write!(text, "\n{}", changes(view).text(width));
         for group in groups {
-            let _ = write!(text, "\n{}", group_text(group, width));
+            let _ = write!(text, "\n{}", group_text(&group.group, width));
         }
     }
     for (policy, planned) in &plan.rollouts {
@@ -70,6 +77,13 @@ pub fn text(view: &PlanView, shown: Findings, width: Option<u16>) -> String {
         let _ = writeln!(text, "\n{}", Tone::Strong.paint("on the way through other releases"));
         for (way, devices) in by_way(plan) {
             let _ = writeln!(text, "  {}: {}", plain(way), names(&devices, NAMED_DEVICES));
+        }
+    }
+    if !conflicts.is_empty() {
+        let _ = writeln!(text, "\n{}", Tone::Strong.paint("claimed by several stages"));
+        for ClaimConflict { stages, owner, devices } in conflicts {
+            let (stages, devices) = (names(stages, NAMED_DEVICES), names(devices, NAMED_DEVICES));
+            let _ = writeln!(text, "  {stages}: {devices}; {owner} is the most gated and owns them");
         }
     }
     if !plan.excluded.is_empty() {
@@ -105,8 +119,8 @@ pub fn text(view: &PlanView, shown: Findings, width: Option<u16>) -> String {
     text
 }
 
-/// `plan 1a2b3c: 2 to retarget, 1 to unmanage, 4 unchanged`.
-fn sums(view: &PlanView) -> String {
+/// One line: `plan 1a2b3c: 2 to retarget, 1 to unmanage, 4 unchanged`.
+pub fn sums(view: &PlanView) -> String {
     let plan = &view.plan;
     let number = |wanted: Action| plan.changes.iter().filter(|change| change.action == wanted).count();
     let all = [Action::Assign, Action::Retarget, Action::LetGo, Action::Unmanage];
@@ -161,56 +175,6 @@ fn group_text(group: &ChangeGroup, width: Option<u16>) -> String {
     text
 }
 
-/// The plan as Markdown, for a comment on a merge request.
-pub fn markdown(view: &PlanView) -> String {
-    let PlanView { commit, against, plan, groups, findings, notes, unknown } = view;
-    let mut text = format!("## Plan for stage {}\n\n", escaped(plan.stage.as_str()));
-    let _ = writeln!(text, "Commit `{}` against {}.\n", commit.short(), escaped(&against.to_string()));
-    let _ = writeln!(text, "**{}**", sums(view));
-    if !plan.held.is_empty() {
-        let _ = writeln!(text, "\n### Would be held\n");
-        for reason in &plan.held {
-            let _ = writeln!(text, "- {}", escaped(&reason.to_string()));
-        }
-        let _ = writeln!(text, "\nAfter it is pushed, if this is meant: `bellwether approve {}`", plan.digest.short());
-    }
-    for group in groups {
-        let _ = writeln!(text, "\n### {}\n", escaped(&capitalised(&title(group))));
-        let remark = remark(group.action);
-        if !remark.is_empty() {
-            let _ = writeln!(text, "{}.\n", capitalised(remark));
-        }
-        if !group.fields.is_empty() {
-            text.push_str(&fields(group).markdown());
-        }
-    }
-    if !plan.detours.is_empty() {
-        let _ = writeln!(text, "\n### On the way through other releases\n");
-        for (way, devices) in by_way(plan) {
-            let _ = writeln!(text, "- {}: {}", escaped(way), names(&devices, NAMED_DEVICES));
-        }
-    }
-    if !plan.excluded.is_empty() {
-        let _ = writeln!(text, "\n### Excluded\n");
-        for (device, reason) in &plan.excluded {
-            let _ = writeln!(text, "- {}: {}", escaped(device.as_str()), escaped(reason));
-        }
-    }
-    if !findings.is_empty() {
-        let _ = writeln!(text, "\n### Findings: {}\n", findings::summary(findings));
-        for finding in findings {
-            let _ = writeln!(text, "- {}: {}", escaped(&finding.place.to_string()), escaped(&finding.message));
-        }
-    }
-    for line in unknown {
-        let _ = writeln!(text, "\n**Unknown:** {}", escaped(line));
-    }
-    for line in notes {
-        let _ = writeln!(text, "\n_{}_", escaped(line));
-    }
-    text
-}
-
 /// Devices by the way that they take.
 fn by_way(plan: &StagePlan) -> BTreeMap<&str, Vec<DeviceId>> {
     let mut ways: BTreeMap<&str, Vec<DeviceId>> = BTreeMap::new();
@@ -226,15 +190,16 @@ fn capitalised(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::bare;
     use super::*;
+    use crate::cli::plan::GroupView;
     use crate::cli::planning::Against;
     use crate::domain::fleet::HeldReason;
     use crate::domain::overview::changes::group_changes;
     use crate::domain::plan::gate::PlannedChange;
 
-    fn view() -> PlanView {
+    pub fn view() -> PlanView {
         let change = |device: &str, action, from: Option<&str>, to: Option<&str>| PlannedChange {
             device: device.parse().expect("a device"),
             action,
@@ -250,8 +215,11 @@ mod tests {
             FieldChange { field: "signage".to_owned(), from: Some("1.5.0".to_owned()), to: Some("2.0.0".to_owned()) };
         let fields = |change: &PlannedChange| if change.to.is_some() { vec![release.clone()] } else { Vec::new() };
         let groups = group_changes(changes.iter().map(|one| (one.device.clone(), one.action, fields(one))));
+        let groups = groups.into_iter().map(|group| GroupView { group, diff: None }).collect();
         PlanView {
             commit: "1a2b3c4d".repeat(5).parse().expect("a commit"),
+            onto: None,
+            conflicts: Vec::new(),
             against: Against::Commit {
                 commit: "99887766".repeat(5).parse().expect("a commit"),
                 named: "origin/production".to_owned(),
@@ -307,42 +275,6 @@ mod tests {
         note: no controller was asked
 
         plan 64879f7d6b96: 2 to retarget, 1 to unmanage, 2 unchanged, 1 excluded
-        ");
-    }
-
-    #[test]
-    fn a_plan_fits_a_merge_request() {
-        insta::assert_snapshot!(markdown(&view()), @"
-        ## Plan for stage production
-
-        Commit `1a2b3c4d` against commit 99887766 (origin/production).
-
-        **plan 64879f7d6b96: 2 to retarget, 1 to unmanage, 2 unchanged, 1 excluded**
-
-        ### Would be held
-
-        - 2 devices would be unmanaged since the last approval; 1 may be
-
-        After it is pushed, if this is meant: `bellwether approve 64879f7d6b96`
-
-        ### Retarget 2 devices: kiosk-1, kiosk-2
-
-        | Field | From | To |
-        | --- | --- | --- |
-        | signage | 1.5.0 | 2.0.0 |
-
-        ### Unmanage 1 device: board-1
-
-        No stage lists them any more; they keep what they have.
-
-
-        ### Excluded
-
-        - kiosk-3: its files have findings
-
-        **Unknown:** what stage main claims now
-
-        _no controller was asked_
         ");
     }
 

@@ -131,23 +131,46 @@ pub fn listed(text: &str) -> String {
     bare.lines().filter(|line| !line.trim().is_empty()).map(item).collect()
 }
 
-/// A text as Markdown shows it unchanged.
+/// A text as Markdown shows it unchanged: it makes no link, notifies nobody, is no formula and nothing that a browser acts on.
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut in_word = false;
+    let mut word = String::new();
     for c in plain(text).chars() {
-        if c == '@' && !in_word {
-            // Forges look for names of people in the text that is left; a comment keeps them from being notified.
-            shown.push_str("@<!-- -->");
-            continue;
+        // Forges look for names of people, addresses and formulas in the text that is left; a comment in between keeps them from it.
+        match c {
+            '@' if word.is_empty() => shown.push_str("@<!-- -->"),
+            ':' if SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme)) => shown.push_str(":<!-- -->"),
+            '.' if word.eq_ignore_ascii_case("www") => shown.push_str("<!-- -->."),
+            '$' => shown.push_str("<span>$</span>"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' => shown.extend(['\\', c]),
+            _ => shown.push(c),
         }
-        in_word = c.is_alphanumeric();
-        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&') {
-            shown.push('\\');
-        }
-        shown.push(c);
+        if c.is_alphanumeric() { word.push(c) } else { word.clear() }
     }
     shown
+}
+
+/// What makes an address a link wherever it stands.
+const SCHEMES: &[&str] = &["http", "https", "ftp", "mailto", "xmpp"];
+
+/// A text as code within a line, exactly as it is.
+pub fn code(text: &str) -> String {
+    let text = plain(text);
+    let ticks = "`".repeat(longest_run(&text) + 1);
+    // Spaces keep ticks at the ends apart from ours, and are not shown.
+    if text.is_empty() { String::new() } else { format!("{ticks} {text} {ticks}") }
+}
+
+/// Lines as a block of code in a language. Whatever could end the block or act on who reads it is shown as text.
+pub fn fenced(language: &str, text: &str) -> String {
+    let lines: String = text.lines().map(|line| format!("{}\n", plain(line))).collect();
+    let ticks = "`".repeat((longest_run(&lines) + 1).max(3));
+    format!("{ticks}{language}\n{lines}{ticks}\n")
+}
+
+/// The longest row of ticks in a text.
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
 
 #[cfg(test)]

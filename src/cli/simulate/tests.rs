@@ -62,6 +62,7 @@ fn ground(fleet: &str, release: &str) -> Ground {
         accepted: BTreeMap::new(),
         candidate,
         rev: "HEAD".to_owned(),
+        onto: None,
         desired: after,
         against: Against::Commit { commit: commit('1'), named: "HEAD^".to_owned() },
         notes: Vec::new(),
