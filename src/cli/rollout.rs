@@ -95,6 +95,8 @@ pub enum Ask {
     },
     /// Give each device back what it had
     Rollback(Named),
+    /// Lift the quarantine of what it brought: it may be assigned again, by a rollout of its own
+    Lift(Named),
     /// List the devices that failed, with what they said
     Failures {
         /// The rollout
@@ -201,10 +203,12 @@ fn ask(act: &Ask, console: &Console) -> anyhow::Result<Outcome> {
         Ask::Resume { named, ack: true } => (named, RolloutAsk::ResumeAcknowledging, "resume"),
         Ask::Resume { named, ack: false } => (named, RolloutAsk::Resume, "resume"),
         Ask::Abort(named) => (named, RolloutAsk::Abort, "abort"),
-        Ask::Retry { named, devices, failed: _ } => {
+        Ask::Retry { named, devices: _, failed: true } => (named, RolloutAsk::RetryFailed, "retry"),
+        Ask::Retry { named, devices, failed: false } => {
             (named, RolloutAsk::Retry { devices: devices.iter().cloned().collect() }, "retry")
         }
         Ask::Rollback(named) => (named, RolloutAsk::Rollback, "roll back"),
+        Ask::Lift(named) => (named, RolloutAsk::Lift, "lift the quarantine of"),
         Ask::Failures { .. } => return Err(usage("failures are only shown")),
     };
     let Named { name, reason } = named;

@@ -59,6 +59,9 @@ pub enum CommandError {
     /// It could not be written; nothing was changed.
     #[error("the store did not take the change: {0}")]
     Store(String),
+    /// A bug of ours.
+    #[error("the controller failed at this request; nothing was changed")]
+    Failed,
     /// The controller is stopping.
     #[error("the controller is stopping")]
     Stopping,
@@ -224,7 +227,11 @@ pub struct Running {
 pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running, StoreError> {
     let mut state = store.load()?;
     // What passed while no controller ran does not count.
-    let slept = awake(&state, clock::now());
+    let slept =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| awake(&state, clock::now()))).unwrap_or_else(|_| {
+            tracing::error!("the time in which no controller ran could not be left out; please report this");
+            Vec::new()
+        });
     store.commit(&slept)?;
     state.apply(&slept);
     let world = SharedWorld::default();
@@ -346,7 +353,16 @@ impl Owner {
         let decided = {
             let world = self.world.read();
             let input = PassInput { contacts: &*self.published, ..world.pass_input(&self.options, clock::now()) };
-            self.passes.act(&input, name, act, actor, reason)
+            let passes = &mut self.passes;
+            let acts = std::panic::AssertUnwindSafe(|| passes.act(&input, name, act, actor, reason));
+            std::panic::catch_unwind(acts)
+        };
+        let Ok(decided) = decided else {
+            self.passes.forget();
+            count(&self.counters.panics);
+            tracing::error!(rollout = %name, "an act panicked; nothing was changed, please report this");
+            self.alarm.set(Some(AFTER_PANIC));
+            return Err(CommandError::Failed);
         };
         let changes = decided.inspect_err(|_| count(&self.counters.refused))?;
         self.write(&changes)?;

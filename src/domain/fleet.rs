@@ -499,10 +499,12 @@ impl FleetState {
 
     /// Whether an assignment may be handed to its device: one that the device has not acknowledged only while its rollout goes on.
     pub fn serves(&self, assignment: &Assignment) -> bool {
-        let rollout = assignment.rollout.as_ref().and_then(|name| self.rollouts.get(name.as_str()));
+        let Some(name) = &assignment.rollout else { return true };
+        // Of one that cannot be read nobody knows whether it was stopped.
+        let goes_on = self.rollouts.get(name.as_str()).is_some_and(|rollout| rollout.serves(&assignment.device));
         let reported = self.devices.get(&assignment.device).and_then(|record| record.reported.as_ref());
         let acknowledged = || reported.and_then(|reported| reported.report.observed) == Some(assignment.mark());
-        rollout.is_none_or(|rollout| rollout.serves(&assignment.device) || acknowledged())
+        goes_on || acknowledged()
     }
 
     /// Makes changes visible that the store has written.

@@ -80,6 +80,7 @@ impl From<CommandError> for Refused {
                 RolloutActError::Unread(_) => {
                     Self::new(StatusCode::SERVICE_UNAVAILABLE, "stage-unread", message).retry_after(5)
                 }
+                RolloutActError::Outdated { .. } => Self::new(StatusCode::CONFLICT, "outdated", message),
                 RolloutActError::Replaced { .. } => Self::new(StatusCode::CONFLICT, "replaced", message),
                 RolloutActError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", message)
                     .hint("`bellwether rollout NAME --explain` says how it stands"),
@@ -102,6 +103,7 @@ impl From<CommandError> for Refused {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the change could not be written")
                     .retry_after(10)
             }
+            CommandError::Failed => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message),
             CommandError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message).retry_after(5),
         }
     }

@@ -66,7 +66,13 @@ pub async fn ask(
         RolloutAsk::Resume => Act::Resume { acknowledge: Acknowledge::Nothing },
         RolloutAsk::ResumeAcknowledging => Act::Resume { acknowledge: Acknowledge::Failures },
         RolloutAsk::Abort => Act::Abort,
-        RolloutAsk::Retry { devices } if devices.is_empty() => Act::Retry(Which::Failed),
+        RolloutAsk::Retry { devices } if devices.is_empty() => {
+            let message = "no devices to retry are named";
+            return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", message)
+                .hint("`retry-failed` asks for all that failed"));
+        }
+        RolloutAsk::RetryFailed => Act::Retry(Which::Failed),
+        RolloutAsk::Lift => Act::Lift,
         RolloutAsk::Retry { devices } => Act::Retry(Which::Devices(devices)),
         RolloutAsk::Rollback => Act::Rollback,
     };

@@ -39,7 +39,9 @@ pub fn retry(
     let attempt = current.attempt.next();
     let over = if force.is_some() { ", over its update locks" } else { "" };
     let message = format!("offered {} once more, as attempt {attempt}{over}: {reason}", current.spec.digest.short());
-    let assignment = Assignment { order, attempt, force, assigned_at: acting.now, ..current.clone() };
+    // What a rollout offered that nobody knows any more would be kept back for ever.
+    let rollout = current.rollout.clone().filter(|name| state.rollouts.contains_key(name.as_str()));
+    let assignment = Assignment { order, attempt, force, rollout, assigned_at: acting.now, ..current.clone() };
     Ok(vec![Change::Assignment(Arc::new(assignment)), acting.event("Retried", device, message)])
 }
 

@@ -4,7 +4,7 @@ use crate::domain::fleet::{DeviceRecord, RolloutRecord};
 use crate::domain::generation::Order;
 use crate::domain::ids::{CommitId, DeviceId, PolicyName, RolloutName, StageName};
 use crate::domain::plan::pass::PassInput;
-use crate::domain::plan::rollouts::{FleetWorld, is_under_way};
+use crate::domain::plan::rollouts::FleetWorld;
 use crate::domain::plan::waits::Wait;
 use crate::domain::rollout::eta::{Eta, devices_ahead, eta};
 use crate::domain::rollout::freeze::Freezes;
@@ -155,8 +155,8 @@ fn row(input: &PassInput<'_>, record: &RolloutRecord) -> RolloutRow {
 
 fn eta_of(input: &PassInput<'_>, record: &RolloutRecord) -> Eta {
     let head = &record.head;
-    let Some(desired) = input.accepted(&head.stage).filter(|_| is_under_way(&head.status)) else {
-        return match is_under_way(&head.status) {
+    let Some(desired) = input.accepted(&head.stage).filter(|_| head.is_under_way()) else {
+        return match head.is_under_way() {
             true => Eta::Unknown { why: format!("the commit of stage {} has not been read yet", head.stage) },
             false => eta(head, &[], &Freezes::default(), input.now),
         };
@@ -219,7 +219,7 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
         all_steps: steps.collect(),
         phases,
         waits,
-        next: next.filter(|_| is_under_way(&head.status)),
+        next: next.filter(|_| head.is_under_way()),
         failures: failures.take(MAX_FAILURES).collect(),
     })
 }
@@ -260,7 +260,7 @@ fn on_the_way(record: &RolloutRecord, member: &Member) -> Option<String> {
 pub fn device_waits(input: &PassInput<'_>, stage: &StageName, device: &DeviceId) -> Vec<Wait> {
     let Some(desired) = input.accepted(stage) else { return Vec::new() };
     let of_stage = input.state.rollouts.values().filter(|record| {
-        record.head.stage == *stage && is_under_way(&record.head.status) && record.members.contains_key(device)
+        record.head.stage == *stage && record.head.is_under_way() && record.members.contains_key(device)
     });
     let explained = of_stage.filter_map(|record| {
         let world = FleetWorld::new(input, desired, record);

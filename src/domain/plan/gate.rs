@@ -11,7 +11,6 @@ use crate::domain::plan::ground::List;
 use crate::domain::plan::ownership::{claims, claims_listed};
 use crate::domain::plan::pass::Scope;
 use crate::domain::plan::policy::StagePolicy;
-use crate::domain::plan::rollouts::is_under_way;
 use crate::domain::plan::staged::{Claimed, policy_of, selects};
 use crate::domain::plan::tally::Tally;
 use crate::domain::planted::{Bug, planted};
@@ -267,7 +266,11 @@ fn held_reasons(
             reasons.push(HeldReason::LastDevice);
         }
     }
-    let at_once = |device: &DeviceId| !rollouts.values().any(|planned| planned.devices.contains(device));
+    let policies = &candidate.desired.rollouts;
+    let holds_back = |policy: &PolicyName| policies.policy(policy).is_none_or(|policy| !policy.is_at_once());
+    let staged: Vec<&PlannedRollout> =
+        rollouts.iter().filter(|(policy, _)| holds_back(policy)).map(|(_, planned)| planned).collect();
+    let at_once = |device: &DeviceId| !staged.iter().any(|planned| planned.devices.contains(device));
     let retargeted = changes.iter().filter(|one| one.action == Action::Retarget && at_once(&one.device)).count();
     let allowed = policy.unstaged_allowed(claimed, candidate.desired.limits);
     if retargeted > allowed && !planted(Bug::IgnoreBlastRadius) {
@@ -328,7 +331,7 @@ pub enum Judgement {
 /// Rollouts that are under way end for a newer commit also if it has none of its own.
 fn staged_after(input: &PlanInput<'_>, record: &StageRecord, plan: &StagePlan) -> Option<Staged> {
     let commit = &input.candidate.head.commit;
-    let under_way = |one: &RolloutRecord| one.head.stage == input.policy.name && is_under_way(&one.head.status);
+    let under_way = |one: &RolloutRecord| one.head.stage == input.policy.name && one.head.is_under_way();
     let earlier = input.state.rollouts.values().any(under_way);
     // What a rollout of this commit brings already, or brought and found bad, is nothing new.
     let is_known = |change: &PlannedChange| {
@@ -340,10 +343,27 @@ fn staged_after(input: &PlanInput<'_>, record: &StageRecord, plan: &StagePlan) -
         changes.filter(|change| planned.devices.contains(&change.device)).any(|change| !is_known(change))
     };
     let same = record.accepted.as_ref() == Some(commit);
-    if (plan.rollouts.is_empty() && (same || !earlier)) || (same && !plan.rollouts.values().any(retargets)) {
+    if (plan.rollouts.is_empty() && !follows_later(input, plan) && (same || !earlier))
+        || (same && !plan.rollouts.values().any(retargets))
+    {
         return record.staged.clone().filter(|staged| same && staged.commit == *commit);
     }
     Some(Staged { commit: commit.clone(), progress: StagedProgress::Owed })
+}
+
+/// Whether devices follow a policy that cannot take the change yet: once they can, they get it by a rollout as well.
+fn follows_later(input: &PlanInput<'_>, plan: &StagePlan) -> bool {
+    let PlanInput { policy: StagePolicy { name: stage, .. }, state, candidate, .. } = *input;
+    let desired = &*candidate.desired;
+    plan.excluded.keys().any(|device| {
+        let (listed, record) = (desired.devices.get(device), state.devices.get(device));
+        listed.is_some_and(|listed| {
+            let claimed = Claimed { stage, device, listed, record };
+            listed.spec.is_some()
+                && claims_listed(stage, &listed.branch, record)
+                && policy_of(desired, &claimed).is_some()
+        })
+    })
 }
 
 /// Judges a stage's newest commit; `plan` is asked for its plan unless it is broken.

@@ -258,6 +258,8 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
     match change {
         Change::Identity(device, _)
         | Change::Control(device, _)
+        // Filters of policies and groups read what the registry says of a device.
+        | Change::Registry(device, _)
         | Change::Unreported(device)
         | Change::Forget(device) => Some(device),
         Change::Assignment(assignment) => Some(&assignment.device),
@@ -269,7 +271,6 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
         }
         // No decision about a device reads these, or all of them are compared as a whole.
         Change::Epoch(_)
-        | Change::Registry(..)
         | Change::Actions(..)
         | Change::Stage(..)
         | Change::Token(..)
@@ -295,4 +296,16 @@ fn heard_alike(one: &Report, other: &Report) -> bool {
         && one.attributes == other.attributes
         && one.branch == other.branch
         && os(one) == os(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_registry_says_of_a_device_may_change_which_policy_it_follows() {
+        let device: DeviceId = "kiosk-1".parse().expect("a device");
+        let change = Change::Registry(device.clone(), Arc::default());
+        assert_eq!(decisive(&FleetState::default(), &change), Some(&device));
+    }
 }

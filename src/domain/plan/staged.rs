@@ -93,7 +93,7 @@ pub fn way(
                 of_stage().filter(|(_, one)| one.head.commit == *commit && takes_more(one)).collect();
             open.sort_by_key(|(_, record)| (record.head.policy.name == policy, record.head.created));
             match open.last() {
-                Some((name, record)) if !record.members.contains_key(claimed.device) => Way::Joins((*name).clone()),
+                Some((name, record)) if may_join(record, claimed) => Way::Joins((*name).clone()),
                 Some(_) | None => Way::NotNow,
             }
         }
@@ -104,10 +104,18 @@ pub fn way(
     }
 }
 
+/// Whether a device is none of a rollout's, or has left it for something else and is back.
+fn may_join(record: &RolloutRecord, claimed: &Claimed<'_>) -> bool {
+    let assigned = claimed.record.and_then(|record| record.assignment.as_ref());
+    let is_its = assigned.and_then(|one| one.rollout.as_deref()) == Some(record.head.name.as_str());
+    record.members.get(claimed.device).is_none_or(|member| !is_its && member.may_join_again())
+}
+
 /// Whether devices may join a rollout.
 fn takes_more(record: &RolloutRecord) -> bool {
     match record.head.status {
-        Status::PendingApproval | Status::Active | Status::Paused { .. } | Status::Done { .. } => true,
+        Status::PendingApproval | Status::Active | Status::Paused { .. } => true,
+        Status::Done { .. } => record.head.is_under_way(),
         Status::Draft
         | Status::Error { .. }
         | Status::Aborted { .. }

@@ -194,7 +194,7 @@ fn owned_waits(
     {
         all.extend(staged_wait(input, desired, record, device, stage, listed));
     }
-    report_waits(record, input.now, all);
+    report_waits(input, record, all);
 }
 
 /// Why a device does not get at once what its stage wants for it. How a rollout stands with it is told elsewhere: that costs a look
@@ -260,8 +260,18 @@ fn stage_waits(state: &FleetState, stage: &StageName, all: &mut Vec<Wait>) {
     );
 }
 
-fn report_waits(record: &DeviceRecord, now: Timestamp, all: &mut Vec<Wait>) {
+fn report_waits(input: &PassInput<'_>, record: &DeviceRecord, all: &mut Vec<Wait>) {
     let Some(assignment) = &record.assignment else { return };
+    let observed = record.reported.as_ref().and_then(|reported| reported.report.observed);
+    if let Some(name) = &assignment.rollout
+        && observed != Some(assignment.mark())
+        && !input.state.rollouts.contains_key(name.as_str())
+    {
+        let message =
+            format!("rollout {name}, which offered {}, cannot be read: it is not handed out", assignment.order);
+        let hint = "push other content, or `bellwether retry` to offer it without the rollout".to_owned();
+        all.push(wait("rollout-unreadable", message, Some(hint)).since(assignment.assigned_at));
+    }
     let Some(reported) = &record.reported else {
         let message = "the device has not reported yet".to_owned();
         all.push(wait("unreported", message, None).since(assignment.assigned_at));
@@ -277,7 +287,7 @@ fn report_waits(record: &DeviceRecord, now: Timestamp, all: &mut Vec<Wait>) {
         return;
     }
     if report.phase != Phase::Settled {
-        all.extend(window_waits(&assignment.spec.spec.maintenance, now));
+        all.extend(window_waits(&assignment.spec.spec.maintenance, input.now));
         for lock in &report.locks {
             let hint = "its owner gives it back, or `bellwether retry --force` goes over it".to_owned();
             all.push(wait("locked", lock.told(), Some(hint)).since(lock.since));

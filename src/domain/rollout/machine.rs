@@ -31,7 +31,7 @@ pub use explain::Awaited;
 pub use hear::Word;
 pub use member::{Back, Change, Member, Phase, Reversal, Wait};
 pub use refusal::{Acknowledge, Act, Refusal, SupersedeAt, Which};
-pub use world::World;
+pub use world::{Returns, World};
 
 use super::clock::ActiveClock;
 use super::gate::Counts;
@@ -83,6 +83,40 @@ pub struct Head {
     pub superseded_by: Option<CommitId>,
     /// What became of devices whose step was over before.
     pub late: LateCounts,
+    /// When somebody lifted the quarantine of its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifted: Option<Timestamp>,
+}
+
+impl Head {
+    /// Whether anything more can become of it.
+    pub fn is_under_way(&self) -> bool {
+        match self.status {
+            Status::PendingApproval
+            | Status::Active
+            | Status::Paused { .. }
+            | Status::Error { .. }
+            | Status::RollingBack { .. } => true,
+            // Whoever comes late gets what a newer commit brings.
+            Status::Done { .. } => self.superseded_by.is_none(),
+            Status::Draft | Status::Aborted { .. } | Status::Superseded { .. } | Status::RolledBack { .. } => false,
+        }
+    }
+
+    /// Whether what it brought went wrong, and nobody has gone on with it or lifted that since.
+    pub fn is_quarantined(&self) -> bool {
+        match self.status {
+            Status::Error { .. } | Status::Aborted { .. } | Status::RollingBack { .. } | Status::RolledBack { .. } => {
+                self.lifted.is_none()
+            }
+            Status::Draft
+            | Status::PendingApproval
+            | Status::Active
+            | Status::Paused { .. }
+            | Status::Done { .. }
+            | Status::Superseded { .. } => false,
+        }
+    }
 }
 
 /// Where a rollout stands.
@@ -359,9 +393,28 @@ impl Rollout {
             exposed: 0,
             superseded_by: None,
             late: LateCounts::default(),
+            lifted: None,
         };
         let members = changes.into_iter().map(|(device, change)| (device, Member::new(change))).collect();
         Self::load(head, members)
+    }
+
+    /// The same draft with devices that were offered the same before: they get it at these attempts.
+    pub fn trying_again(mut self, attempts: BTreeMap<DeviceId, Attempt>) -> Self {
+        for (device, attempt) in attempts {
+            if let Some(member) = self.members.get_mut(&device) {
+                member.attempt = attempt;
+            }
+        }
+        self
+    }
+
+    /// The same draft with its first steps passed already, by a rollout that brought the same.
+    pub fn carrying_on(mut self, passed: Vec<Step>) -> Self {
+        let count = passed.len().min(self.head.steps.len().saturating_sub(1));
+        self.head.current = count;
+        self.head.steps.splice(..count, passed.into_iter().take(count));
+        self
     }
 
     /// A rollout as it was stored.
@@ -419,15 +472,5 @@ pub fn serves(status: &Status, member: &Member) -> bool {
 /// Whether content must not be assigned to a device outside of a rollout, because it went wrong with it. `member` is what the
 /// rollout knows of the device.
 pub fn quarantines(head: &Head, member: Option<&Member>, commit: &CommitId, digest: &Digest) -> bool {
-    match head.status {
-        Status::Error { .. } | Status::Aborted { .. } | Status::RollingBack { .. } | Status::RolledBack { .. } => {
-            member.is_some_and(|member| member.target == *digest) || *commit == head.commit
-        }
-        Status::Draft
-        | Status::PendingApproval
-        | Status::Active
-        | Status::Paused { .. }
-        | Status::Done { .. }
-        | Status::Superseded { .. } => false,
-    }
+    head.is_quarantined() && (member.is_some_and(|member| member.target == *digest) || *commit == head.commit)
 }

@@ -226,6 +226,14 @@ impl StepPolicy {
 }
 
 impl Policy {
+    /// Whether everybody gets everything at once: nothing is learned from anybody before, and nobody has to agree.
+    pub fn is_at_once(&self) -> bool {
+        let first = self.steps.first().unwrap_or(&self.last);
+        let takes_all = self.steps.is_empty() || (first.selector == Selector::All && first.take.is_none());
+        let holds_back = first.window_secs > 0 || first.rate.is_some() || first.approvals > 0;
+        takes_all && !holds_back && self.approvals == 0 && self.budgets.is_empty()
+    }
+
     /// Everybody at once.
     pub fn new(name: PolicyName) -> Self {
         Self {

@@ -277,12 +277,15 @@ pub enum RolloutAsk {
     Abort,
     /// Offer the same again to these of the devices that failed.
     Retry {
-        /// The devices; empty for all that failed.
-        #[serde(default)]
+        /// The devices, at least one.
         devices: BTreeSet<DeviceId>,
     },
+    /// Offer the same again to all devices that failed.
+    RetryFailed,
     /// Each device goes back to what it had.
     Rollback,
+    /// What went wrong may be assigned again.
+    Lift,
 }
 
 /// Raises the epoch.
@@ -330,4 +333,19 @@ impl std::fmt::Debug for TokenAnswer {
 pub struct Done {
     /// What was recorded, with its actor.
     pub events: Vec<Event>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_failed_are_only_retried_where_somebody_says_so() {
+        let read = |text: &str| serde_json::from_str::<RolloutRequest>(text).map(|request| request.ask);
+        assert!(read(r#"{"ask":{"retry":{}},"reason":"again"}"#).is_err());
+        assert_eq!(
+            read(r#"{"ask":"retry-failed","reason":"again"}"#).expect("it is asked for"),
+            RolloutAsk::RetryFailed
+        );
+    }
 }

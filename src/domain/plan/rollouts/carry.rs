@@ -5,7 +5,6 @@ use crate::domain::digest::Digest;
 use crate::domain::fleet::{Change, Content, Control, Event, RolloutChange, RolloutRecord, StageRecord};
 use crate::domain::generation::Attempt;
 use crate::domain::ids::{Actor, DeviceId, RolloutName, StageName};
-use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::{PassInput, PassOutput, next_order};
 use crate::domain::plan::policy::MAX_SOAK_SECS;
 use crate::domain::rollout::machine::{Effect, Entry, Rollout, Turn};
@@ -47,6 +46,18 @@ impl<'a> Carried<'a> {
         self.heads.contains(name)
     }
 
+    /// Devices that get something in this pass, and are unavailable for it.
+    pub(super) fn taken(&self) -> BTreeSet<DeviceId> {
+        self.assigned.iter().filter(|(_, assignment)| assignment.is_some()).map(|(device, _)| device.clone()).collect()
+    }
+
+    /// Whether a rollout of this name is made in this pass.
+    pub(super) fn makes(&self, name: &RolloutName) -> bool {
+        self.changes
+            .iter()
+            .any(|change| matches!(change, Change::Rollout(one, RolloutChange::Head { version: 1, .. }) if one == name))
+    }
+
     pub(super) fn push(&mut self, change: Change) {
         self.changes.push(change);
     }
@@ -72,8 +83,12 @@ impl<'a> Carried<'a> {
     /// Carries out what a rollout decided. `record` is what was known of it before, `rollout` what it is now.
     pub(super) fn carry_out(&mut self, record: &RolloutRecord, rollout: &Rollout, turn: Turn) {
         let name = &rollout.head().name;
-        if rollout.head() != &*record.head {
+        if rollout.head() != &*record.head || self.touched(name) {
             let (version, head) = (record.version + 1, Arc::new(rollout.head().clone()));
+            // What happens to it twice in a pass is written once.
+            let is_its =
+                |change: &Change| matches!(change, Change::Rollout(one, RolloutChange::Head { .. }) if one == name);
+            self.changes.retain(|change| !self.heads.contains(name) || !is_its(change));
             self.changes.push(Change::Rollout(name.clone(), RolloutChange::Head { version, head }));
             self.heads.insert(name.clone());
         }
@@ -95,26 +110,14 @@ impl<'a> Carried<'a> {
                 let belongs = Belongs::ToTheRollout;
                 self.offer(record, &Offer { device: &device, digest, attempt, soak_secs, belongs });
             }
-            Effect::GoBack { device, digest } if self.is_its(record, &device) => {
+            Effect::GoBack { device, digest } => {
                 let (attempt, belongs) = (Attempt::FIRST, Belongs::ToTheRollout);
                 self.offer(record, &Offer { device: &device, digest, attempt, soak_secs: 0, belongs });
             }
-            // Another rollout, commit or stage has the device by now, or nobody knows whose it is.
-            Effect::GoBack { .. } => {}
             Effect::Withdraw { device } => self.withdraw(record, rollout, &device),
             Effect::AskApproval { .. } => {}
             Effect::Note(entry) => self.note(rollout, entry),
         }
-    }
-
-    /// Whether what a device is assigned is this rollout's, so that it may take it back.
-    fn is_its(&self, record: &RolloutRecord, device: &DeviceId) -> bool {
-        let Some(known) = self.input.state.devices.get(device) else { return false };
-        let rollout = known.assignment.as_ref().and_then(|assignment| assignment.rollout.as_deref());
-        let owner = owner(self.input.stages, &known.control.claims);
-        rollout == Some(record.head.name.as_str())
-            && known.control.conflict.is_none()
-            && owner == Some(&record.head.stage)
     }
 
     fn offer(&mut self, record: &RolloutRecord, offer: &Offer<'_>) {
@@ -124,6 +127,10 @@ impl<'a> Carried<'a> {
         let stage = &record.head.stage;
         let of_stage =
             self.input.stages.iter().find(|policy| policy.name == *stage).map_or(0, |policy| policy.soak_secs);
+        // Somebody may have asked for one more attempt beside the rollout: what failed then is not offered as if it were new.
+        let again =
+            known.assignment.as_ref().filter(|one| one.spec.digest == digest && *belongs == Belongs::ToTheRollout);
+        let attempt = again.map_or(attempt, |again| attempt.max(again.attempt.next()));
         let assignment = Assignment {
             device: device.clone(),
             stage: stage.clone(),

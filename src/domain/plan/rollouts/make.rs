@@ -1,17 +1,24 @@
 //! Rollouts of a commit: made once, when those before them have come to where they can end.
 
+use super::Machines;
 use super::carry::Carried;
+use super::live::Live;
 use super::world::FleetWorld;
-use super::{Live, Machines, is_under_way};
 use crate::domain::desired::{Desired, DesiredDevice};
+use crate::domain::digest::Digest;
 use crate::domain::fleet::{Change, Content, RolloutChange, RolloutRecord, StageRecord, Staged, StagedProgress};
+use crate::domain::generation::Attempt;
 use crate::domain::ids::{Actor, CommitId, DeviceId, PolicyName, RolloutName, StageName};
 use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::requires::reversal;
 use crate::domain::plan::staged::{Claimed, policy_of};
 use crate::domain::plan::ways::way;
-use crate::domain::rollout::machine::{self, Act, Reversal, Rollout, Status, SupersedeAt, Turn};
+use crate::domain::rollout::gate::Failure;
+use crate::domain::rollout::machine::{
+    self, Act, Phase, Reversal, Rollout, Status, Step, StepStatus, SupersedeAt, Turn,
+};
+use crate::domain::rollout::policy::Policy;
 use crate::domain::spec::SealedSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,24 +52,28 @@ fn end_earlier(
 ) -> bool {
     let mut ended = true;
     let earlier = input.state.rollouts.iter().filter(|(_, one)| one.head.stage == *stage);
-    for (name, record) in earlier.filter(|(_, one)| is_under_way(&one.head.status)) {
+    for (name, record) in earlier.filter(|(_, one)| one.head.is_under_way()) {
+        let live = machines.live.remove(name).unwrap_or_else(|| Live::load(record));
+        let world = FleetWorld::new(input, desired, record);
         let act = match record.head.status {
             // What went wrong stays in quarantine, so it does not make way as one does that had nothing wrong.
             Status::Error { .. } => Act::Abort,
+            // Those that are left are held, and nobody knows how long: they keep what they have until they get what is newer.
+            Status::RollingBack { .. } if live.machine().waits_for_holds(&world) => Act::Abort,
             Status::RollingBack { .. } => {
                 ended = false;
+                machines.live.insert(name.clone(), live);
                 continue;
             }
             Status::Active if record.head.superseded_by.as_ref() == Some(commit) => {
                 ended = false;
+                machines.live.insert(name.clone(), live);
                 continue;
             }
             _ => Act::Supersede { by: commit.clone(), at: SupersedeAt::StepEnd },
         };
-        let live = machines.live.remove(name).unwrap_or_else(|| Live::load(record));
-        let world = FleetWorld::new(input, desired, record);
         let reason = format!("commit {} counts", commit.short());
-        let (machine, done) = live.machine.act(input.now, &world, act, &Actor::controller(), &reason);
+        let (machine, done) = live.into_machine().act(input.now, &world, act, &Actor::controller(), &reason);
         ended = false;
         if let Ok(turn) = done {
             carried.carry_out(record, &machine, turn);
@@ -93,16 +104,18 @@ fn make_all(
     let many = wanting.len() > 1;
     for (policy, devices) in wanting {
         let Some(policy) = desired.rollouts.policy(&policy) else { continue };
-        let name = free_name(input, stage, commit, many.then_some(&policy.name));
+        let name = free_name(input, carried, stage, commit, many.then_some(&policy.name));
+        let passed = passed_before(input, stage, commit, &policy, &devices);
         let changes = devices.iter().map(|(device, content)| (device.clone(), change(input, desired, device, content)));
         let draft = Rollout::draft(name.clone(), stage.clone(), commit.clone(), policy, changes, input.now);
+        let draft = draft.trying_again(attempts(input, stage, &devices)).carrying_on(passed);
         let mut made = RolloutRecord::new(0, Arc::new(draft.head().clone()));
         made.members =
             draft.members().iter().map(|(device, member)| (device.clone(), Arc::new(member.clone()))).collect();
         let contents: Vec<_> =
             devices.iter().flat_map(|(device, content)| contents(input, desired, device, content)).collect();
         made.contents = contents.iter().map(|content| (content.spec.digest, content.clone())).collect();
-        let world = FleetWorld::new(input, desired, &made);
+        let world = FleetWorld::new(input, desired, &made).beside(carried.taken());
         let reason = format!("commit {}", commit.short());
         let (machine, done) = draft.act(input.now, &world, Act::Activate, &Actor::controller(), &reason);
         let mut turn = done.unwrap_or_else(|_| Turn::default());
@@ -119,6 +132,58 @@ fn make_all(
     }
 }
 
+/// The steps that need not be gone through again: a rollout by the same policy, whose place this one takes, has passed them with
+/// the same content for all who are left.
+fn passed_before(
+    input: &PassInput<'_>,
+    stage: &StageName,
+    commit: &CommitId,
+    policy: &Policy,
+    devices: &[(DeviceId, Arc<Content>)],
+) -> Vec<Step> {
+    let took_over = |one: &&RolloutRecord| match &one.head.status {
+        Status::Superseded { by, .. } => one.head.stage == *stage && by == commit && one.head.policy == *policy,
+        _ => false,
+    };
+    let Some(before) = input.state.rollouts.values().filter(took_over).max_by_key(|one| one.head.created) else {
+        return Vec::new();
+    };
+    let target = |device: &DeviceId| before.members.get(device).map(|member| member.target);
+    if !devices.iter().all(|(device, content)| target(device) == Some(content.spec.digest)) {
+        return Vec::new();
+    }
+    before.head.steps.iter().take_while(|step| step.status == StepStatus::Passed).cloned().collect()
+}
+
+/// The attempts of devices for which the same went wrong before, in a rollout whose quarantine somebody lifted.
+fn attempts(
+    input: &PassInput<'_>,
+    stage: &StageName,
+    devices: &[(DeviceId, Arc<Content>)],
+) -> BTreeMap<DeviceId, Attempt> {
+    let lifted = |one: &&RolloutRecord| one.head.stage == *stage && one.head.lifted.is_some();
+    let lifted: Vec<&RolloutRecord> = input.state.rollouts.values().filter(lifted).collect();
+    let of = |(device, content): &(DeviceId, Arc<Content>)| {
+        let members = lifted.iter().filter_map(|one| one.members.get(device));
+        let tried = members.filter(|member| member.target == content.spec.digest).map(|member| member.attempt).max();
+        tried.map(|tried| (device.clone(), tried.next()))
+    };
+    devices.iter().filter_map(of).collect()
+}
+
+/// What is no longer in quarantine goes out again, if the commit that counts wants it.
+pub(super) fn owe_again(input: &PassInput<'_>, stage: &StageName, carried: &mut Carried<'_>) {
+    let Some(record) = input.state.stages.get(stage) else { return };
+    let Some(commit) = record.accepted.clone() else { return };
+    let mut of_commit =
+        input.state.rollouts.values().filter(|one| one.head.stage == *stage && one.head.commit == commit);
+    // What is under way already takes in whoever may get it now.
+    if record.staged.is_some() && !of_commit.any(|one| one.head.is_under_way()) {
+        let staged = Some(Staged { commit, progress: StagedProgress::Owed });
+        carried.stage(stage, StageRecord { staged, ..record.clone() });
+    }
+}
+
 /// Devices of a stage that a commit changes and that follow a policy; and how many more would be, but keep what they have because
 /// the same went wrong with them.
 fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired: &Desired) -> (Wanting, usize) {
@@ -129,7 +194,7 @@ fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired:
         if record.and_then(|record| owner(input.stages, &record.control.claims)) != Some(stage) {
             continue;
         }
-        let Some(spec) = listed.spec.as_ref().filter(|spec| assigned(input, device) != Some(spec.digest)) else {
+        let Some(spec) = listed.spec.as_ref().filter(|spec| !has(input, device, &spec.digest)) else {
             continue;
         };
         let claimed = Claimed { stage, device, listed: listed as &DesiredDevice, record };
@@ -148,8 +213,13 @@ fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired:
     (wanting, kept)
 }
 
-fn assigned(input: &PassInput<'_>, device: &DeviceId) -> Option<crate::domain::digest::Digest> {
-    Some(input.state.devices.get(device)?.assignment.as_ref()?.spec.digest)
+/// Whether a device is assigned this content. One that could not do it, in a rollout whose quarantine was lifted, is to try it again.
+fn has(input: &PassInput<'_>, device: &DeviceId, digest: &Digest) -> bool {
+    let assignment = input.state.devices.get(device).and_then(|record| record.assignment.as_ref());
+    let Some(assignment) = assignment.filter(|assignment| assignment.spec.digest == *digest) else { return false };
+    let rollout = assignment.rollout.as_deref().and_then(|name| input.state.rollouts.get(name));
+    let member = rollout.filter(|rollout| rollout.head.lifted.is_some()).and_then(|one| one.members.get(device));
+    !member.is_some_and(|member| member.target == *digest && matches!(member.phase, Phase::Bad { .. }))
 }
 
 /// What a rollout changes on a device that is to have this content of a commit.
@@ -159,13 +229,33 @@ pub(super) fn change(
     device: &DeviceId,
     content: &Content,
 ) -> machine::Change {
-    let assignment = input.state.devices.get(device).and_then(|record| record.assignment.as_ref());
-    let previous = assignment.map(|assignment| assignment.spec.digest);
+    let had = had(input, device);
+    let previous = had.as_ref().map(|had| had.spec.digest);
     let listed = desired.devices.get(device);
-    let reversal = listed.zip(assignment).map(|(listed, assignment)| reversal(listed, &assignment.spec.spec));
+    let reversal = listed.zip(had).map(|(listed, had)| reversal(listed, &had.spec.spec));
     let reversal = reversal.unwrap_or(Reversal::Possible);
     let detour = legs(input, desired, device).iter().map(|leg| leg.digest).collect();
     machine::Change { target: content.spec.digest, previous, detour, reversal }
+}
+
+/// What a device goes back to: what it is assigned, or what it had before that where that went wrong with it.
+fn had(input: &PassInput<'_>, device: &DeviceId) -> Option<Arc<Content>> {
+    let assignment = input.state.devices.get(device)?.assignment.as_ref()?;
+    let before = || {
+        let rollout = input.state.rollouts.get(assignment.rollout.as_deref()?)?;
+        let member = rollout.members.get(device).filter(|member| member.target == assignment.spec.digest)?;
+        let failed = match &member.phase {
+            Phase::Bad { failure, .. } => match failure {
+                Failure::Failed | Failure::Rejected | Failure::RolledBack => true,
+                Failure::TimedOut | Failure::Lost => false,
+            },
+            _ => false,
+        };
+        let is_bad = failed || rollout.quarantines(device, &rollout.head.commit, &assignment.spec.digest);
+        rollout.contents.get(&member.previous.filter(|_| is_bad)?).cloned()
+    };
+    let assigned = || Arc::new(Content { spec: assignment.spec.clone(), commit: assignment.commit.clone() });
+    Some(before().unwrap_or_else(assigned))
 }
 
 /// What a device goes through before its target. One that cannot be led anywhere is kept out of the rollout, with the reason.
@@ -181,29 +271,35 @@ pub(super) fn contents(
     device: &DeviceId,
     content: &Arc<Content>,
 ) -> Vec<Arc<Content>> {
-    let record = input.state.devices.get(device);
-    let previous = record
-        .and_then(|record| record.assignment.as_ref())
-        .map(|assignment| Arc::new(Content { spec: assignment.spec.clone(), commit: assignment.commit.clone() }));
+    let previous = had(input, device);
     let on_the_way = legs(input, desired, device).into_iter();
     let on_the_way = on_the_way.map(|spec| Arc::new(Content { spec, commit: content.commit.clone() }));
     previous.into_iter().chain(on_the_way).chain([content.clone()]).collect()
 }
 
 /// `production-1a2b3c4d`; with the policy where a commit makes several, and counted where one of that name was there before.
-fn free_name(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, policy: Option<&PolicyName>) -> RolloutName {
+fn free_name(
+    input: &PassInput<'_>,
+    carried: &Carried<'_>,
+    stage: &StageName,
+    commit: &CommitId,
+    policy: Option<&PolicyName>,
+) -> RolloutName {
     let stage: String = stage.as_str().replace('/', "-").chars().take(40).collect();
     let policy: String = policy.map(|policy| format!("-{}", policy.as_str())).unwrap_or_default();
     let base = format!("{stage}-{}{policy}", commit.short());
-    let taken = |name: &RolloutName| input.state.rollouts.contains_key(name);
+    // One that cannot be read is there all the same, and `a/b` is called as `a-b` is.
+    let unread = |name: &RolloutName| {
+        input.state.quarantined.iter().any(|one| one.kind == "rollout" && one.subject == name.as_str())
+    };
+    let taken = |name: &RolloutName| input.state.rollouts.contains_key(name) || unread(name) || carried.makes(name);
     let names = std::iter::once(base.clone()).chain((2..).map(|number: usize| format!("{base}.{number}")));
     let mut names = names.map(|name| RolloutName::new(&name).expect("a stage, digits and a policy keep the rule"));
     names.find(|name| !taken(name)).expect("there is always one more number")
 }
 
 fn forget_old(input: &PassInput<'_>, stage: &StageName, carried: &mut Carried<'_>) {
-    let over =
-        input.state.rollouts.iter().filter(|(_, one)| one.head.stage == *stage && !is_under_way(&one.head.status));
+    let over = input.state.rollouts.iter().filter(|(_, one)| one.head.stage == *stage && !one.head.is_under_way());
     let mut over: Vec<_> = over.map(|(name, one)| (one.head.created, name)).collect();
     over.sort();
     let surplus = over.len().saturating_sub(MAX_KEPT);

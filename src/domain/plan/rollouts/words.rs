@@ -83,6 +83,7 @@ pub(super) fn is_news(member: &Member, word: &Word) -> bool {
             | Word::Failed { .. }
             | Word::Contact
             | Word::Left { .. }
+            | Word::Gone { .. }
             | Word::Back,
             _,
             None,

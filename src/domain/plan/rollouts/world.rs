@@ -1,5 +1,6 @@
 //! What rollouts are told of devices while they decide.
 
+use super::words::word;
 use crate::domain::desired::{Desired, DesiredDevice};
 use crate::domain::fleet::{DeviceRecord, RolloutRecord};
 use crate::domain::ids::{DeviceId, LabelName};
@@ -10,13 +11,13 @@ use crate::domain::plan::staged::{Claimed, selects};
 use crate::domain::rollout::budget::Group;
 use crate::domain::rollout::freeze::Freezes;
 use crate::domain::rollout::machine::member::Exposure;
-use crate::domain::rollout::machine::{Phase, World};
+use crate::domain::rollout::machine::{Member, Phase, Returns, Word, World};
 use crate::domain::rollout::policy::Selector;
 use crate::domain::spec::Purpose;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Opening;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,13 +52,21 @@ pub struct FleetWorld<'a> {
     input: &'a PassInput<'a>,
     desired: &'a Arc<Desired>,
     rollout: &'a RolloutRecord,
+    /// Devices that other rollouts take in this very pass.
+    taken: BTreeSet<DeviceId>,
     groups: RefCell<BTreeMap<LabelName, Values>>,
+    slots: RefCell<BTreeMap<LabelName, BTreeMap<String, u32>>>,
 }
 
 impl<'a> FleetWorld<'a> {
     /// `desired` is what counts for the rollout's stage now.
     pub fn new(input: &'a PassInput<'a>, desired: &'a Arc<Desired>, rollout: &'a RolloutRecord) -> Self {
-        Self { input, desired, rollout, groups: RefCell::default() }
+        Self { input, desired, rollout, taken: BTreeSet::new(), groups: RefCell::default(), slots: RefCell::default() }
+    }
+
+    /// Beside rollouts that take these devices in the same pass.
+    pub fn beside(self, taken: BTreeSet<DeviceId>) -> Self {
+        Self { taken, ..self }
     }
 
     fn listed(&self, device: &DeviceId) -> Option<&'a Arc<DesiredDevice>> {
@@ -102,17 +111,49 @@ impl<'a> FleetWorld<'a> {
         values
     }
 
-    fn slots_of_others(&self, label: &LabelName, value: &str) -> u32 {
+    /// The slots of groups that other rollouts hold, by value of a label.
+    fn slots_of_others(&self, label: &LabelName) -> BTreeMap<String, u32> {
+        let mut values: BTreeMap<String, u32> = BTreeMap::new();
         let others = self.input.state.rollouts.values().filter(|other| other.head.name != self.rollout.head.name);
-        let held = others.flat_map(|other| {
+        for other in others {
             let desired = self.input.accepted(&other.head.stage);
-            let labelled = move |device: &DeviceId| {
+            let held = other.members.iter().filter(|(device, member)| self.holds_slot(other, device, member));
+            for (device, _) in held.filter(|(device, _)| !self.taken.contains(*device)) {
                 let listed = desired.and_then(|desired| desired.devices.get(device));
-                listed.and_then(|listed| listed.labels.get(label.as_str())).is_some_and(|one| one == value)
-            };
-            other.members.iter().filter(move |(device, member)| member.holds_slot() && labelled(device))
-        });
-        u32::try_from(held.count()).unwrap_or(u32::MAX)
+                let value = listed.and_then(|listed| listed.labels.get(label.as_str()));
+                value.into_iter().for_each(|value| *values.entry(value.clone()).or_default() += 1);
+            }
+        }
+        for device in &self.taken {
+            let value = self.listed(device).and_then(|listed| listed.labels.get(label.as_str()));
+            value.into_iter().for_each(|value| *values.entry(value.clone()).or_default() += 1);
+        }
+        values
+    }
+
+    /// Whether a device of another rollout holds a slot. Of one that has ended nothing more is heard: a device that was at work in
+    /// it holds its slot until it has told how it went, or is not heard of for long enough to be lost.
+    fn holds_slot(&self, other: &RolloutRecord, device: &DeviceId, member: &Member) -> bool {
+        let Some(since) = member.slot_since() else { return false };
+        if other.head.is_under_way() {
+            return true;
+        }
+        let Some(record) = self.record(device) else { return false };
+        let rollout = record.assignment.as_ref().and_then(|assignment| assignment.rollout.as_deref());
+        let done = match word(&other.head.name, record) {
+            Some(Word::Healthy { .. } | Word::Failed { .. }) => true,
+            Some(
+                Word::Contact
+                | Word::Acknowledged { .. }
+                | Word::Unhealthy { .. }
+                | Word::Left { .. }
+                | Word::Gone { .. }
+                | Word::Back,
+            )
+            | None => false,
+        };
+        let lost = since.plus_secs(i64::from(other.head.policy.lost_after_secs)) <= self.input.now;
+        rollout == Some(other.head.name.as_str()) && !done && !lost
     }
 }
 
@@ -141,6 +182,23 @@ impl World for FleetWorld<'_> {
         self.unfit(device, listed, record)
     }
 
+    fn returns(&self, device: &DeviceId) -> Returns {
+        let Some(record) = self.record(device) else { return Returns::Never };
+        let stage = &self.rollout.head.stage;
+        let rollout = record.assignment.as_ref().and_then(|assignment| assignment.rollout.as_deref());
+        let is_its = rollout == Some(self.rollout.head.name.as_str())
+            && record.control.conflict.is_none()
+            && owner(self.input.stages, &record.control.claims) == Some(stage);
+        if !is_its {
+            return Returns::Never;
+        }
+        let listed = self.listed(device).map(Arc::as_ref);
+        match hold_on(self.input.state, device, Some(stage), listed, self.input.now) {
+            Some(_) => Returns::Held,
+            None => Returns::Now,
+        }
+    }
+
     fn is_online(&self, device: &DeviceId) -> bool {
         let lost_after = i64::from(self.rollout.head.policy.lost_after_secs);
         self.record(device).is_some_and(is_enrolled)
@@ -162,7 +220,9 @@ impl World for FleetWorld<'_> {
         let mut groups = self.groups.borrow_mut();
         let values = groups.entry(label.clone()).or_insert_with(|| self.counted(label));
         let (members, away) = values.get(value).copied().unwrap_or_default();
-        Group { members, away, slots: self.slots_of_others(label, value) }
+        let mut slots = self.slots.borrow_mut();
+        let slots = slots.entry(label.clone()).or_insert_with(|| self.slots_of_others(label));
+        Group { members, away, slots: slots.get(value).copied().unwrap_or_default() }
     }
 
     fn freezes(&self) -> &Freezes {

@@ -1,6 +1,9 @@
 //! Commits that go out step by step.
 
+mod back;
 mod devices;
+mod later;
+mod several;
 mod ways;
 
 use super::super::gate::{Candidate, Lineage, PlanInput, plan_stage};

@@ -1,6 +1,6 @@
 //! What people ask of a rollout.
 
-use super::member::{Member, Noted, Phase};
+use super::member::{Back, Member, Noted, Phase};
 use super::refusal::{Acknowledge, Act, Refusal, SupersedeAt, Which};
 use super::steps::number;
 use super::work::Work;
@@ -46,6 +46,7 @@ impl<W: World + ?Sized> Work<'_, W> {
             Act::Retry(which) => self.retry(&which, actor, reason),
             Act::Reroute { via, release } => self.reroute(via, &release, actor, reason),
             Act::Rollback => self.rollback(actor, reason),
+            Act::Lift => self.lift(actor, reason),
             Act::Supersede { by, at } => self.supersede(by, at, actor, reason),
             Act::AddStep { at, step } => self.add_step(at, *step, actor, reason),
             Act::DeleteStep { at } => self.delete_step(at, actor, reason),
@@ -93,8 +94,15 @@ impl<W: World + ?Sized> Work<'_, W> {
     }
 
     fn pause(&mut self, until: Option<Timestamp>, actor: &Actor, reason: &str) -> Result<(), Refusal> {
-        if !matches!(self.rollout.head.status, Status::Active | Status::Paused { .. }) {
-            return self.wrong("paused", "ACTIVE");
+        match (&self.rollout.head.status, until) {
+            (Status::Active | Status::Paused { .. }, _) => {}
+            // What goes on then is the catching up of those that were away.
+            (Status::Done { .. }, None) => {
+                self.rollout.head.late.stopped.get_or_insert(self.now);
+                self.note_by(actor, "LateStopped", reason.to_owned());
+                return Ok(());
+            }
+            _ => return self.wrong("paused", "ACTIVE"),
         }
         self.rollout.head.status = Status::Paused { why: reason.to_owned(), since: self.now, until };
         self.set_clock();
@@ -112,14 +120,18 @@ impl<W: World + ?Sized> Work<'_, W> {
         if acknowledge == Acknowledge::Nothing {
             self.would_stop_again()?;
         }
-        if acknowledge == Acknowledge::Failures {
-            self.acknowledge();
-        }
+        let what = match acknowledge {
+            Acknowledge::Failures => match self.acknowledge() {
+                1 => "1 failure acknowledged: ".to_owned(),
+                count => format!("{count} failures acknowledged: "),
+            },
+            Acknowledge::Nothing => String::new(),
+        };
         self.rollout.head.late.stopped = None;
         if !was_done {
             self.go_on();
         }
-        self.note_by(actor, "Resumed", reason.to_owned());
+        self.note_by(actor, "Resumed", format!("{what}{reason}"));
         Ok(())
     }
 
@@ -142,15 +154,16 @@ impl<W: World + ?Sized> Work<'_, W> {
         }
     }
 
-    /// The failures so far decide nothing any more.
-    fn acknowledge(&mut self) {
+    /// The failures so far decide nothing any more; how many there were.
+    fn acknowledge(&mut self) -> usize {
         let bad = self.rollout.members.iter();
         let bad = bad.filter(|(_, member)| matches!(member.phase, Phase::Bad { .. }) && member.note == Noted::No);
         let bad: Vec<DeviceId> = bad.map(|(device, _)| device.clone()).collect();
-        for device in bad {
-            let member = self.rollout.members[&device].clone();
-            self.put(&device, Member { note: Noted::Acknowledged, ..member });
+        for device in &bad {
+            let member = self.rollout.members[device].clone();
+            self.put(device, Member { note: Noted::Acknowledged, ..member });
         }
+        bad.len()
     }
 
     /// Active again, where it stopped. A step whose time had run out gets some more.
@@ -177,16 +190,37 @@ impl<W: World + ?Sized> Work<'_, W> {
         match self.rollout.head.status {
             Status::Draft | Status::PendingApproval | Status::Active | Status::Paused { .. } | Status::Error { .. } => {
             }
+            Status::RollingBack { .. } => self.keep_the_rest(),
             Status::Done { .. } => return Err(Refusal::Done),
-            Status::Aborted { .. }
-            | Status::Superseded { .. }
-            | Status::RollingBack { .. }
-            | Status::RolledBack { .. } => return self.wrong("aborted", "under way"),
+            Status::Aborted { .. } | Status::Superseded { .. } | Status::RolledBack { .. } => {
+                return self.wrong("aborted", "under way");
+            }
         }
         self.rollout.head.status = Status::Aborted { why: reason.to_owned(), at: self.now };
         self.set_clock();
         self.withdraw(&Phase::Canceled);
         self.note_by(actor, "Aborted", reason.to_owned());
+        Ok(())
+    }
+
+    /// Whoever still waits for its turn to go back keeps what it has.
+    fn keep_the_rest(&mut self) {
+        let waiting: Vec<DeviceId> = self.rollout.agenda.returning.iter().map(|(_, device)| device.clone()).collect();
+        for device in waiting {
+            let member = self.rollout.members[&device].clone();
+            self.put(&device, Member { back: Some(Back::Kept), ..member });
+        }
+    }
+
+    /// What went wrong may be assigned again. The rollout itself stays as it ended.
+    fn lift(&mut self, actor: &Actor, reason: &str) -> Result<(), Refusal> {
+        match self.rollout.head.status {
+            Status::Aborted { .. } | Status::RolledBack { .. } if self.rollout.head.lifted.is_none() => {}
+            Status::Error { .. } | Status::RollingBack { .. } => return self.wrong("lifted", "ABORTED or ROLLED_BACK"),
+            _ => return Err(Refusal::NotQuarantined),
+        }
+        self.rollout.head.lifted = Some(self.now);
+        self.note_by(actor, "Lifted", format!("what it brought may be assigned again: {reason}"));
         Ok(())
     }
 
@@ -283,6 +317,13 @@ impl<W: World + ?Sized> Work<'_, W> {
             (Status::Active, SupersedeAt::StepEnd) => between,
             _ => return self.wrong("superseded", "under way"),
         };
+        // What is done stays done; whoever has not got it yet gets what the newer one brings.
+        if matches!(self.rollout.head.status, Status::Done { .. }) {
+            self.rollout.head.superseded_by = Some(by.clone());
+            self.withdraw(&Phase::Superseded);
+            self.note_by(actor, "Followed", format!("commit {}: {reason}", by.short()));
+            return Ok(());
+        }
         self.note_by(actor, "SupersededBy", format!("commit {}: {reason}", by.short()));
         match now {
             true => self.superseded(by),

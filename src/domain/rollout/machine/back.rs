@@ -3,8 +3,17 @@
 use super::agenda::{Turnback, keys};
 use super::member::{Back, Exposure, Member, Phase, Reversal, Slot};
 use super::work::Work;
-use super::{Effect, Status, World};
+use super::{Effect, Returns, Rollout, Status, World};
 use crate::domain::ids::DeviceId;
+
+impl Rollout {
+    /// Whether all that have not gone back yet are held: nobody knows when that ends.
+    pub fn waits_for_holds<W: World + ?Sized>(&self, world: &W) -> bool {
+        let waiting = &self.agenda.returning;
+        let rolls_back = matches!(self.head.status, Status::RollingBack { .. }) && self.agenda.timers.is_empty();
+        rolls_back && waiting.iter().all(|(_, device)| world.returns(device) == Returns::Held)
+    }
+}
 
 impl<W: World + ?Sized> Work<'_, W> {
     /// Every device that got something of this rollout goes back to what it had; the others get nothing.
@@ -43,11 +52,17 @@ impl<W: World + ?Sized> Work<'_, W> {
 
     /// Tells devices to go back: those that are not well at once, those that work as their budgets allow.
     pub(super) fn send_back(&mut self) {
-        if !matches!(self.rollout.head.status, Status::RollingBack { .. }) {
-            return;
-        }
         let waiting: Vec<(Turnback, DeviceId)> = self.rollout.agenda.returning.iter().cloned().collect();
         for (turn, device) in waiting {
+            match self.world.returns(&device) {
+                Returns::Now => {}
+                Returns::Held => continue,
+                Returns::Never => {
+                    let member = self.rollout.members[&device].clone();
+                    self.put(&device, Member { back: Some(Back::Kept), ..member });
+                    continue;
+                }
+            }
             let away = turn == Turnback::Sick || !self.world.is_online(&device);
             let keys = keys(&self.rollout.head, self.world, &device);
             if away {
@@ -57,6 +72,12 @@ impl<W: World + ?Sized> Work<'_, W> {
             }
         }
         let returning = self.rollout.agenda.returning.is_empty();
+        if !matches!(self.rollout.head.status, Status::RollingBack { .. }) {
+            if !returning {
+                self.look_again();
+            }
+            return;
+        }
         if returning && self.rollout.agenda.timers.is_empty() {
             self.rollout.head.status = Status::RolledBack { at: self.now };
             self.note("RolledBack", "whoever can be reached has what it had".to_owned());
@@ -70,7 +91,15 @@ impl<W: World + ?Sized> Work<'_, W> {
         let (Some(digest), Reversal::Possible) = (member.previous, member.reversal) else {
             return self.put(device, Member { back: Some(Back::Kept), ..member });
         };
-        self.put(device, Member { back: Some(Back::Offered { since: self.now, slot }), ..member });
+        let back = match self.world.returns(device) {
+            Returns::Now => Back::Offered { since: self.now, slot },
+            Returns::Held => Back::Waiting,
+            Returns::Never => Back::Kept,
+        };
+        self.put(device, Member { back: Some(back), ..member });
+        if !matches!(back, Back::Offered { .. }) {
+            return;
+        }
         self.turn.effects.push(Effect::GoBack { device: device.clone(), digest });
     }
 

@@ -1,6 +1,6 @@
 //! What a rollout waits for, and when that is looked at: in order, as data.
 
-use super::{Blocked, Phase, Rollout, Status, StepStatus, World};
+use super::{Blocked, Phase, Returns, Rollout, Status, StepStatus, World};
 use crate::domain::ids::DeviceId;
 use crate::domain::rollout::freeze::Weather;
 use crate::domain::rollout::gate::Standing;
@@ -65,9 +65,17 @@ impl Rollout {
             Status::Done { .. } => self.catching_up(),
             Status::RollingBack { .. } => {
                 let left = self.agenda.returning.len();
-                let message =
-                    format!("{left} devices wait for their turn to go back, {} are going", self.agenda.timers.len());
-                vec![awaited("rolling-back", message, self.next(now, world), None)]
+                let held = self.agenda.returning.iter().filter(|(_, device)| world.returns(device) == Returns::Held);
+                let (held, going) = (held.count(), self.agenda.timers.len());
+                let message = match held {
+                    0 => format!("{left} devices wait for their turn to go back, {going} are going"),
+                    _ => format!(
+                        "{left} devices wait for their turn to go back, {held} of them are held, {going} are going"
+                    ),
+                };
+                let hint =
+                    format!("`bellwether rollout abort {name} --reason '…'` lets those that wait keep what they have");
+                vec![awaited("rolling-back", message, self.next(now, world), Some(hint))]
             }
             Status::Aborted { .. } | Status::Superseded { .. } | Status::RolledBack { .. } => Vec::new(),
         }

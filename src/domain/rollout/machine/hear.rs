@@ -6,6 +6,7 @@ use super::steps::{BLOCKED_STIR_SECS, number};
 use super::work::Work;
 use super::{Blocked, Effect, Rollout, Status, Turn, World};
 use crate::domain::digest::Digest;
+use crate::domain::generation::Attempt;
 use crate::domain::ids::DeviceId;
 use crate::domain::rollout::gate::Failure;
 use crate::domain::time::Timestamp;
@@ -46,6 +47,11 @@ pub enum Word {
         /// Why.
         reason: String,
     },
+    /// It was assigned something else, by somebody else.
+    Gone {
+        /// Why.
+        reason: String,
+    },
     /// It is back from that.
     Back,
 }
@@ -71,9 +77,12 @@ impl Rollout {
         change: Change,
     ) -> (Self, Turn) {
         let mut work = Work::new(&mut self, now, world);
-        if !work.rollout.members.contains_key(device) {
+        let before = work.rollout.members.get(device);
+        if before.is_none_or(Member::may_join_again) {
+            // What it had of this before it left, it may have again.
+            let attempt = before.map_or(Attempt::FIRST, |before| before.attempt);
             let last = number(work.rollout.head.steps.len().saturating_sub(1));
-            let joined = Member { step: Some(last), timing: Timing::Joined, ..Member::new(change) };
+            let joined = Member { step: Some(last), timing: Timing::Joined, attempt, ..Member::new(change) };
             work.put(device, joined);
             work.line_up(device);
         }
@@ -110,6 +119,7 @@ impl<W: World + ?Sized> Work<'_, W> {
                 }
             }),
             Word::Left { reason } => self.left(device, reason),
+            Word::Gone { reason } => self.gone(device, reason),
             Word::Back => {
                 if let Phase::Excluded { .. } = self.rollout.members[device].phase {
                     let last = number(self.rollout.head.steps.len() - 1);
@@ -289,6 +299,22 @@ impl<W: World + ?Sized> Work<'_, W> {
             self.turn.effects.push(Effect::Withdraw { device: device.clone() });
         }
         if matches!(phase, Phase::Queued { .. } | Phase::Offered { .. }) && !self.is_over() {
+            self.exclude(device, reason);
+        }
+    }
+
+    /// A device has something else, and its word on this will never come: what became of it before stays as it is.
+    fn gone(&mut self, device: &DeviceId, reason: String) {
+        let member = &self.rollout.members[device];
+        let is_open = match &member.phase {
+            Phase::Queued { .. } | Phase::Offered { .. } | Phase::InProgress { .. } | Phase::Ready { .. } => true,
+            Phase::Succeeded { .. }
+            | Phase::Bad { .. }
+            | Phase::Superseded
+            | Phase::Canceled
+            | Phase::Excluded { .. } => false,
+        };
+        if is_open && member.back.is_none() && !self.is_over() {
             self.exclude(device, reason);
         }
     }

@@ -334,6 +334,36 @@ impl Member {
         self.reached.as_deref().copied().or(self.previous)
     }
 
+    /// Whether a device that has left for something else takes part again when it comes back: not where it said that it failed.
+    pub fn may_join_again(&self) -> bool {
+        let ended = match &self.phase {
+            Phase::Succeeded { .. } => true,
+            Phase::Bad { failure, .. } => match failure {
+                Failure::Lost | Failure::TimedOut => true,
+                Failure::Failed | Failure::Rejected | Failure::RolledBack => false,
+            },
+            Phase::Queued { .. }
+            | Phase::Offered { .. }
+            | Phase::InProgress { .. }
+            | Phase::Ready { .. }
+            | Phase::Superseded
+            | Phase::Canceled
+            | Phase::Excluded { .. } => false,
+        };
+        ended && self.back.is_none()
+    }
+
+    /// When it was heard of last, as far as that is known here, if it holds a slot of its budgets.
+    pub fn slot_since(&self) -> Option<Timestamp> {
+        match (self.holds_slot(), &self.back, &self.phase) {
+            (false, _, _) => None,
+            (true, Some(Back::Offered { since, .. }), _) => Some(*since),
+            (true, _, Phase::Offered { since }) => Some(*since),
+            (true, _, Phase::InProgress { heard, .. }) => Some(*heard),
+            (true, _, _) => None,
+        }
+    }
+
     /// Whether it holds a slot of its budgets.
     pub fn holds_slot(&self) -> bool {
         match self.back {

@@ -71,7 +71,7 @@ impl<W: World + ?Sized> Work<'_, W> {
     /// Offers devices that were away when their step was decided what they missed.
     pub(super) fn offer_late(&mut self) {
         let head = &self.rollout.head;
-        let goes_on = matches!(head.status, Status::Active | Status::Done { .. });
+        let goes_on = matches!(head.status, Status::Active | Status::Done { .. }) && head.is_under_way();
         if !goes_on || head.late.stopped.is_some() || self.is_frozen() {
             return;
         }

@@ -36,6 +36,8 @@ pub enum Act {
     },
     /// Each device goes back to what it had.
     Rollback,
+    /// What went wrong may be assigned again, by a rollout of its own.
+    Lift,
     /// A newer commit takes its place.
     Supersede {
         /// The newer commit.
@@ -120,6 +122,9 @@ pub enum Refusal {
         /// The rule that is met.
         rule: String,
     },
+    /// Its content is not in quarantine.
+    #[error("what it brought is not in quarantine")]
+    NotQuarantined,
     /// Nobody of those failed.
     #[error("none of these devices has failed in this rollout")]
     NobodyFailed,

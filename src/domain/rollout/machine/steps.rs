@@ -346,10 +346,10 @@ impl<W: World + ?Sized> Work<'_, W> {
         step.clock = step.clock.stopped(now);
         self.rollout.head.status = Status::Error { why: why.clone(), at: now };
         self.note("Error", format!("step {} failed: {why}", current + 1));
-        match (self.rollout.head.superseded_by.clone(), self.rollout.head.policy.on_error) {
-            (_, OnError::Rollback) => self.roll_back(),
-            (Some(by), OnError::Pause) => self.superseded(by),
-            (None, OnError::Pause) => {}
+        // A newer commit that waits for it aborts it then: what went wrong stays in quarantine.
+        match self.rollout.head.policy.on_error {
+            OnError::Rollback => self.roll_back(),
+            OnError::Pause => {}
         }
     }
 }

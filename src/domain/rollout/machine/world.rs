@@ -7,6 +7,17 @@ use crate::domain::rollout::policy::Selector;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Opening;
 
+/// Whether a device may be given back what it had before a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returns {
+    /// It may.
+    Now,
+    /// Somebody holds it: not before that ends.
+    Held,
+    /// What it is assigned is not the rollout's any more, or nobody knows whose the device is.
+    Never,
+}
+
 /// What is known of devices at one moment. Every answer is a value that was read before: nothing here waits for anything.
 pub trait World {
     /// Whether a selector matches a device, by the commit of the rollout.
@@ -14,6 +25,11 @@ pub trait World {
 
     /// Why a device cannot take part: what it is cannot take the change, somebody holds it, it is unmanaged. `None` if it can.
     fn excluded(&self, device: &DeviceId) -> Option<String>;
+
+    /// Whether a device may be given back what it had. What it has may be another's by now, and holds always win.
+    fn returns(&self, _device: &DeviceId) -> Returns {
+        Returns::Now
+    }
 
     /// Whether a device was heard of lately.
     fn is_online(&self, device: &DeviceId) -> bool;

@@ -1,0 +1,188 @@
+//! A rollout at work, and which of its devices are looked at.
+
+use super::words::{is_news, word};
+use crate::domain::fleet::{RolloutChange, RolloutRecord};
+use crate::domain::ids::DeviceId;
+use crate::domain::plan::pass::{PassInput, Scope};
+use crate::domain::plan::rollouts::last_seen;
+use crate::domain::rollout::machine::member::Timing;
+use crate::domain::rollout::machine::{Member, Phase, Rollout, StepStatus, Turn, Wait, Word, World};
+use crate::domain::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// How often devices that are waited for are looked for, in milliseconds: a poll is no event of its own.
+pub(super) const LOOK_MILLIS: i64 = 5000;
+
+/// A rollout at work, and which of its devices are looked at.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// `None` only while the machine takes an input.
+    machine: Option<Rollout>,
+    /// Devices that wait to be heard of.
+    pub(super) silent: BTreeSet<DeviceId>,
+    /// Devices that were offered something and of which more is to come.
+    open: BTreeSet<DeviceId>,
+    /// Devices that are kept out, and may come back.
+    out: BTreeSet<DeviceId>,
+    /// Nothing was looked at since it was loaded.
+    pub(super) first: First,
+    /// When all that wait to be heard of were looked at last.
+    looked: Option<Timestamp>,
+    /// When time alone changes something next, as it was seen at the last look.
+    pub(super) next: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum First {
+    /// So everything is looked at.
+    Look,
+    /// It was.
+    Done,
+}
+
+impl Live {
+    pub(super) fn load(record: &RolloutRecord) -> Self {
+        Self::of(record.load())
+    }
+
+    pub(super) fn of(machine: Rollout) -> Self {
+        let mut live = Self {
+            machine: Some(machine),
+            silent: BTreeSet::new(),
+            open: BTreeSet::new(),
+            out: BTreeSet::new(),
+            first: First::Look,
+            looked: None,
+            next: None,
+        };
+        let all: Vec<DeviceId> = live.machine().members().keys().cloned().collect();
+        all.iter().for_each(|device| live.sort(device));
+        live
+    }
+
+    /// The machine.
+    pub(super) fn machine(&self) -> &Rollout {
+        self.machine.as_ref().expect("between inputs there is a machine")
+    }
+
+    /// Puts a device where it is looked at.
+    fn sort(&mut self, device: &DeviceId) {
+        let machine = self.machine();
+        let Some(member) = machine.members().get(device) else { return };
+        let step = member.step.and_then(|step| machine.head().steps.get(step as usize));
+        let is_over = step.is_some_and(|step| {
+            step.status == StepStatus::Passed || (member.timing == Timing::Joined && step.started.is_some())
+        });
+        // Whoever did not get its turn in its step has to be heard of as well.
+        let silent = match member.phase {
+            Phase::Queued { wait: Wait::Word } => true,
+            Phase::Queued { wait: Wait::Turn } => is_over,
+            _ => false,
+        };
+        let open = matches!(member.phase, Phase::Offered { .. } | Phase::InProgress { .. } | Phase::Ready { .. })
+            || member.back.is_some();
+        let out = matches!(member.phase, Phase::Excluded { .. });
+        for (set, belongs) in [(&mut self.silent, silent), (&mut self.open, open), (&mut self.out, out)] {
+            if belongs {
+                set.insert(device.clone());
+            } else {
+                set.remove(device);
+            }
+        }
+    }
+
+    pub(super) fn is_as_stored(&self, change: &RolloutChange) -> bool {
+        match change {
+            RolloutChange::Head { head, .. } => self.machine().head() == &**head,
+            RolloutChange::Member(device, member) => self.machine().members().get(device) == Some(&**member),
+            RolloutChange::Content(_) => true,
+            RolloutChange::Gone => false,
+        }
+    }
+
+    /// What is to be heard of devices now.
+    pub(super) fn words(&mut self, input: &PassInput<'_>, world: &dyn World, scope: &Scope) -> Vec<(DeviceId, Word)> {
+        let everything = self.first == First::Look || *scope == Scope::All;
+        let is_due = self.looked.is_none_or(|at| at.plus_millis(LOOK_MILLIS) <= input.now || input.now < at);
+        let looks = everything || is_due;
+        if looks {
+            self.looked = Some(input.now);
+        }
+        let mut words = Vec::new();
+        let members = self.machine().members();
+        let mut look = |device: &DeviceId| {
+            let Some(member) = members.get(device) else { return };
+            words.extend(self.word_of(input, world, device, member).map(|word| (device.clone(), word)));
+        };
+        match (everything, scope) {
+            (true, _) | (false, Scope::All) => self.open.iter().chain(&self.out).for_each(&mut look),
+            (false, Scope::Devices(some)) => some.iter().for_each(&mut look),
+        }
+        let blocked = self.machine().current().is_some_and(|(_, step)| step.blocked.is_some());
+        if let (true, Scope::Devices(some)) = (blocked, scope) {
+            let here = some.iter().filter(|device| members.contains_key(*device) && world.is_online(device));
+            words.extend(here.map(|device| (device.clone(), Word::Contact)));
+        }
+        let overdue = self.machine().overdue(input.now);
+        let silent: Box<dyn Iterator<Item = &DeviceId>> = match scope {
+            Scope::Devices(some) if !looks => Box::new(some.iter().filter(|device| self.silent.contains(*device))),
+            Scope::Devices(_) | Scope::All => Box::new(self.silent.iter()),
+        };
+        for device in silent.filter(|device| world.is_online(device)) {
+            words.push((device.clone(), Word::Contact));
+        }
+        for device in overdue {
+            let heard = match members.get(&device).map(|member| &member.phase) {
+                Some(Phase::InProgress { heard, .. }) => *heard,
+                Some(_) | None => continue,
+            };
+            if last_seen(input, &device).is_some_and(|seen| seen > heard) && world.is_online(&device) {
+                words.push((device, Word::Contact));
+            }
+        }
+        words
+    }
+
+    fn word_of(&self, input: &PassInput<'_>, world: &dyn World, device: &DeviceId, member: &Member) -> Option<Word> {
+        match &member.phase {
+            Phase::Excluded { .. } => world.excluded(device).is_none().then_some(Word::Back),
+            Phase::Offered { .. } | Phase::Queued { .. } if world.excluded(device).is_some() => {
+                let reason = world.excluded(device)?;
+                matches!(member.phase, Phase::Offered { .. }).then_some(Word::Left { reason })
+            }
+            Phase::Offered { .. } | Phase::InProgress { .. } | Phase::Ready { .. }
+                if member.back.is_none() && self.is_elsewhere(input, device) =>
+            {
+                world.excluded(device).map(|reason| Word::Gone { reason })
+            }
+            _ => {
+                let record = input.state.devices.get(device)?;
+                word(&self.machine().head().name, record).filter(|word| is_news(member, word))
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Whether a device was assigned something else, by somebody else.
+    fn is_elsewhere(&self, input: &PassInput<'_>, device: &DeviceId) -> bool {
+        let assignment = input.state.devices.get(device).and_then(|record| record.assignment.as_ref());
+        let rollout = assignment.map(|assignment| assignment.rollout.as_deref());
+        rollout.is_some_and(|rollout| rollout != Some(self.machine().head().name.as_str()))
+    }
+
+    /// The machine, and nothing that is looked at.
+    pub(super) fn into_machine(self) -> Rollout {
+        self.machine.expect("between inputs there is a machine")
+    }
+
+    pub(super) fn turn(&mut self, turns: &mut Turn, input: impl FnOnce(Rollout) -> (Rollout, Turn)) {
+        // The machine is taken by value.
+        let machine = self.machine.take().expect("between inputs there is a machine");
+        let (machine, turn) = input(machine);
+        self.machine = Some(machine);
+        turn.changed.iter().for_each(|device| self.sort(device));
+        turns.effects.extend(turn.effects);
+        turns.changed.extend(turn.changed);
+    }
+}
