@@ -3,6 +3,7 @@
 mod device;
 mod explain;
 mod findings;
+mod follows;
 mod history;
 mod host;
 mod layers;

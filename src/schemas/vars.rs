@@ -52,16 +52,16 @@ enum Branch {
     FromDevice(FromDevice),
 }
 
-/// The device chooses its branch.
+/// The device chooses its branch. Each key is inherited by itself.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1))]
 struct FromDevice {
     /// Always `device`.
-    #[schemars(extend("const" = "device"))]
-    from: String,
+    #[schemars(extend("enum" = ["device", null]))]
+    from: Option<String>,
     /// The branches that it may choose.
     #[schemars(length(min = 1))]
-    allowed: Vec<Stage>,
+    allowed: Option<Vec<Stage>>,
 }
 
 /// What is for one service alone.
@@ -161,12 +161,12 @@ impl Default for Days {
     }
 }
 
-/// A pause.
+/// A pause. Each key is inherited by itself.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1))]
 struct Hold {
     /// Why.
-    reason: Text,
+    reason: Option<Text>,
     /// Until when; without it, until the line goes.
     until: Option<Moment>,
 }

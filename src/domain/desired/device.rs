@@ -1,5 +1,6 @@
 //! What a commit means for one device, in two steps: what its layers say, and what that points at.
 
+use super::follows;
 use super::host::{AskedFile, MergedConfig, config, total_too_long};
 use super::layers::{Layers, Stack, Words, Written};
 use super::maintenance::maintenance;
@@ -15,7 +16,7 @@ use crate::domain::manifest::problems::{Draft, Problems};
 use crate::domain::manifest::release::requires::Requirements;
 use crate::domain::manifest::release::{Release, ReleaseStatus};
 use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
-use crate::domain::manifest::vars::{BranchRule, Health, Pin, Vars, parse_label, parse_pin, parse_text, parse_words};
+use crate::domain::manifest::vars::{Health, Pin, Vars, parse_label, parse_pin, parse_text, parse_words};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::secret::{Piece, SecretRef, SecretText};
 use crate::domain::spec::{
@@ -94,17 +95,13 @@ pub fn merge(device: &DeviceId, inputs: &Inputs) -> Merged {
     let error = inputs.problem.clone().or_else(|| {
         layers.sources().filter(|vars| vars.health != Health::Sound).find_map(|vars| vars.first_error().cloned())
     });
+    let scope = Scope::new(device, &inputs.stack.groups, &layers);
+    let mut rendering = Rendering { scope: &scope, drafts: Vec::new() };
     let branch = if inputs.problem.is_some() || health == Health::Unreadable {
         Branch::Unknown
     } else {
-        match layers.written(|keys| keys.branch.as_ref()).last().and_then(|written| written.value) {
-            Some(BranchRule::Stage(stage)) => Branch::Stage(stage.clone()),
-            Some(BranchRule::FromDevice(allowed)) => Branch::FromDevice { allowed: allowed.clone() },
-            None => Branch::Unset,
-        }
+        follows::branch(&layers, &mut rendering)
     };
-    let scope = Scope::new(device, &inputs.stack.groups, &layers);
-    let mut rendering = Rendering { scope: &scope, drafts: Vec::new() };
     let mut pins = BTreeMap::new();
     layers.entries(|keys| keys.pins.as_ref(), |app, written| lay(&mut pins, app, asked(written)));
     let pins =
@@ -121,7 +118,7 @@ pub fn merge(device: &DeviceId, inputs: &Inputs) -> Merged {
         os: os.and_then(|os| rendering.asked(os, "`os`", parse_words)),
         config: config(&layers, &mut rendering),
         maintenance: maintenance(&layers, &mut rendering),
-        hold: layers.written(|keys| keys.hold.as_ref()).last().and_then(|written| written.value.cloned()),
+        hold: follows::hold(&layers, &mut rendering),
         tags: rendering.map(tags, "a tag", parse_text),
         labels: rendering.map(labels, "a label", parse_label),
         profiles: layers
@@ -267,6 +264,11 @@ impl Picked {
         let releases = self.releases.iter().filter_map(|(_, release)| release.as_ref().err());
         let os = self.os.iter().filter_map(|os| os.as_ref().err());
         releases.chain(os).chain(self.device_type.as_ref().err()).map(|draft| Draft::clone(draft)).collect()
+    }
+
+    /// The OS image that was found.
+    pub fn image(&self) -> Option<&Arc<OsEntry>> {
+        self.os.as_ref()?.as_ref().ok()
     }
 
     /// The releases that were found.

@@ -8,11 +8,11 @@ use super::world::World;
 use super::{Branch, PickedRelease, Resolver};
 use crate::domain::finding::Place;
 use crate::domain::history::LastChange;
-use crate::domain::ids::{DeviceId, ServiceName};
+use crate::domain::ids::{DeviceId, ServiceName, StageName};
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::sealed::{as_written, opened};
 use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
-use crate::domain::manifest::vars::{BranchRule, ConfigValue, MaintenanceValue, Merge, TypedKeys};
+use crate::domain::manifest::vars::{BranchRule, ConfigValue, MaintenanceValue, Merge, TheDevice, TypedKeys};
 use crate::domain::secret::SecretRef;
 use crate::domain::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
@@ -36,8 +36,8 @@ pub struct Explanation {
 /// One value with its history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
-    /// The path of the key: `branch`, `pins.kiosk`, `kiosk/browser.environment.URL`, `vars.motd`. A variable of the environment
-    /// that no service of the device gets is `variables.URL`.
+    /// The path of the key: `branch`, `pins.kiosk`, `kiosk/browser.environment.URL`, `kiosk/browser.image`, `os.version`,
+    /// `vars.motd`. A variable of the environment that no service of the device gets is `variables.URL`.
     pub key: String,
     /// The value as written, without anything encrypted; [`REMOVED`] if a `null` took it away.
     pub value: String,
@@ -86,6 +86,10 @@ pub struct Overridden {
 
 /// What stands for a `null`.
 pub const REMOVED: &str = "(removed)";
+
+const BRANCH: &str = "branch";
+const FROM: &str = "branch.from";
+const ALLOWED: &str = "branch.allowed";
 
 /// Every value that was written for each key, from low to high.
 #[derive(Default)]
@@ -136,6 +140,48 @@ impl<'a> History<'a> {
         pick: impl Fn(&'a TypedKeys) -> Option<&'a Merge<K, Value<V>>>,
     ) {
         layers.entries(pick, |key, written| self.add_value(format!("{prefix}.{key}"), written));
+    }
+
+    /// A name is `branch`; keys are `branch.from` and `branch.allowed`. What a name replaced, or what keys replaced it, counts as
+    /// overridden by them.
+    fn branch(&mut self, layers: &Layers<'a>) {
+        for Written { file, span, value } in layers.written(|keys| keys.branch.as_ref()) {
+            let stage = match value {
+                Some(BranchRule::FromDevice { from, allowed }) => {
+                    self.branch_keys(file, from.as_ref(), allowed.as_ref());
+                    continue;
+                }
+                Some(BranchRule::Stage(stage)) => Some(stage),
+                None => None,
+            };
+            self.move_lines(FROM, BRANCH);
+            self.move_lines(ALLOWED, BRANCH);
+            self.add(BRANCH.to_owned(), Written { file, span, value: stage }, ToString::to_string);
+        }
+    }
+
+    fn branch_keys(
+        &mut self,
+        file: &'a Arc<str>,
+        from: Option<&'a Setting<TheDevice>>,
+        allowed: Option<&'a Setting<BTreeSet<StageName>>>,
+    ) {
+        self.move_lines(BRANCH, if from.is_some() { FROM } else { ALLOWED });
+        if let Some(Setting { span, value }) = from {
+            let written = Written { file, span: *span, value: value.as_ref() };
+            self.add(FROM.to_owned(), written, |TheDevice| "device".to_owned());
+        }
+        if let Some(Setting { span, value }) = allowed {
+            let written = Written { file, span: *span, value: value.as_ref() };
+            let shown =
+                |names: &BTreeSet<StageName>| names.iter().map(StageName::as_str).collect::<Vec<_>>().join(", ");
+            self.add(ALLOWED.to_owned(), written, shown);
+        }
+    }
+
+    fn move_lines(&mut self, from: &str, to: &str) {
+        let Some(lines) = self.0.remove(from) else { return };
+        self.0.entry(to.to_owned()).or_default().extend(lines);
     }
 
     fn finish(self, scope: &Scope<'_>) -> Vec<Explained> {
@@ -189,17 +235,12 @@ pub(super) fn explanation(
     let layers = inputs.layers();
     let scope = Scope::new(device, &inputs.stack.groups, &layers);
     let mut history = History::default();
-    history.single("branch", &layers, |keys| keys.branch.as_ref(), show_branch);
+    history.branch(&layers);
     history.single("device_type", &layers, |keys| keys.device_type.as_ref(), ToString::to_string);
     layers.written(|keys| keys.os.as_ref()).for_each(|written| history.add_value("os".to_owned(), written));
-    history.single(
-        "hold",
-        &layers,
+    layers.entries(
         |keys| keys.hold.as_ref(),
-        |hold| match hold.until {
-            Some(until) => format!("{} (until {until})", hold.reason),
-            None => hold.reason.clone(),
-        },
+        |key, written| history.add(format!("hold.{key}"), written, ToString::to_string),
     );
     history.single(
         "profiles",
@@ -281,7 +322,7 @@ pub(super) fn explanation(
     }
     if outcome.device.branch == Branch::Unknown {
         // What is written elsewhere does not count while one of the files cannot be read.
-        values.retain(|explained| explained.key != "branch");
+        values.retain(|explained| ![BRANCH, FROM, ALLOWED].contains(&explained.key.as_str()));
     }
     Explanation {
         device: device.clone(),
@@ -303,14 +344,4 @@ fn unused_variables<'a>(layers: &Layers<'a>, history: &mut History<'a>) {
             }
         },
     );
-}
-
-fn show_branch(rule: &BranchRule) -> String {
-    match rule {
-        BranchRule::Stage(stage) => stage.to_string(),
-        BranchRule::FromDevice(allowed) => {
-            let names: Vec<&str> = allowed.iter().map(|stage| stage.as_str()).collect();
-            format!("the device chooses among {}", names.join(", "))
-        }
-    }
 }

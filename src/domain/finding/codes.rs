@@ -43,7 +43,7 @@ codes! {
     BAD_WINDOW "bad-window" "A maintenance window lacks its times, or is too short or too long." "maintenance: {apply: [{time: 02:00, duration: 0m}]}";
     BIND_MOUNT "bind-mount" "A service would see a path of the host; that is refused." "volumes: [\"/etc:/etc\"]";
     BOTH_BRANCH_KEYS "both-branch-keys" "`branch` and `subscribed_branch` stand in one file." "branch: main\nsubscribed_branch: canary";
-    BRANCH_FORM "branch-form" "`branch` is neither a name nor `{from: device, allowed: […]}`." "branch: {from: nowhere}";
+    BRANCH_FORM "branch-form" "`branch` is neither a name nor, with what is inherited, `{from: device, allowed: […]}`." "branch: {from: nowhere}";
     COMPLEX_KEY "complex-key" "A key is a list or a mapping." "? [a, b]\n: c";
     COMPOSE_DEPENDENCY "compose-dependency" "A service depends on one that does not exist, or in a circle." "depends_on: [nobody]";
     DEAD_END "dead-end" "No device can be led to a release: all that it is reached from are drafts, invalidated or broken." "requires: {from: [2.0.0]}, where 2.0.0 was invalidated";

@@ -3,12 +3,16 @@
 //! Some top-level keys have a meaning to Bellwether. They take the text as written, and their mappings merge per key. All others
 //! are free variables, which belong to Ansible and to people.
 
+mod branch;
 mod config;
 mod free;
+mod hold;
 mod maintenance;
 mod typed;
 
+pub use branch::{BRANCH_FORM, BranchRule, TheDevice};
 pub use config::{ConfigKey, ConfigValue, SYSCTL, parse_hostname, parse_sysctl, parse_zone_name};
+pub use hold::{HoldKey, HoldValue};
 pub use maintenance::{MaintenanceKey, MaintenanceValue, WrittenWindow, parse_zone, read_window};
 pub use typed::{is_typed_key, parse_label, parse_pin, parse_text, parse_words};
 
@@ -16,9 +20,8 @@ use super::problems::{Draft, Problems};
 use super::read::Setting;
 use super::template::Value;
 use super::yaml::{Field, Kind, Node, Span};
-use crate::domain::desired::RepoHold;
 use crate::domain::finding::{Severity, codes};
-use crate::domain::ids::{AppName, DeviceType, ServiceName, StageName, VariableName, Version};
+use crate::domain::ids::{AppName, DeviceType, ServiceName, VariableName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -92,7 +95,7 @@ pub struct TypedKeys {
     /// `labels`.
     pub labels: Option<Merge<String, Value<String>>>,
     /// `hold`.
-    pub hold: Option<Setting<RepoHold>>,
+    pub hold: Option<Merge<HoldKey, HoldValue>>,
     /// `profiles`.
     pub profiles: Option<Setting<BTreeSet<String>>>,
     /// `maintenance`.
@@ -120,15 +123,6 @@ pub enum Base {
     Inherited,
     /// Nothing.
     Empty,
-}
-
-/// Which stage a device follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BranchRule {
-    /// This one.
-    Stage(StageName),
-    /// The one that the device chooses among these.
-    FromDevice(BTreeSet<StageName>),
 }
 
 /// Which release of an app a device shall run.

@@ -166,3 +166,82 @@ fn a_device_can_choose_its_branch_and_a_hold_says_why() {
     )
     "#);
 }
+
+#[test]
+fn keys_of_branch_and_hold_are_inherited_one_by_one() {
+    let choice = "branch: {from: device, allowed: [main, canary]}\n";
+    insta::assert_snapshot!(resolved(&[
+        ("group_vars/all.yml", choice),
+        ("group_vars/kiosks.yml", "branch: {allowed: [canary, develop]}\n"),
+        ("host_vars/b.yml", "branch: main\n"),
+        ("host_vars/c.yml", "branch: {from: null, allowed: null}\n"),
+    ]), @r#"
+    a: {"canary", "develop"}
+    b: main
+    c: -
+    "#);
+    // Half of a choice is none: the device keeps its claim and what it has.
+    insta::assert_snapshot!(resolved(&[
+        ("group_vars/all.yml", "branch: main\n"),
+        ("group_vars/kiosks.yml", "branch: {allowed: [canary]}\n"),
+        ("host_vars/b.yml", "branch: {from: device}\n"),
+        ("host_vars/c.yml", "branch: {from: device}\n"),
+    ]), @r#"
+    group_vars/kiosks.yml:1:10: error branch-form: `branch` has `allowed`, and nothing says `from: device` (write a branch name, or `{from: device, allowed: [main, canary]}`) [a]
+    host_vars/c.yml:1:10: error branch-form: `branch` is `from: device`, and nothing says what is `allowed` (write a branch name, or `{from: device, allowed: [main, canary]}`) [c]
+    a: ? (keeps what it has)
+    b: {"canary"}
+    c: ? (keeps what it has)
+    "#);
+    let vars = [
+        ("group_vars/all.yml", "branch: main\nhold: {reason: tour, until: 2026-12-01T00:00:00Z}\n"),
+        ("host_vars/a.yml", "hold: {until: null}\n"),
+        ("host_vars/b.yml", "hold: {until: 2027-01-01T00:00:00Z}\n"),
+        ("host_vars/c.yml", "hold: null\n"),
+    ];
+    let desired = super::Resolver::default().resolve(&super::snapshot(&vars));
+    let holds: Vec<String> = desired.devices.iter().map(|(name, device)| format!("{name} {:?}", device.hold)).collect();
+    insta::assert_snapshot!(holds.join("\n"), @r#"
+    a Some(RepoHold { reason: "tour", until: None })
+    b Some(RepoHold { reason: "tour", until: Some(2027-01-01T00:00:00Z) })
+    c None
+    "#);
+    // Without a reason there is none to take the end from, and an end alone is a slip.
+    insta::assert_snapshot!(resolved(&[
+        ("host_vars/a.yml", "hold: {until: null}\n"),
+        ("host_vars/b.yml", "hold: {until: 2027-01-01T00:00:00Z}\n"),
+    ]), @r"
+    host_vars/b.yml:1:8: error missing-key: `hold` has no `reason` [b]
+    a: main
+    b: main (keeps what it has)
+    c: main
+    ");
+}
+
+#[test]
+fn why_shows_each_key_of_branch_and_hold_with_what_it_overrode() {
+    let shown = |files: &[(&str, &str)]| {
+        let explanation = super::Resolver::default().explain(&super::snapshot(files), &"a".parse().expect("a name"));
+        let values = explanation.expect("it is listed").values;
+        let line = |one: crate::domain::desired::Explained| {
+            let over: Vec<String> =
+                one.overridden.iter().map(|over| format!(" over {} {}", over.value, over.place)).collect();
+            format!("{}: {} {}{}", one.key, one.value, one.place, over.concat())
+        };
+        values.into_iter().map(line).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(shown(&[
+        ("fleet.yml", "defaults: {branch: develop}\n"),
+        ("group_vars/all.yml", "branch: {from: device, allowed: [main]}\nhold: {reason: tour, until: 2026-12-01T00:00:00Z}\n"),
+        ("host_vars/a.yml", "branch: {allowed: [main, canary]}\nhold: {until: null}\n"),
+    ]), @r"
+    branch.allowed: canary, main host_vars/a.yml:1:10 over main group_vars/all.yml:1:24
+    branch.from: device group_vars/all.yml:1:10 over develop fleet.yml:1:20
+    hold.reason: tour group_vars/all.yml:2:8
+    hold.until: (removed) host_vars/a.yml:2:8 over 2026-12-01T00:00:00Z group_vars/all.yml:2:22
+    ");
+    insta::assert_snapshot!(shown(&[
+        ("group_vars/all.yml", "branch: {from: device, allowed: [main]}\n"),
+        ("host_vars/a.yml", "branch: main\n"),
+    ]), @"branch: main host_vars/a.yml:1:9 over main group_vars/all.yml:1:24 over device group_vars/all.yml:1:10");
+}

@@ -1,14 +1,13 @@
 //! Reading typed keys.
 
-use super::{Base, BranchRule, KeyRules, Merge, Pin, ServiceKey, Standing, Strictness, TypedKeys, Variables};
-use crate::domain::desired::RepoHold;
+use super::{Base, KeyRules, Merge, Pin, ServiceKey, Standing, Strictness, TypedKeys, Variables};
 use crate::domain::finding::codes;
-use crate::domain::ids::{AppName, StageName, VariableName, Version};
+use crate::domain::ids::{AppName, VariableName, Version};
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Draft, Problems, show};
 use crate::domain::manifest::read::{self, Extensions, Keys, Setting, setting};
 use crate::domain::manifest::template::{Template, Value, is_template};
-use crate::domain::manifest::yaml::{Field, Key, Kind, Map, Node, Span};
+use crate::domain::manifest::yaml::{Field, Key, Map, Node, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
@@ -71,7 +70,7 @@ pub(super) fn read(
         let value = &field.value;
         match key {
             "branch" | "subscribed_branch" => {
-                typed.branch = setting(value, problems, branch);
+                typed.branch = setting(value, problems, super::branch::branch);
                 if typed.branch.is_none() {
                     branch_known = BranchKnown::No;
                 }
@@ -87,7 +86,7 @@ pub(super) fn read(
                     merge(value, "`tags`", problems, word_key, |node, all| templated(node, "a tag", all, parse_text));
             }
             "labels" => typed.labels = merge(value, "`labels`", problems, label_key, label),
-            "hold" => typed.hold = setting(value, problems, hold),
+            "hold" => typed.hold = super::hold::hold(value, problems),
             "profiles" => typed.profiles = setting(value, problems, profiles),
             "maintenance" => typed.maintenance = super::maintenance::maintenance(value, problems),
             _ => {
@@ -177,7 +176,7 @@ pub(super) fn value_text(node: &Node, what: &str, problems: &mut Problems) -> Op
     Some(text.to_owned())
 }
 
-fn name<T: FromStr<Err = crate::domain::ids::NameError>>(
+pub(super) fn name<T: FromStr<Err = crate::domain::ids::NameError>>(
     node: &Node,
     what: &str,
     problems: &mut Problems,
@@ -186,7 +185,7 @@ fn name<T: FromStr<Err = crate::domain::ids::NameError>>(
     read::parse_name(&text, node.span, problems)
 }
 
-fn words(node: &Node, what: &str, problems: &mut Problems) -> Option<String> {
+pub(super) fn words(node: &Node, what: &str, problems: &mut Problems) -> Option<String> {
     let text = value_text(node, what, problems)?;
     word(&text, node.span, what, problems)
 }
@@ -291,41 +290,6 @@ fn service(node: &Node, problems: &mut Problems) -> Option<Variables> {
     Some(all)
 }
 
-fn branch(node: &Node, problems: &mut Problems) -> Option<BranchRule> {
-    const KEYS: Keys =
-        Keys { what: "`branch`", known: &["from", "allowed"], later: &[], extensions: Extensions::Unknown };
-    const FORM: &str = "write a branch name, or `{from: device, allowed: [main, canary]}`";
-    match &node.kind {
-        Kind::Scalar(_) => name(node, "`branch`", problems).map(BranchRule::Stage),
-        Kind::List(_) => {
-            problems.error_hint(node.span, codes::BRANCH_FORM, "`branch` is a list", FORM);
-            None
-        }
-        Kind::Map(map) => {
-            let errors = problems.errors();
-            read::fields(node, &KEYS, problems)?;
-            match map.value("from").map(|from| read::text(from, "`from`", problems)) {
-                Some(Some("device")) => {}
-                Some(None) => {}
-                Some(Some(_)) | None => {
-                    problems.error_hint(node.span, codes::BRANCH_FORM, "`from` must be `device`", FORM);
-                }
-            }
-            let allowed = match map.value("allowed") {
-                Some(allowed) => read::list(allowed, "`allowed`", problems)?
-                    .iter()
-                    .filter_map(|stage| name::<StageName>(stage, "a stage", problems))
-                    .collect(),
-                None => BTreeSet::new(),
-            };
-            if allowed.is_empty() && problems.errors() == errors {
-                problems.error_hint(node.span, codes::BRANCH_FORM, "`allowed` names no branch", FORM);
-            }
-            (problems.errors() == errors).then_some(BranchRule::FromDevice(allowed))
-        }
-    }
-}
-
 fn pin(node: &Node, problems: &mut Problems) -> Option<Value<Pin>> {
     templated(node, "a pin", problems, parse_pin)
 }
@@ -358,23 +322,4 @@ fn profiles(node: &Node, problems: &mut Problems) -> Option<BTreeSet<String>> {
         names.extend(words(item, "a profile", problems));
     }
     Some(names)
-}
-
-fn hold(node: &Node, problems: &mut Problems) -> Option<RepoHold> {
-    const KEYS: Keys =
-        Keys { what: "`hold`", known: &["reason", "until"], later: &[], extensions: Extensions::Unknown };
-    let errors = problems.errors();
-    let (mut reason, mut until) = (None, None);
-    for field in read::fields(node, &KEYS, problems)? {
-        match &*field.key.text {
-            "reason" => reason = words(&field.value, "`reason`", problems),
-            _ if field.value.is_null() => {}
-            _ => until = read::timestamp(&field.value, "`until`", problems),
-        }
-    }
-    if reason.is_none() && problems.errors() == errors {
-        read::missing(node.span, "`hold`", "reason", problems);
-    }
-    let reason = reason?;
-    (problems.errors() == errors).then_some(RepoHold { reason, until })
 }
