@@ -34,9 +34,10 @@ Examples:
   bellwether why kiosk-1 motd                     a free variable, by Ansible's order
   bellwether why kiosk-1 --repo .                 from this work tree, without a controller
   bellwether why kiosk-1 --repo . --rev canary    from a commit of it
+  bellwether why kiosk-1 image                    the image of each service, from the Compose file of its release
+  bellwether why kiosk-1 os                       the OS image, and what the catalog says of it
 
-Of a Compose file `environment` alone is explained, as nothing else in it can be overridden: the rest is as the file of the release \
-says, which stands beside `APP.release`; `bellwether release show APP VERSION` shows its images.")]
+Of what a Compose file says only `environment` can be overridden by variables; the rest is shown with its one place.")]
 pub struct Args {
     /// The device
     #[arg(value_name = "DEVICE")]
@@ -128,10 +129,10 @@ fn selected<'a>(all: &'a Explanation, key: &str) -> anyhow::Result<Vec<&'a Expla
         return Ok(found);
     }
     if let Some(Composed { app, version, file }) = all.composed(key) {
-        let error = anyhow!("{} is as {} says it; of a Compose file only environments are explained", plain(key), file);
+        let error = anyhow!("{} says nothing of {}, so what is usual holds", file, plain(key));
         return Err(with_hint(
             error,
-            format!("read the file, or ask `bellwether release show {app} {version}` for its images"),
+            format!("`bellwether why {} {app}` shows what release {version} says", all.device),
         ));
     }
     let error = anyhow!("device {} has no value for {}", all.device, plain(key));

@@ -121,33 +121,43 @@ fn every_value_of_the_example_can_be_explained() {
             let _ = writeln!(text, "    over {}  [{}]", overridden.value, overridden.place);
         }
     }
-    insta::assert_snapshot!(text, @"
+    insta::assert_snapshot!(text, @r#"
     branch = canary  [host_vars/kiosk-campus.yml:2:9]
         over production  [fleet.yml:10:11]
     config.persistent_logging = true  [group_vars/kiosks.yml:6:3]
     device_type = raspberrypi4  [inventory.yml:38:32]
     maintenance.zone = Europe/Zurich  [fleet.yml:13:18]
     os = lindenhof-os  [group_vars/all.yml:5:5]
+    os.digest = sha256:7e97a7b27ed83c5959fca1acd89ab2ff540ca643e7654e53d14bd8a85929320b  [os/lindenhof-os.yml:9:3]
+    os.url = https://images.lindenhof.example/2026.10.2/pi4.raucb  [os/lindenhof-os.yml:8:3]
+    os.version = 2026.10.2  [os/lindenhof-os.yml:7:3]
     pins.signage = ^1.4  [group_vars/kiosks.yml:3:3]
     pins.telemetry = latest  [group_vars/all.yml:3:3]
     signage.release = 1.5.0  [releases/signage/1.5.0/release.yml:2:10]
+    signage/player.depends_on = ["sync"]  [releases/signage/1.5.0/compose.yml:9:5]
     signage/player.environment.CONTENT_DIR = /content  [releases/signage/1.5.0/compose.yml:6:7]
     signage/player.environment.INTAKE_URL = https://intake.lindenhof.example  [group_vars/all.yml:8:3]
     signage/player.environment.LOG_LEVEL = info  [group_vars/all.yml:9:3]
     signage/player.environment.SCREEN = menu-campus  [host_vars/kiosk-campus.yml:10:7]
         over menu  [group_vars/kiosks.yml:12:7]
     signage/player.environment.TZ = Europe/Zurich  [fleet.yml:12:5]
+    signage/player.image = registry.example.com/signage-player@sha256:1f0c6a9be31f208bb72943089c65433421f55667a53579e33ef83ce8e4655ad1  [releases/signage/1.5.0/compose.yml:4:5]
+    signage/player.volumes = ["content:/content:ro"]  [releases/signage/1.5.0/compose.yml:7:5]
     signage/sync.environment.INTAKE_URL = https://intake.lindenhof.example  [group_vars/all.yml:8:3]
     signage/sync.environment.LOG_LEVEL = info  [group_vars/all.yml:9:3]
     signage/sync.environment.SOURCE = https://menus.lindenhof.example  [releases/signage/1.5.0/compose.yml:13:7]
     signage/sync.environment.TZ = Europe/Zurich  [fleet.yml:12:5]
+    signage/sync.image = registry.example.com/signage-sync@sha256:3bdd3ad85f76d7bd54d1b379f206bff7f022a8f23c0e7b81c256805f495d559a  [releases/signage/1.5.0/compose.yml:11:5]
+    signage/sync.volumes = ["content:/content"]  [releases/signage/1.5.0/compose.yml:14:5]
     tags.site = campus  [host_vars/kiosk-campus.yml:5:3]
     telemetry.release = 1.0.0  [releases/telemetry/1.0.0/release.yml:2:10]
     telemetry/collector.environment.INTAKE_URL = https://intake.lindenhof.example  [group_vars/all.yml:8:3]
     telemetry/collector.environment.INTERVAL_SECS = 60  [releases/telemetry/1.0.0/compose.yml:6:7]
     telemetry/collector.environment.LOG_LEVEL = info  [group_vars/all.yml:9:3]
     telemetry/collector.environment.TZ = Europe/Zurich  [fleet.yml:12:5]
-    ");
+    telemetry/collector.image = registry.example.com/telemetry-collector@sha256:bfc4bbe052410038418838a5751f3498e6fdfcd41316f963335790516ec96a06  [releases/telemetry/1.0.0/compose.yml:4:5]
+    telemetry/collector.volumes = ["buffer:/var/lib/collector"]  [releases/telemetry/1.0.0/compose.yml:7:5]
+    "#);
 }
 
 /// The example with the lines that are left out, which begin with `#:`.

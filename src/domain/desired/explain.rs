@@ -1,5 +1,7 @@
 //! Where every effective value of a device comes from.
 
+mod manifests;
+
 use super::device::{Inputs, Merged, Outcome, Picked};
 use super::findings::place;
 use super::layers::{Layers, Said, Words, Written};
@@ -238,6 +240,9 @@ pub(super) fn explanation(
     history.branch(&layers);
     history.single("device_type", &layers, |keys| keys.device_type.as_ref(), ToString::to_string);
     layers.written(|keys| keys.os.as_ref()).for_each(|written| history.add_value("os".to_owned(), written));
+    if let Some(entry) = picked.image() {
+        history.image(entry);
+    }
     layers.entries(
         |keys| keys.hold.as_ref(),
         |key, written| history.add(format!("hold.{key}"), written, ToString::to_string),
@@ -294,6 +299,7 @@ pub(super) fn explanation(
             sealed.spec.apps.get(app).is_some_and(|app| app.services.contains_key(name))
         };
         for (name, service) in release.services.iter().filter(|(name, _)| runs(name)) {
+            history.service(&release.compose_file, &format!("{app}/{name}"), service);
             layers.environment(&release.compose_file, app, name, service, |variable, written| {
                 let Said { file, span, value } = written;
                 let (value, template) = match value {

@@ -18,7 +18,8 @@ pub struct Composed {
 
 impl Explanation {
     /// The values that a key names: itself and what is below it; a variable of the environment as `URL`, `variables.URL`,
-    /// `services.web.variables.URL` or `app/web.environment.URL`; a free variable by its name, with or without `vars.`.
+    /// `services.web.variables.URL` or `app/web.environment.URL`; what a Compose file says as `image`, `services.web.image` or
+    /// `app/web.image`; a free variable by its name, with or without `vars.`.
     pub fn selected(&self, key: &str) -> Vec<&Explained> {
         let key = match key {
             "subscribed_branch" => "branch",
@@ -33,8 +34,8 @@ impl Explanation {
         self.values.iter().filter(|one| names(&one.key).iter().any(|name| is_or_is_below(name, key))).collect()
     }
 
-    /// The Compose file that says what a key such as `signage/main.image` or `services.main.image` is. Of what it says only
-    /// environments are explained, as only they can be overridden. `None` if the key is no such key, or the app is not known.
+    /// The Compose file that could say what a key such as `signage/main.restart` or `services.main.restart` is, and does not.
+    /// `None` if Compose has no such key, or the device no such service.
     pub fn composed(&self, key: &str) -> Option<Composed> {
         let named = key.strip_prefix("services.").or_else(|| key.contains('/').then_some(key))?;
         let (service, rest) = named.split_once('.')?;
@@ -44,11 +45,10 @@ impl Explanation {
         }
         let releases = || self.values.iter().filter_map(|one| Some((one.key.strip_suffix(".release")?, one)));
         let releases = || releases().filter(|(app, one)| one.place.file.starts_with(&format!("releases/{app}/")));
-        let gives = |app: &str| self.values.iter().any(|one| is_or_is_below(&one.key, &format!("{app}/{service}")));
+        let gives = |service: &str| self.values.iter().any(|one| is_or_is_below(&one.key, service));
         let (app, release) = match service.split_once('/') {
-            Some((app, _)) => releases().find(|(name, _)| *name == app)?,
-            None if releases().count() == 1 => releases().next()?,
-            None => releases().find(|(app, _)| gives(app))?,
+            Some((app, _)) => releases().find(|(name, _)| *name == app && gives(service))?,
+            None => releases().find(|(app, _)| gives(&format!("{app}/{service}")))?,
         };
         let (folder, _) = release.place.file.rsplit_once('/')?;
         Some(Composed { app: app.to_owned(), version: release.value.clone(), file: format!("{folder}/compose.yml") })
@@ -80,7 +80,14 @@ fn names(key: &str) -> Vec<String> {
         return vec![unused.to_owned(), format!("environment.{unused}")];
     }
     let Some((service, variable)) = key.split_once(".environment.") else {
-        return key.rsplit('.').next().map(str::to_owned).into_iter().collect();
+        let mut names: Vec<String> = key.rsplit('.').next().map(str::to_owned).into_iter().collect();
+        let is_of_device = ["config.", "labels.", "os.", "pins.", "tags."].iter().any(|above| key.starts_with(above));
+        if let Some((_, of_service)) = key.split_once('/').filter(|_| !is_of_device) {
+            names.extend([format!("services.{of_service}"), format!("services.{key}")]);
+            // `healthcheck` as well as `test`.
+            names.extend(of_service.split_once('.').map(|(_, below)| below.to_owned()));
+        }
+        return names;
     };
     let plain = service.rsplit('/').next().unwrap_or(service);
     vec![

@@ -26,7 +26,7 @@ pub use words::{FillError, fill};
 
 use super::problems::{Problems, show};
 use super::read::{self, Setting};
-use super::yaml::{Kind, Node, Span, parse};
+use super::yaml::{Field, Kind, Node, Span, parse};
 use crate::domain::finding::codes;
 use crate::domain::ids::{NetworkName, ServiceName, VariableName, VolumeName};
 use crate::domain::spec::{Dependency, Mount, Network, NetworkSpec, ServiceSpec};
@@ -59,6 +59,8 @@ pub struct Service {
     pub profiles: BTreeSet<String>,
     /// Dependencies that may be missing.
     pub optional: BTreeSet<ServiceName>,
+    /// Its keys as written, for people; those that are handed to nobody are left out.
+    pub written: Vec<Field>,
     /// Whether `network_mode` was written, for the short form.
     names_network_mode: bool,
 }
@@ -71,6 +73,7 @@ impl Service {
             environment: BTreeMap::new(),
             profiles: BTreeSet::new(),
             optional: BTreeSet::new(),
+            written: Vec::new(),
             names_network_mode: false,
         }
     }

@@ -3,7 +3,7 @@
 use super::compose::units;
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
-use super::yaml::{Span, parse};
+use super::yaml::{Field, Kind, Node, Span, parse};
 use crate::domain::digest::Digest;
 use crate::domain::finding::codes;
 use crate::domain::ids::DeviceType;
@@ -27,10 +27,14 @@ pub struct OsImage {
 /// An image for one device type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OsEntry {
-    /// Where it is written.
+    /// The file.
+    pub file: Arc<str>,
+    /// Where in it.
     pub span: Span,
     /// What a device is told.
     pub spec: OsSpec,
+    /// Its keys as written, for people.
+    pub written: Vec<Field>,
 }
 
 impl OsImage {
@@ -38,7 +42,7 @@ impl OsImage {
     pub fn read(file: &Arc<str>, name: &str, bytes: &[u8]) -> Self {
         let mut problems = Problems::new(file);
         let entries = match parse(bytes) {
-            Ok(Some(node)) => entries(&node, name, &mut problems),
+            Ok(Some(node)) => entries(&node, file, name, &mut problems),
             Ok(None) => {
                 problems.error(Span::default(), codes::MISSING_KEY, "the image names no device type");
                 BTreeMap::new()
@@ -57,7 +61,7 @@ impl OsImage {
     }
 }
 
-fn entries(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> BTreeMap<DeviceType, Arc<OsEntry>> {
+fn entries(node: &Node, file: &Arc<str>, name: &str, problems: &mut Problems) -> BTreeMap<DeviceType, Arc<OsEntry>> {
     let Some(map) = read::map(node, "an OS image", problems) else { return BTreeMap::new() };
     let mut entries = BTreeMap::new();
     for field in &map.entries {
@@ -67,13 +71,19 @@ fn entries(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> BTr
         let device_type = read::parse_name::<DeviceType>(&field.key.text, field.key.span, problems);
         let spec = entry(&field.value, name, problems);
         if let (Some(device_type), Some(spec)) = (device_type, spec) {
-            entries.insert(device_type, Arc::new(OsEntry { span: field.key.span, spec }));
+            let entry = OsEntry { file: file.clone(), span: field.key.span, spec, written: written(&field.value) };
+            entries.insert(device_type, Arc::new(entry));
         }
     }
     entries
 }
 
-fn entry(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> Option<OsSpec> {
+fn written(node: &Node) -> Vec<Field> {
+    let Kind::Map(map) = &node.kind else { return Vec::new() };
+    map.entries.iter().filter(|field| !field.key.text.starts_with("x-")).cloned().collect()
+}
+
+fn entry(node: &Node, name: &str, problems: &mut Problems) -> Option<OsSpec> {
     const KEYS: Keys = Keys {
         what: "an image",
         known: &["version", "url", "digest", "size", "streaming"],
@@ -110,7 +120,7 @@ fn entry(node: &super::yaml::Node, name: &str, problems: &mut Problems) -> Optio
 }
 
 /// From one byte to a tebibyte, as a number or as Compose writes sizes (`512m`).
-fn size(node: &super::yaml::Node, problems: &mut Problems) -> Option<u64> {
+fn size(node: &Node, problems: &mut Problems) -> Option<u64> {
     let text = read::text(node, "`size`", problems)?;
     let bytes = units::bytes(text).filter(|bytes| (1..=1 << 40).contains(bytes));
     if bytes.is_none() {
@@ -120,7 +130,7 @@ fn size(node: &super::yaml::Node, problems: &mut Problems) -> Option<u64> {
     bytes
 }
 
-fn web_address(node: &super::yaml::Node, problems: &mut Problems) -> Option<String> {
+fn web_address(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = read::text(node, "`url`", problems)?;
     let fits =
         text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).is_some_and(|rest| !rest.is_empty());

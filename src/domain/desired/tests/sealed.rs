@@ -102,17 +102,18 @@ fn explanations_show_that_a_value_is_encrypted_and_nothing_of_it() {
         value.uses.iter().for_each(|used| text.push_str(&format!("  uses {} = {}\n", used.name, used.value)));
         value.overridden.iter().for_each(|one| text.push_str(&format!("  overrides {}\n", one.value)));
     }
-    insta::assert_snapshot!(text, @r#"
+    insta::assert_snapshot!(text, @r"
     app.release = 1.0.0 at releases/app/1.0.0/release.yml:1:10
     app/web.environment.FROM = compose at releases/app/1.0.0/compose.yml:4:19
     app/web.environment.USES = {{ version }} {{ token | default('') }} at group_vars/all.yml:10:3
       uses token = mine
       uses version = 1.10
+    app/web.image = example.com/web@sha256:0000000000000000000000000000000000000000000000000000000000000000 at releases/app/1.0.0/compose.yml:3:5
     branch = main at group_vars/all.yml:1:9
     pins.app = 1.0.0 at group_vars/all.yml:8:9
     vars.list = [1.10,!vault (encrypted)] at group_vars/all.yml:6:1
     vars.token = mine at host_vars/a.yml:1:1
       overrides !vault (encrypted)
     vars.version = 1.10 at group_vars/all.yml:7:1
-    "#);
+    ");
 }

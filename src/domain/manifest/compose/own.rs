@@ -15,7 +15,7 @@ use crate::domain::spec::{
 use std::collections::BTreeMap;
 
 /// The key under which it stands.
-const KEY: &str = "x-bellwether";
+pub(super) const KEY: &str = "x-bellwether";
 const DAY: u64 = 86_400;
 
 /// Reads it from a service, if it is there.

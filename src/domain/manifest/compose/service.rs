@@ -35,6 +35,7 @@ pub(super) fn read(span: Span, node: &Node, rules: Rules<'_>, problems: &mut Pro
         }
     }
     own::read(node, &mut service.spec, problems);
+    service.written = written(node);
     resources::check(&service.spec.options, span, problems);
     check(&service.spec, span, problems);
     if service.spec.image.is_empty() {
@@ -44,6 +45,12 @@ pub(super) fn read(span: Span, node: &Node, rules: Rules<'_>, problems: &mut Pro
         return None;
     }
     Some(service)
+}
+
+fn written(node: &Node) -> Vec<Field> {
+    let Kind::Map(map) = &node.kind else { return Vec::new() };
+    let counts = |field: &&Field| !field.key.text.starts_with("x-") || &*field.key.text == own::KEY;
+    map.entries.iter().filter(counts).cloned().collect()
 }
 
 /// What the service runs, and how it is reached.
