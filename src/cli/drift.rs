@@ -31,7 +31,8 @@ Examples:
   bellwether drift --stage production --exit-code    3 if anything drifts, 4 if anything is unknown
   bellwether drift -o md >> \"$GITHUB_STEP_SUMMARY\"
   bellwether drift -o html > drift.html              one page that needs nothing beside it; also junit and sarif
-  bellwether drift kiosk-1 --suggest | git apply     let the repo say what was found")]
+  bellwether drift kiosk-1 --suggest | git apply     let the repo say what was found
+  bellwether drift kiosk-1 --suggest --mended        also what its agent has mended already")]
 pub struct Args {
     /// Devices; all if none is named
     #[arg(value_name = "DEVICE")]
@@ -42,6 +43,9 @@ pub struct Args {
     /// Print the change of the fleet repo that would accept what was found, as a patch; writes nothing
     #[arg(long, conflicts_with = "exit_code")]
     pub suggest: bool,
+    /// With `--suggest`: also what agents have found and mended since
+    #[arg(long, requires = "suggest")]
+    pub mended: bool,
     /// The folder of the fleet repo: `--suggest` is for it, and places in SARIF are in it
     #[arg(long, value_name = "PATH", default_value = ".")]
     pub repo: PathBuf,

@@ -62,7 +62,7 @@ struct FileView<'a> {
 
 fn view(file: &FileChange) -> FileView<'_> {
     let FileChange { path, before, after } = file;
-    FileView { path, is_new: before.is_none(), patch: udiff::patch(path, before.as_deref(), after) }
+    FileView { path, is_new: before.is_none(), patch: udiff::patch(path, before.as_deref(), after).text }
 }
 
 impl WorkTree {
@@ -109,7 +109,7 @@ impl WorkTree {
             Some(Entry::Refused(_)) | None => String::new(),
         };
         console.note("the edit would have been:");
-        console.note(udiff::painted(&udiff::patch(path, Some(&before), attempted)));
+        console.note(udiff::painted(&udiff::patch(path, Some(&before), attempted).text));
         Err(with_hint(error.into(), "change it by hand; nothing was written"))
     }
 
@@ -127,7 +127,7 @@ impl WorkTree {
         let is_for_people = matches!(output, Output::Table | Output::Wide | Output::Md);
         if is_for_people {
             for file in &files {
-                let patch = udiff::patch(&file.path, file.before.as_deref(), &file.after);
+                let patch = udiff::patch(&file.path, file.before.as_deref(), &file.after).text;
                 console.print(if console.is_terminal() { udiff::painted(&patch) } else { patch })?;
             }
         }

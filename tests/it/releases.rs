@@ -273,16 +273,57 @@ fn a_registry_that_wants_a_password_gets_the_one_that_is_for_it() {
     assert!(read(&repo, "releases/shop/1.0.0/compose.yml").contains(&engine.registry().web[0].digest));
 }
 
+const BY_HAND: [(&str, &str); 5] = [
+    ("fleet.yml", "name: acme\n"),
+    ("inventory.yml", "all:\n  hosts:\n    hand-1: { branch: main }\n"),
+    ("group_vars/all.yml", "pins: { web: latest } # ours\nvariables: { GREETING: hello }\n"),
+    ("releases/web/1.0.0/release.yml", "version: 1.0.0\n"),
+    ("releases/web/1.0.0/compose.yml", COMPOSE),
+];
+
+fn greeted() -> Tamper {
+    Tamper::SetVariable {
+        app: "web".parse().expect("an app"),
+        service: "app".parse().expect("a service"),
+        name: "GREETING".parse().expect("a variable"),
+        value: "grüezi: #1".to_owned(),
+    }
+}
+
+/// Agents mend at once: what they found is offered for as long as they tell it.
+#[test]
+fn a_suggestion_offers_what_an_agent_has_mended_already_if_asked_for() {
+    let mut fleet = Fleet::start("mended", On::Simulated, &BY_HAND);
+    fleet.enroll(&["hand-1"]);
+    fleet.settled(&["hand-1"]);
+    let engine = SimulatedEngine::open(&fleet.state_dir("hand-1").join("engine")).expect("open the engine");
+    assert!(engine.tamper(&greeted()).expect("tamper"));
+    eventually("it is found", || (!fleet.device("hand-1").found.is_empty()).then_some(()));
+    eventually("it is mended", || {
+        let (status, _, _) = outcome(&mut fleet.cli(&["drift", "hand-1", "--exit-code"]));
+        (status == Some(0)).then_some(())
+    });
+    let work = fleet.repo.work().display().to_string();
+    // Nobody is offered what is mended unless they ask for it.
+    let (status, patch, notes) = outcome(&mut fleet.cli(&["drift", "--suggest", "--repo", &work]));
+    assert_eq!((status, patch.as_str()), (Some(0), ""), "{notes}");
+    assert!(notes.contains("`--mended` offers what they found"), "{notes}");
+    let (status, patch, notes) = outcome(&mut fleet.cli(&["drift", "--suggest", "--mended", "--repo", &work]));
+    assert_eq!(status, Some(0), "{notes}");
+    assert!(notes.contains("(was mended at "), "{notes}");
+    fleet.repo.git_with(&["apply"], patch.as_bytes());
+    fleet.push("main", "Accept what was found", &[]);
+    fleet.settled_on("main", &["hand-1"]);
+    let (_, why, _) = outcome(&mut fleet.cli(&["why", "hand-1", "GREETING"]));
+    assert!(why.contains("grüezi: #1"), "{why}");
+    // What was found before is no news about what is assigned now.
+    let (_, patch, notes) = outcome(&mut fleet.cli(&["drift", "--suggest", "--mended", "--repo", &work]));
+    assert!(patch.is_empty() && notes.contains("nothing to suggest"), "{patch}{notes}");
+}
+
 #[test]
 fn a_suggestion_accepts_what_was_changed_by_hand() {
-    let files = [
-        ("fleet.yml", "name: acme\n"),
-        ("inventory.yml", "all:\n  hosts:\n    hand-1: { branch: main }\n"),
-        ("group_vars/all.yml", "pins: { web: latest } # ours\nvariables: { GREETING: hello }\n"),
-        ("releases/web/1.0.0/release.yml", "version: 1.0.0\n"),
-        ("releases/web/1.0.0/compose.yml", COMPOSE),
-    ];
-    let mut fleet = Fleet::start("suggest", On::Simulated, &files);
+    let mut fleet = Fleet::start("suggest", On::Simulated, &BY_HAND);
     fleet.enroll(&["hand-1"]);
     fleet.settled(&["hand-1"]);
     // Somebody changes a variable by hand, and the agent cannot mend it.
@@ -294,13 +335,7 @@ fn a_suggestion_accepts_what_was_changed_by_hand() {
         message: "read-only file system".to_owned(),
     };
     engine.set_faults(&Faults { rules: ["stop", "remove", "create"].map(fail).to_vec() }).expect("write faults");
-    let tamper = Tamper::SetVariable {
-        app: "web".parse().expect("an app"),
-        service: "app".parse().expect("a service"),
-        name: "GREETING".parse().expect("a variable"),
-        value: "grüezi: #1".to_owned(),
-    };
-    assert!(engine.tamper(&tamper).expect("tamper"));
+    assert!(engine.tamper(&greeted()).expect("tamper"));
     eventually("the drift is reported", || {
         let (status, _, _) = outcome(&mut fleet.cli(&["drift", "hand-1", "--exit-code"]));
         (status == Some(3)).then_some(())

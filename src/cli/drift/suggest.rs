@@ -5,9 +5,9 @@ use crate::cli::Output;
 use crate::cli::console::{Console, Outcome};
 use crate::cli::editing::WorkTree;
 use crate::cli::render::text::{Tone, count, plain};
-use crate::cli::render::udiff;
+use crate::cli::render::udiff::{self, Patch};
 use crate::domain::edits::FileChange;
-use crate::domain::edits::suggest::{Left, Suggestion, suggest};
+use crate::domain::edits::suggest::{Left, Offered, Suggestion, suggest};
 use crate::domain::overview::drift::DriftReport;
 use crate::threads;
 use serde::Serialize;
@@ -26,12 +26,15 @@ pub(super) fn run(report: &DriftReport, args: &Args, output: Output, console: &C
     let work = WorkTree::open(&args.repo)?;
     let mut resolver = threads::resolver();
     let mut desk = work.desk(&args.list, &mut resolver, console)?;
-    let suggestion = suggest(&mut desk, &mut resolver, report)?;
-    let patch: String = desk
+    let offered = if args.mended { Offered::AndMended } else { Offered::Standing };
+    let suggestion = suggest(&mut desk, &mut resolver, report, offered)?;
+    let patch: Patch = desk
         .files()
         .iter()
         .map(|FileChange { path, before, after }| udiff::patch(path, before.as_deref(), after))
         .collect();
+    let warning = patch.warning();
+    let patch = patch.text;
     match output {
         Output::Json | Output::Yaml => console.data(&SuggestView { patch, suggestion: &suggestion }, output)?,
         Output::Md => {
@@ -48,17 +51,26 @@ pub(super) fn run(report: &DriftReport, args: &Args, output: Output, console: &C
             for left in &suggestion.left {
                 console.note(format!("{} {}", Tone::Unsure.paint("cannot"), plain(&line(left))));
             }
-            if patch.is_empty() {
-                console.note("nothing to suggest");
-            } else {
+            if !patch.is_empty() {
                 console.note(format!(
-                    "this accepts {}; to do so: `bellwether drift --suggest | git apply`",
-                    count(suggestion.accepted.len(), "difference")
+                    "this accepts {}; to do so: `bellwether drift --suggest{} | git apply`",
+                    count(suggestion.accepted.len(), "difference"),
+                    if args.mended { " --mended" } else { "" },
                 ));
+            } else {
+                console.note("nothing to suggest");
+                let mended: usize = report.devices.values().map(|one| one.mended.len()).sum();
+                if mended > 0 && offered == Offered::Standing {
+                    console.note(format!(
+                        "agents have mended {} already: `--mended` offers what they found",
+                        count(mended, "difference")
+                    ));
+                }
             }
             console.print(if console.is_terminal() { udiff::painted(&patch) } else { patch })?;
         }
     }
+    warning.into_iter().for_each(|warning| console.note(warning));
     Ok(Outcome::Fine)
 }
 

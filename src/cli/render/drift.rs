@@ -167,7 +167,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn device(drift: Drift) -> DeviceDrift {
         let stage = "production".parse().expect("a stage");
-        DeviceDrift { standing: Standing::Owned(stage), verdict: drift.verdict(), drift }
+        DeviceDrift { standing: Standing::Owned(stage), verdict: drift.verdict(), drift, mended: Vec::new() }
     }
 
     fn all(status: &LayerStatus) -> Drift {

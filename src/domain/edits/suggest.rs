@@ -1,15 +1,21 @@
 //! The change of the fleet repo that would make what was found on devices the desired state.
 //!
-//! Each device is taken by itself, and only in its own files. What cannot be said in the repo is listed with the reason.
+//! Each device is taken by itself, and only in its own files. What cannot be said in the repo is listed with the reason. Agents mend
+//! at once, so what was found and mended since can be offered as well; it is said to be that.
+
+mod host;
 
 use super::{Becomes, Desk, ProposeError, Whose, Wish, propose};
 use crate::domain::desired::{DesiredDevice, Resolver};
 use crate::domain::device::canonical::HIDDEN;
 use crate::domain::drift::{Difference, Layer, LayerStatus, Verdict};
-use crate::domain::ids::{AppName, DeviceId, ServiceName, VariableName, Version};
+use crate::domain::ids::{AppName, DeviceId, FilePath, ServiceName, VariableName, Version};
 use crate::domain::manifest::release::{Release, ReleaseStatus};
 use crate::domain::overview::drift::{DeviceDrift, DriftReport};
+use crate::domain::reported::wanted_text;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::spec::Subject;
+use crate::domain::time::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,16 +46,33 @@ pub struct Left {
     pub reason: String,
 }
 
+/// What is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// What differs now.
+    Standing,
+    /// What agents have mended already, too.
+    AndMended,
+}
+
 /// Changes the files on the desk so that what the report found becomes desired.
-pub fn suggest(desk: &mut Desk<'_>, resolver: &mut Resolver, report: &DriftReport) -> Result<Suggestion, ProposeError> {
+pub fn suggest(
+    desk: &mut Desk<'_>,
+    resolver: &mut Resolver,
+    report: &DriftReport,
+    offered: Offered,
+) -> Result<Suggestion, ProposeError> {
     if let Some(finding) = desk.before(resolver).rejection() {
         return Err(ProposeError::DevicesUnknown(Box::new(finding.clone())));
     }
     let releases = resolver.releases(desk.snapshot);
     let mut suggestion = Suggestion::default();
-    let drifted = report.devices.iter().filter(|(_, one)| one.verdict == Verdict::Drifted);
-    for (index, (device, drift)) in drifted.enumerate() {
-        let mut one = OneDevice { device, suggestion: &mut suggestion };
+    // What stands comes first, should there be too many.
+    let (drifted, others): (Vec<_>, Vec<_>) =
+        report.devices.iter().partition(|(_, one)| one.verdict == Verdict::Drifted);
+    let mended = others.into_iter().filter(|(_, one)| offered == Offered::AndMended && !one.mended.is_empty());
+    for (index, (device, drift)) in drifted.into_iter().chain(mended).enumerate() {
+        let mut one = OneDevice { device, offered, suggestion: &mut suggestion };
         if index >= MAX_DEVICES {
             one.left("the device", &format!("a suggestion takes up {MAX_DEVICES} devices; accept these first"));
             continue;
@@ -63,6 +86,7 @@ type Releases = BTreeMap<AppName, Vec<Arc<Release>>>;
 
 struct OneDevice<'a> {
     device: &'a DeviceId,
+    offered: Offered,
     suggestion: &'a mut Suggestion,
 }
 
@@ -75,11 +99,36 @@ struct Acceptance {
     holds: Holds,
 }
 
+/// Whether a difference stands, or what was found has been mended.
+#[derive(Clone, Copy, Default)]
+struct Since {
+    /// When it was found, and mended then; `None` if it stands.
+    mended: Option<Timestamp>,
+}
+
+impl std::fmt::Display for Since {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.mended {
+            Some(at) => write!(f, " (was mended at {at})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Acceptance {
+    fn since(self, since: Since) -> Self {
+        let Self { wishes, subject, sentence, holds } = self;
+        Self { wishes, subject: format!("{subject}{since}"), sentence: format!("{sentence}{since}"), holds }
+    }
+}
+
 /// What must be true of the device's content afterwards.
 enum Holds {
     Variable { app: AppName, service: ServiceName, name: VariableName, value: Option<String> },
     Release { app: AppName, version: Version },
     Os { version: String },
+    Setting { setting: Subject, value: Option<String> },
+    Mode { file: FilePath, mode: Option<String> },
 }
 
 impl OneDevice<'_> {
@@ -140,6 +189,11 @@ impl OneDevice<'_> {
             }
             Holds::Release { app, version } => spec.spec.apps.get(app).is_some_and(|app| app.release == *version),
             Holds::Os { version } => spec.spec.os.as_ref().is_some_and(|os| os.version.as_str() == version),
+            Holds::Setting { setting, value: Some(value) } => {
+                wanted_text(&spec.spec.config, setting).as_ref() == Some(value)
+            }
+            Holds::Setting { setting, value: None } => !spec.spec.config.subjects().contains(setting),
+            Holds::Mode { file, mode } => spec.spec.config.files.get(file).map(|file| file.mode.to_string()) == *mode,
         };
         Ok(if is_so { Verdict::InSync } else { Verdict::Drifted })
     }
@@ -152,40 +206,49 @@ impl OneDevice<'_> {
         drift: &DeviceDrift,
     ) -> Vec<Acceptance> {
         let mut all = Vec::new();
-        let mut images: BTreeMap<AppName, BTreeMap<ServiceName, String>> = BTreeMap::new();
-        for difference in drift.drift.differences() {
+        let mut images: BTreeMap<AppName, (BTreeMap<ServiceName, String>, Since)> = BTreeMap::new();
+        let offered = self.offered;
+        let stand = drift.drift.differences().map(|difference| (difference, Since::default()));
+        let mended = drift
+            .mended
+            .iter()
+            .filter(|_| offered == Offered::AndMended)
+            .map(|found| (&found.difference, Since { mended: Some(found.at) }));
+        for (difference, since) in stand.chain(mended) {
+            let subject = format!("{}{since}", difference.subject);
             match difference.layer {
                 Layer::Variables => match self.variable(listed, difference) {
-                    Ok(acceptance) => all.push(acceptance),
-                    Err(reason) => self.left(&difference.subject, reason),
+                    Ok(acceptance) => all.push(acceptance.since(since)),
+                    Err(reason) => self.left(&subject, reason),
                 },
                 Layer::Apps => match image(difference) {
                     Ok((app, service, image)) => {
-                        images.entry(app).or_default().insert(service, image);
+                        let (there, last) = images.entry(app).or_default();
+                        there.insert(service, image);
+                        last.mended = last.mended.max(since.mended);
                     }
-                    Err(reason) => self.left(&difference.subject, reason),
+                    Err(reason) => self.left(&subject, reason),
                 },
                 Layer::Os => match os(snapshot, listed, difference) {
-                    Some(acceptance) => all.push(acceptance),
-                    None => {
-                        self.left(&difference.subject, "the OS catalog has no image of this version for the device")
-                    }
+                    Some(acceptance) => all.push(acceptance.since(since)),
+                    None => self.left(&subject, "the OS catalog has no image of this version for the device"),
                 },
-                Layer::Host => self.left(&difference.subject, "what was set by hand is written into `config` by hand"),
-                Layer::Spec => {
-                    self.left(&difference.subject, "the device has not taken its assignment yet; that is no content")
-                }
-                Layer::Connectivity => self.left(&difference.subject, "a device that is not heard from found nothing"),
+                Layer::Host => match host::setting(difference) {
+                    Ok(acceptance) => all.push(acceptance.since(since)),
+                    Err(reason) => self.left(&subject, reason),
+                },
+                Layer::Spec => self.left(&subject, "the device has not taken its assignment yet; that is no content"),
+                Layer::Connectivity => self.left(&subject, "a device that is not heard from found nothing"),
             }
         }
-        for (app, found) in images {
+        for (app, (found, since)) in images {
             match matching(listed, &app, &found, releases.get(&app)) {
-                Some(release) => all.push(pinned(&app, release)),
+                Some(release) => all.push(pinned(&app, release).since(since)),
                 None => {
                     for (service, image) in found {
                         let reason =
                             format!("no release of `{app}` has {image} there; make one with `bellwether release new`");
-                        self.left(&format!("{app}/{service} image"), &reason);
+                        self.left(&format!("{app}/{service} image{since}"), &reason);
                     }
                 }
             }

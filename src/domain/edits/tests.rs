@@ -2,7 +2,7 @@
 
 use super::images::with_images;
 use super::release::{About, Mark, create, mark};
-use super::suggest::suggest;
+use super::suggest::{Offered, suggest};
 use super::*;
 use crate::domain::drift::{Difference, Drift, Layer, LayerStatus, Verdict};
 use crate::domain::overview::drift::{DeviceDrift, DriftReport, DriftTotals};
@@ -368,7 +368,8 @@ fn report(devices: &[(&str, Vec<Difference>)]) -> DriftReport {
                 LayerStatus::InSync | LayerStatus::Unknown { .. } => {}
             }
         }
-        let drift = DeviceDrift { standing: Standing::InTransit, verdict: Verdict::Drifted, drift: Drift { layers } };
+        let (standing, drift) = (Standing::InTransit, Drift { layers });
+        let drift = DeviceDrift { standing, verdict: Verdict::Drifted, drift, mended: Vec::new() };
         (name.parse().expect("a device"), drift)
     };
     DriftReport { at: Timestamp::EPOCH, totals: DriftTotals::default(), devices: devices.iter().map(one).collect() }
@@ -397,7 +398,8 @@ fn a_suggestion_makes_what_was_found_the_desired_state() {
         ("gone", vec![difference(Layer::Apps, "app/web", None, Some("present"))]),
     ]);
     let mut desk = Desk::new(&snapshot);
-    let suggestion = suggest(&mut desk, &mut Resolver::default(), &found).expect("the devices are known");
+    let suggestion =
+        suggest(&mut desk, &mut Resolver::default(), &found, Offered::Standing).expect("the devices are known");
     let left: Vec<String> =
         suggestion.left.iter().map(|left| format!("{} {}: {}", left.device, left.subject, left.reason)).collect();
     assert!(!lines(&desk).contains("hunter2"), "a secret never gets into the repo");
@@ -428,4 +430,102 @@ fn a_suggestion_makes_what_was_found_the_desired_state() {
     assert_eq!(a.get("OLD"), None);
     let b = &after.devices["b"].spec.as_ref().expect("content").spec.apps["app"];
     assert_eq!(b.services["web"].image, newer);
+}
+
+fn suggested(snapshot: &Snapshot, found: &DriftReport, offered: Offered) -> String {
+    let mut desk = Desk::new(snapshot);
+    let suggestion = suggest(&mut desk, &mut Resolver::default(), found, offered).expect("the devices are known");
+    let left: Vec<String> =
+        suggestion.left.iter().map(|left| format!("{} {}: {}", left.device, left.subject, left.reason)).collect();
+    format!("{}\n{}\n\n{}", lines(&desk), suggestion.accepted.join("\n"), left.join("\n"))
+}
+
+#[test]
+fn what_was_mended_is_offered_if_asked_for_and_said_to_be_that() {
+    let snapshot = snapshot(&[]);
+    let mut found =
+        report(&[("a", vec![difference(Layer::Apps, "app/web state", Some("running"), None)]), ("b", Vec::new())]);
+    let mark = crate::domain::assignment::Mark {
+        order: crate::domain::generation::Order::FIRST,
+        digest: crate::domain::digest::Digest::of(b"x"),
+    };
+    for (name, one) in &mut found.devices {
+        let mended = |subject: &str, found: Option<&str>| crate::domain::reported::Found {
+            at: Timestamp::from_millis(1000),
+            observed: mark,
+            difference: difference(Layer::Variables, subject, Some("compose"), found),
+        };
+        one.mended = vec![
+            mended("app/web environment.FROM", Some(name.as_str())),
+            mended("app/web environment.BELLWETHER_X", None),
+        ];
+    }
+    found.devices.get_mut(&"b".parse::<DeviceId>().expect("a device")).expect("b is there").verdict = Verdict::InSync;
+    insta::assert_snapshot!(suggested(&snapshot, &found, Offered::Standing), @"a app/web state: a service that does not run cannot be written down: the repo says what runs, and only that");
+    insta::assert_snapshot!(suggested(&snapshot, &found, Offered::AndMended), @r"
+    host_vars/a.yml (new)
+    +services:
+    +  web:
+    +    variables:
+    +      FROM: a
+    host_vars/b.yml (new)
+    +services:
+    +  web:
+    +    variables:
+    +      FROM: b
+
+    a: app/web gets FROM=a (was mended at 1970-01-01T00:00:01Z)
+    b: app/web gets FROM=b (was mended at 1970-01-01T00:00:01Z)
+
+    a app/web state: a service that does not run cannot be written down: the repo says what runs, and only that
+    a app/web environment.BELLWETHER_X (was mended at 1970-01-01T00:00:01Z): names that begin with BELLWETHER_ belong to Bellwether
+    b app/web environment.BELLWETHER_X (was mended at 1970-01-01T00:00:01Z): names that begin with BELLWETHER_ belong to Bellwether
+    ");
+}
+
+#[test]
+fn settings_of_the_host_are_suggested_where_config_can_say_them() {
+    let config = "config:\n  hostname: a-told\n  persistent_logging: true\n  sysctl: { net.ipv4.ip_forward: 1 }\n  files:\n    chrony.conf: { content: x, mode: 640 }\n    motd: { content: hello }\n";
+    let snapshot = snapshot(&[
+        ("host_vars/a.yml", config),
+        ("group_vars/all.yml", "branch: main\npins: { app: latest }\nconfig: { time_zone: Europe/Zurich }\n"),
+    ]);
+    let host =
+        |subject: &str, wanted: Option<&str>, found: Option<&str>| difference(Layer::Host, subject, wanted, found);
+    let found = report(&[(
+        "a",
+        vec![
+            host("hostname", Some("a-told"), Some("by-hand")),
+            host("time_zone", Some("Europe/Zurich"), Some("UTC")),
+            host("persistent_logging", Some("true"), Some("false")),
+            host("sysctl/net.ipv4.ip_forward", Some("1"), Some("0")),
+            host("files/chrony.conf mode", Some("0640"), Some("0600")),
+            host("files/chrony.conf content", Some("1a2b"), Some("another one of 7 bytes")),
+            host("files/motd", Some("present"), None),
+        ],
+    )]);
+    insta::assert_snapshot!(suggested(&snapshot, &found, Offered::Standing), @r#"
+    host_vars/a.yml
+    -  hostname: a-told
+    -  persistent_logging: true
+    -  sysctl: { net.ipv4.ip_forward: 1 }
+    -  files:
+    -    chrony.conf: { content: x, mode: 640 }
+    -    motd: { content: hello }
+    +  hostname: by-hand
+    +  persistent_logging: false
+    +  sysctl: { net.ipv4.ip_forward: 0 }
+    +  files:
+    +    chrony.conf: { content: x, mode: "0600" }
+    +  time_zone: UTC
+
+    a: `config.hostname` is by-hand
+    a: `config.time_zone` is UTC
+    a: `config.persistent_logging` is false
+    a: `config.sysctl.net.ipv4.ip_forward` is 0
+    a: `config.files.chrony.conf.mode` is 0600
+    a: `config.files.motd` is asked for no longer
+
+    a files/chrony.conf content: nobody is told what is in the file; copy it from the device into `config.files`
+    "#);
 }

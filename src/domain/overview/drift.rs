@@ -2,13 +2,14 @@
 
 use super::OverviewInput;
 use super::device::{device_drift, devices};
-use crate::domain::drift::{Drift, Verdict};
+use crate::domain::drift::{Drift, Layer, Verdict};
 use crate::domain::ids::DeviceId;
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::waits::standing;
+use crate::domain::reported::Found;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The drift report of a fleet. It only describes; reading it changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct DeviceDrift {
     /// Layer by layer.
     #[serde(flatten)]
     pub drift: Drift,
+    /// What its agent found and mended since it reached what is assigned: of each subject the newest, unless it differs now. It is no
+    /// drift any more; people may want to accept it instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mended: Vec<Found>,
 }
 
 /// Makes the drift report of all devices, or of those that `wanted` names.
@@ -57,7 +62,19 @@ pub fn drift_report(input: &OverviewInput<'_>, wanted: impl Fn(&DeviceId) -> boo
             Verdict::Unknown => totals.unknown += 1,
         }
         let (standing, _) = standing(&input.pass, device);
-        rows.insert(device.clone(), DeviceDrift { standing, verdict, drift });
+        rows.insert(device.clone(), DeviceDrift { standing, verdict, mended: mended(input, device, &drift), drift });
     }
     DriftReport { at: input.pass.now, totals, devices: rows }
+}
+
+fn mended(input: &OverviewInput<'_>, device: &DeviceId, drift: &Drift) -> Vec<Found> {
+    let Some(record) = input.pass.state.devices.get(device) else { return Vec::new() };
+    let (Some(assignment), Some(reported)) = (&record.assignment, &record.reported) else { return Vec::new() };
+    let differs: BTreeSet<(Layer, &str)> = drift.differences().map(|one| (one.layer, one.subject.as_str())).collect();
+    let mut newest: BTreeMap<(Layer, &str), &Found> = BTreeMap::new();
+    for found in reported.report.found.iter().filter(|found| found.observed.digest == assignment.spec.digest) {
+        newest.insert((found.difference.layer, found.difference.subject.as_str()), found);
+    }
+    newest.retain(|what, _| !differs.contains(what));
+    newest.into_values().cloned().collect()
 }

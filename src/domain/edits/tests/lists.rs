@@ -66,7 +66,8 @@ fn without_the_list_it_is_unknown_what_a_change_would_reach() {
     let files = snapshot(&[("inventory.yml", "-"), ELSEWHERE]);
     let mut desk = Desk::with_devices(&files, missing());
     let found = report(&[("a", vec![difference(Layer::Apps, "app/web image", None, Some("x"))])]);
-    let refused = suggest(&mut desk, &mut Resolver::default(), &found).expect_err("who is listed is unknown");
+    let refused =
+        suggest(&mut desk, &mut Resolver::default(), &found, Offered::Standing).expect_err("who is listed is unknown");
     insta::assert_snapshot!(refused, @"which devices it concerns is unknown: registry: the devices are listed by the controller's registry, and that list is not at hand: nobody answers");
     // A bad release is stopped all the same, and a new one made.
     let bad = Mark::Invalidated { reason: "eats the disk".to_owned() };
