@@ -3,7 +3,7 @@
 
 use crate::domain::acts::enroll::{EnrollRequest, enroll};
 use crate::domain::acts::report::{Recorded, report};
-use crate::domain::desired::{Desired, FreeVariables, Resolver};
+use crate::domain::desired::{Desired, FreeVariables, InventorySource, Resolver};
 use crate::domain::device::ledger::Ledger;
 use crate::domain::device::local::{Ask, MAX_LOG_LINES, requests};
 use crate::domain::device::locks::{Lock, LockText, Place};
@@ -14,9 +14,9 @@ use crate::domain::filter::{Answer, DynamicGroups, Facts, Filter, evaluate};
 use crate::domain::finding::render_findings;
 use crate::domain::fleet::FleetState;
 use crate::domain::ids::DeviceId;
-use crate::domain::manifest::inventory::Builder as InventoryBuilder;
 use crate::domain::manifest::inventory::pattern::{select, terms};
-use crate::domain::manifest::vars::Vars;
+use crate::domain::manifest::inventory::{Builder as InventoryBuilder, Kept, read_list};
+use crate::domain::manifest::vars::{KeyRules, Vars};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::manifest::{scalar, yaml};
 use crate::domain::reported::Report;
@@ -38,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("fleet", fleet),
     ("inventory", inventory),
     ("ledger", ledger),
+    ("list", list),
     ("local", local),
     ("os", os),
     ("pattern", host_pattern),
@@ -92,6 +93,27 @@ fn agrees_with_itself(desired: &Desired) {
 
 fn inventory(bytes: &[u8]) {
     resolved("inventory.yml", bytes);
+}
+
+/// A list of devices that was fetched: whoever reads it again, and whoever has read others before, reads the same.
+fn list(bytes: &[u8]) {
+    let name = "https://cmdb.example/fleet.json".into();
+    let around = AROUND.iter().copied().filter(|(path, _)| !["fleet.yml", "inventory.yml"].contains(path));
+    let fleet: (&str, &[u8]) = (
+        "fleet.yml",
+        b"name: acme\ndefaults: { branch: main }\ninventory: { http: 'https://cmdb.example/fleet.json' }\n",
+    );
+    let snapshot = Snapshot::of_files(around.chain([fleet]));
+    let mut kept = Kept::default();
+    let mut read = || InventorySource::Given(Arc::new(read_list(&name, bytes, &KeyRules::default(), &mut kept)));
+    let (first, again) = (read(), read());
+    let mut resolver = Resolver::default();
+    let desired = resolver.resolve_with(&snapshot, &first);
+    agrees_with_itself(&desired);
+    assert_eq!(*desired, *resolver.resolve_with(&snapshot, &again), "a list means the same each time");
+    for device in desired.devices.keys().take(3) {
+        assert!(resolver.explain_with(&snapshot, &first, device).is_some(), "a device that is listed can be explained");
+    }
 }
 
 fn vars(bytes: &[u8]) {
