@@ -129,6 +129,19 @@ fn operators_keep_attributes_that_filters_and_the_tree_of_groups_go_by() {
     assert!(top.contains("hk") && top.contains("kiosks") && top.contains("Hong Kong"), "{top}");
     run_cli(&fleet, &["device", "set", "kiosk-1", "owner=facilities", "rack=4"], 0);
     assert_eq!(devices(&fleet, &["--filter", "registry.owner == \"facilities\" && int(registry.rack) > 3"]), "kiosk-1");
+    // Who said it is told where values are explained, and it is never taken for one of the repo's.
+    let (why, _) = run_cli(&fleet, &["why", "kiosk-1"], 0);
+    let line = |start: &str| why.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    assert!(line("ATTRIBUTE").ends_with("SAID BY"), "{why}");
+    let owner = line("registry.owner");
+    let words: Vec<&str> = owner.split_whitespace().collect();
+    assert_eq!(words[..2], ["registry.owner", "facilities"], "{why}");
+    let asked = json(&fleet, &["why", "kiosk-1"]);
+    let actor = asked["registry"]["owner"]["actor"].as_str().expect("an actor");
+    assert!(!actor.is_empty() && words[2..].join(" ").starts_with(&format!("{actor}, ")), "{why}{asked}");
+    assert!(line("reported.arch").ends_with("the device") || asked["reported"] == serde_json::json!({}), "{why}");
+    let of_repo = asked["values"].as_array().expect("values");
+    assert!(!of_repo.is_empty() && of_repo.iter().all(|one| !one["key"].to_string().contains("owner")), "{asked}");
     // One device is in several places at once.
     for folder in ["/hk", "/hk/loud", "/kiosks", "/facilities"] {
         let listed = json(&fleet, &["ls", folder])["devices"].to_string();

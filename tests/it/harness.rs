@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "a harness offers a whole vocabulary; not each word is in use at every moment")]
 
+pub mod canary;
 pub mod engine;
 pub mod fleet;
 pub mod git;

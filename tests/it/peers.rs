@@ -104,6 +104,19 @@ const FAILURES: &[(&str, &[&str])] = &[
         "a release that is missing aborts the work that was pending, and nothing replaces it",
         &["a_release_that_is_missing_keeps_what_its_devices_have_and_nobody_elses"],
     ),
+    ("one bad duration stops everybody", &["a_bad_duration_keeps_back_what_it_is_for_and_nobody_else"]),
+    (
+        "deletions are carried out although the rest of the commit failed",
+        &[
+            "a_commit_that_is_refused_lets_nobody_go",
+            "an_inventory_that_cannot_be_read_refuses_the_commit",
+            "deleting_a_line_leaves_the_device_running",
+        ],
+    ),
+    (
+        "an attribute that several sources say is whoever's comes first",
+        &["an_attribute_that_several_sources_say_is_each_ones_own"],
+    ),
     ("one device without a type fails the run", &["a_device_without_a_type_keeps_back_only_itself"]),
     // What deleting and moving means.
     (
@@ -304,6 +317,27 @@ fn a_plan_tells_every_device_that_is_let_go() {
     "#);
     let (_, out, _) = bellwether(&repo, &["plan", "--stage", "main", "--base", "HEAD^", "-o", "md"]);
     assert!(out.contains("b, c"), "{out}");
+}
+
+#[test]
+fn a_commit_that_is_refused_lets_nobody_go() {
+    let repo = repo("refused", "all: { hosts: { a: } }\n");
+    let planned = |repo: &FleetRepo| bellwether(repo, &["plan", "--stage", "main", "--base", "HEAD~", "-o", "json"]);
+    // By itself the commit lets two devices go.
+    let (_, out, _) = planned(&repo);
+    assert!(out.contains("\"unmanage\""), "{out}");
+    for (name, file, text) in [
+        ("fleet.yml", "fleet.yml", "name: [acme\n"),
+        ("a key that is not known", "fleet.yml", "name: acme\nstages: { main: {} }\n"),
+        ("a group twice", "inventory.yml", "all: { hosts: { a: }, children: { g: }, children: { h: } }\n"),
+    ] {
+        repo.commit(name, &[(file, text)]);
+        let (status, out, errors) =
+            bellwether(&repo, &["plan", "--stage", "main", "--base", "HEAD~2", "--exit-code", "-o", "json"]);
+        assert!(!matches!(status, Some(0 | 3)), "{name}: {status:?}\n{out}{errors}");
+        assert!(!out.contains("\"unmanage\""), "{name}: {out}");
+        repo.git(&["reset", "--quiet", "--hard", "HEAD^"]);
+    }
 }
 
 /// Every file below a folder with its content.

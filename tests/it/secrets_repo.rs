@@ -1,5 +1,6 @@
 //! Secrets that the fleet repo keeps itself, encrypted with age and by SOPS, through the real executables.
 
+use crate::harness::canary::{answers, database};
 use crate::harness::fleet::{Fleet, On, outcome};
 use crate::harness::process::eventually;
 use crate::harness::run::run;
@@ -44,11 +45,8 @@ fn assert_nothing_leaks(fleet: &Fleet) {
         }
     }
     assert_clean("the controller's log", fleet.controller_log().as_bytes());
-    for arguments in [&["secret", "list"][..], &["why", USER], &["device", USER], &["drift"], &["events"]] {
-        for format in ["table", "json"] {
-            let (_, stdout, stderr) = outcome(fleet.cli(arguments).args(["-o", format]));
-            assert_clean(&format!("{arguments:?}"), format!("{stdout}{stderr}").as_bytes());
-        }
+    for (what, answer) in answers(fleet, USER).into_iter().chain(database(fleet)) {
+        assert_clean(&what, &answer);
     }
 }
 

@@ -121,6 +121,31 @@ fn a_filter_asks_for_attributes_of_three_sources() {
 }
 
 #[test]
+fn an_attribute_that_several_sources_say_is_each_ones_own() {
+    let said = |who: &str| texts(&[("site", who)]);
+    let device = Device {
+        reported: Some(said("device")),
+        registry: Some(registry(&said("operator"))),
+        tags: Some(said("repo")),
+        vars: Some(Some(variables(&["site: variable\n"]))),
+        ..kiosk()
+    };
+    let values = [("reported", "device"), ("registry", "operator"), ("tags", "repo"), ("vars", "variable")];
+    for (source, _) in values {
+        for (other, value) in values {
+            let expected = if source == other { Answer::Yes } else { Answer::No };
+            check_means(&device, &format!("{source}.site == \"{value}\""), expected);
+        }
+    }
+    // Without its own source an attribute is not there, whoever else says it.
+    let quiet = Device { reported: Some(BTreeMap::new()), ..device };
+    check_means(&quiet, "has(reported.site)", Answer::No);
+    check_means(&quiet, "has(registry.site) && has(tags.site)", Answer::Yes);
+    // And nobody is asked without a source.
+    assert!(Filter::new("site == \"repo\"", &DynamicGroups::default()).is_err());
+}
+
+#[test]
 fn a_comparison_with_what_is_not_there_is_false_whichever_way_it_goes() {
     for text in [
         "tags.nothing == \"a\"",

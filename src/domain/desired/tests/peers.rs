@@ -156,3 +156,23 @@ fn a_device_without_a_type_keeps_back_only_itself() {
     c: main (keeps what it has)
     ");
 }
+
+#[test]
+fn a_bad_duration_keeps_back_what_it_is_for_and_nobody_else() {
+    // A window of one device, and how often a container of the release of another is looked at.
+    let slow = "services:\n  web:\n    image: web@sha256:0000000000000000000000000000000000000000000000000000000000000000\n    healthcheck: { test: [CMD, ok], interval: soon }\n";
+    insta::assert_snapshot!(resolved(&[
+        ("group_vars/all.yml", "branch: main\npins: { app: 1.0.0 }\n"),
+        ("host_vars/a.yml", "maintenance: { apply: [{ time: 02:00, duration: long, zone: UTC }] }\n"),
+        ("host_vars/b.yml", "pins: { app: 1.1.0 }\n"),
+        ("releases/app/1.1.0/release.yml", "version: 1.1.0\n"),
+        ("releases/app/1.1.0/compose.yml", slow),
+    ]), @r"
+    host_vars/a.yml:1:49: error bad-window: `long` is no duration (write `90m`, `2h` or `1d`, at most 7 days) [a]
+    host_vars/b.yml:1:9: error release-broken: release 1.1.0 of `app` has errors (`bellwether check` lists them) [b]
+    releases/app/1.1.0/compose.yml:4:47: error bad-value: `soon` cannot be `interval` (write a duration such as 1m30s, of at least a millisecond)
+    a: main (keeps what it has)
+    b: main (keeps what it has)
+    c: main app 1.0.0 web[FROM=compose]
+    ");
+}
