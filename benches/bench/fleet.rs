@@ -35,13 +35,18 @@ pub fn device(number: usize) -> DeviceId {
 
 /// Every file: path and content.
 pub fn files(devices: usize) -> impl Iterator<Item = (String, Value)> {
+    files_in(devices, GROUPS)
+}
+
+/// The same with so many groups.
+pub fn files_in(devices: usize, groups: usize) -> impl Iterator<Item = (String, Value)> {
     let common = [
         ("fleet.yml".to_owned(), fleet_file()),
-        ("inventory.yml".to_owned(), inventory(devices)),
+        ("inventory.yml".to_owned(), inventory(devices, groups)),
         ("group_vars/all.yml".to_owned(), all(0)),
         ("os/bench-os.yml".to_owned(), os()),
     ];
-    let groups = (0..GROUPS).map(|group| (format!("group_vars/group_{group:02}.yml"), group_vars(group)));
+    let groups = (0..groups).map(|group| (format!("group_vars/group_{group:02}.yml"), group_vars(group)));
     let hosts = (0..devices).map(|number| host_file(number, 0));
     common.into_iter().chain(groups).chain(releases()).chain(hosts)
 }
@@ -54,6 +59,16 @@ pub fn listing(devices: usize) -> Value {
         (format!("group_{group:02}"), json!({ "hosts": hosts }))
     };
     Value::Object((0..GROUPS).map(group).collect())
+}
+
+/// Every file of a fleet whose devices are listed elsewhere: what its groups say, and nothing of any device.
+pub fn files_without_devices(inventory: &Value) -> impl Iterator<Item = (String, Value)> {
+    files(0).filter(|(path, _)| path != "inventory.yml").map(move |(path, mut content)| {
+        if path == "fleet.yml" {
+            content["inventory"] = inventory.clone();
+        }
+        (path, content)
+    })
 }
 
 /// Every file of a fleet about whose devices nothing is said beyond their groups. The inventory names them as ranges.
@@ -104,12 +119,12 @@ fn fleet_file() -> Value {
     })
 }
 
-fn inventory(devices: usize) -> Value {
+fn inventory(devices: usize, groups: usize) -> Value {
     let group = |group: usize| {
-        let hosts = (group..devices).step_by(GROUPS).map(|number| (device_name(number), Value::Null));
+        let hosts = (group..devices).step_by(groups).map(|number| (device_name(number), Value::Null));
         (format!("group_{group:02}"), json!({ "hosts": hosts.collect::<serde_json::Map<_, _>>() }))
     };
-    json!({ "all": { "children": (0..GROUPS).map(group).collect::<serde_json::Map<_, _>>() } })
+    json!({ "all": { "children": (0..groups).map(group).collect::<serde_json::Map<_, _>>() } })
 }
 
 fn group_vars(group: usize) -> Value {

@@ -20,6 +20,7 @@ mod filtering;
 mod fleet;
 mod idle;
 mod light;
+mod listed;
 mod planning;
 mod process;
 mod repo;
@@ -54,8 +55,9 @@ fn main() -> anyhow::Result<()> {
     }
     let options = options(arguments)?;
     let mut rows = Vec::new();
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("planning", planning::rows),
+        ("listed", listed::rows),
         ("filters", filtering::rows),
         ("serving", serving::rows),
         ("converging", converging::rows),
@@ -122,6 +124,8 @@ fn child(arguments: &[String]) -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["plan", case, devices] => planning::child(case, devices.parse()?),
+        ["listed", case, devices] => listed::child(case, devices.parse()?),
+        ["check", folder] => listed::child_of_check(folder.as_ref()),
         ["filters", devices] => filtering::child(devices.parse()?),
         ["plan-git", case, folder, devices] => planning::child_through_git(case, folder.as_ref(), devices.parse()?),
         ["controller", folder, repo] => controller::child(folder.as_ref(), repo.as_ref()),

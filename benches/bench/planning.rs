@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// How many fresh processes a cold figure is the median of.
-const COLD_RUNS: usize = 5;
+pub(super) const COLD_RUNS: usize = 5;
 /// How many commits in a row the figure for one file is the median of.
 const COMMITS: usize = 25;
 
@@ -38,19 +38,19 @@ const LARGE: usize = 100_000;
 const LARGE_COLD_MS: f64 = 5000.0;
 
 /// What a million devices may take of memory, in MiB.
-const MOST_MIB: f64 = 3072.0;
+pub(super) const MOST_MIB: f64 = 3072.0;
 
 /// What a child measured.
 #[derive(Serialize, Deserialize)]
-struct Measured {
+pub(super) struct Measured {
     /// Milliseconds from the start to the decision, one for each repetition.
-    wall: Vec<f64>,
+    pub(super) wall: Vec<f64>,
     /// The same in processor time of the one thread that works.
-    cpu: Vec<f64>,
+    pub(super) cpu: Vec<f64>,
     /// Of the processor time: resolving, or fetching, reading and resolving.
-    resolve: Vec<f64>,
+    pub(super) resolve: Vec<f64>,
     /// The most memory that the child ever had, in MiB.
-    peak: f64,
+    pub(super) peak: f64,
 }
 
 /// Every row about planning.
@@ -265,7 +265,7 @@ fn in_memory(devices: usize, commits: usize) -> anyhow::Result<Measured> {
     Ok(watch.0)
 }
 
-fn snapshot(files: impl IntoIterator<Item = (String, serde_json::Value)>) -> Snapshot {
+pub(super) fn snapshot(files: impl IntoIterator<Item = (String, serde_json::Value)>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (path, content) in files {
         snapshot.entries.extend(Snapshot::of_files([(path.as_str(), fleet::yaml(&content).as_bytes())]).entries);
@@ -304,7 +304,7 @@ pub fn child_through_git(case: &str, folder: &Path, devices: usize) -> anyhow::R
     Ok(())
 }
 
-fn sound(desired: &Desired, devices: usize) -> anyhow::Result<()> {
+pub(super) fn sound(desired: &Desired, devices: usize) -> anyhow::Result<()> {
     let errors: Vec<&str> = desired
         .findings
         .iter()
@@ -317,7 +317,7 @@ fn sound(desired: &Desired, devices: usize) -> anyhow::Result<()> {
 }
 
 /// Takes the times.
-struct Watch(Measured, Option<(Instant, f64)>);
+pub(super) struct Watch(pub(super) Measured, Option<(Instant, f64)>);
 
 impl Default for Watch {
     fn default() -> Self {
@@ -326,17 +326,17 @@ impl Default for Watch {
 }
 
 impl Watch {
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let cpu = thread_cpu_secs();
         self.1 = Some((Instant::now(), cpu));
     }
 
-    fn resolved(&mut self) {
+    pub(super) fn resolved(&mut self) {
         let begun = self.1.map_or(0.0, |(_, cpu)| cpu);
         self.0.resolve.push((thread_cpu_secs() - begun) * 1000.0);
     }
 
-    fn decided(&mut self) {
+    pub(super) fn decided(&mut self) {
         let Some((begun, cpu)) = self.1.take() else { return };
         self.0.wall.push(begun.elapsed().as_secs_f64() * 1000.0);
         self.0.cpu.push((thread_cpu_secs() - cpu) * 1000.0);
