@@ -17,6 +17,7 @@ pub(crate) mod history;
 pub mod mirror;
 mod objects;
 mod program;
+pub mod propose;
 pub mod remote;
 pub mod secret;
 pub mod signature;

@@ -109,7 +109,7 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/resume", post(operator::resume))
         .route("/v1/resume/devices", post(select::resume_devices).layer(devices_limit))
         .route("/v1/devices/{device}/retry", post(operator::retry))
-        .route("/v1/rollouts", get(rollouts::list))
+        .route("/v1/rollouts", get(rollouts::list).post(rollouts::draft))
         .route("/v1/rollouts/{rollout}", get(rollouts::one).post(rollouts::ask))
         .route("/v1/tokens", post(operator::token))
         .route("/v1/epoch", post(operator::epoch))

@@ -1,5 +1,7 @@
 //! `bellwether rollout`: one rollout, and what can be asked of it.
 
+mod draft;
+
 use super::Output;
 use super::console::{Console, Outcome};
 use super::fault::usage;
@@ -9,7 +11,7 @@ use super::render::rollouts::{detail, explained, failures};
 use super::span::{parse_secs, parse_time};
 use crate::clock;
 use crate::domain::fleet::Event;
-use crate::domain::ids::{DeviceId, RolloutName};
+use crate::domain::ids::{AppName, DeviceId, RolloutName, Version};
 use crate::domain::overview::rollouts::RolloutDetail;
 use crate::domain::time::Timestamp;
 use crate::protocol::v1::operator::{Done, MAX_EVENTS_ANSWER, RolloutAsk, RolloutRequest};
@@ -33,6 +35,7 @@ Examples:
   bellwether rollout pause production-1a2b3c4d --reason 'trade fair' --for 6h
   bellwether rollout resume production-1a2b3c4d --ack --reason 'two broken fans, not ours'
   bellwether rollout retry production-1a2b3c4d --failed --reason 'the registry is back'
+  bellwether rollout reroute production-1a2b3c4d --failed --via signage=1.9.0 --reason 'the database has to move first'
   bellwether rollout rollback production-1a2b3c4d --reason 'screens stay dark'"
 )]
 pub struct Args {
@@ -93,15 +96,65 @@ pub enum Ask {
         #[arg(long, conflicts_with = "devices")]
         failed: bool,
     },
+    /// Lead devices that failed through another release, then offer them the same again
+    Reroute {
+        /// Which, and why.
+        #[command(flatten)]
+        named: Named,
+        /// These of the devices that failed
+        #[arg(value_name = "DEVICE", required_unless_present = "failed")]
+        devices: Vec<DeviceId>,
+        /// All that failed
+        #[arg(long, conflicts_with = "devices")]
+        failed: bool,
+        /// The release in between, such as `signage=1.9.0`
+        #[arg(long, value_name = "APP=VERSION", value_parser = parse_via)]
+        via: (AppName, Version),
+    },
     /// Give each device back what it had
     Rollback(Named),
     /// Lift the quarantine of what it brought: it may be assigned again, by a rollout of its own
     Lift(Named),
+    /// Draft a rollout of a change that is not merged yet
+    Draft(draft::DraftArgs),
+    /// Let a draft begin
+    Activate(Named),
+    /// Add a step to a draft, or delete one
+    #[command(subcommand)]
+    Step(StepAsk),
+    /// Forget a draft
+    Delete(Named),
     /// List the devices that failed, with what they said
     Failures {
         /// The rollout
         #[arg(value_name = "NAME")]
         name: RolloutName,
+    },
+}
+
+/// What can be done with the steps of a draft.
+#[derive(Debug, clap::Subcommand)]
+pub enum StepAsk {
+    /// Add a step, such as `{name: one in ten, take: 10%, window: 6h}`
+    Add {
+        /// Which, and why.
+        #[command(flatten)]
+        named: Named,
+        /// The step as a policy of fleet.yml has it
+        #[arg(value_name = "YAML")]
+        step: String,
+        /// Before which step, from 1 [default: after all others]
+        #[arg(long, value_name = "STEP")]
+        at: Option<usize>,
+    },
+    /// Delete a step
+    Delete {
+        /// Which, and why.
+        #[command(flatten)]
+        named: Named,
+        /// Which step, from 1
+        #[arg(value_name = "STEP")]
+        at: usize,
     },
 }
 
@@ -120,6 +173,7 @@ pub struct Named {
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let Args { name, watch, history, explain, act } = args;
     match (act, name) {
+        (Some(Ask::Draft(args)), _) => draft::run(args, console),
         (Some(Ask::Failures { name }), _) => show_failures(name, console),
         (Some(act), _) => ask(act, console),
         (None, Some(name)) if *history => show_history(name, console),
@@ -192,6 +246,12 @@ fn show_failures(name: &RolloutName, console: &Console) -> anyhow::Result<Outcom
     Ok(Outcome::Fine)
 }
 
+fn parse_via(text: &str) -> Result<(AppName, Version), String> {
+    let (app, version) = text.split_once('=').ok_or("write it as `APP=VERSION`, such as `signage=1.9.0`")?;
+    let app = AppName::new(app).map_err(|error| error.to_string())?;
+    Ok((app, Version::new(version).map_err(|error| error.to_string())?))
+}
+
 fn ask(act: &Ask, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.act_output()?;
     let (named, ask, attempted) = match act {
@@ -207,8 +267,22 @@ fn ask(act: &Ask, console: &Console) -> anyhow::Result<Outcome> {
         Ask::Retry { named, devices, failed: false } => {
             (named, RolloutAsk::Retry { devices: devices.iter().cloned().collect() }, "retry")
         }
+        Ask::Reroute { named, devices: _, failed: true, via: (app, via) } => {
+            (named, RolloutAsk::RerouteFailed { app: app.clone(), via: via.clone() }, "reroute")
+        }
+        Ask::Reroute { named, devices, failed: false, via: (app, via) } => {
+            let (devices, app, via) = (devices.iter().cloned().collect(), app.clone(), via.clone());
+            (named, RolloutAsk::Reroute { devices, app, via }, "reroute")
+        }
         Ask::Rollback(named) => (named, RolloutAsk::Rollback, "roll back"),
         Ask::Lift(named) => (named, RolloutAsk::Lift, "lift the quarantine of"),
+        Ask::Activate(named) => (named, RolloutAsk::Activate, "activate"),
+        Ask::Step(StepAsk::Add { named, step, at }) => {
+            (named, RolloutAsk::AddStep { at: *at, step: step.clone() }, "add a step to")
+        }
+        Ask::Step(StepAsk::Delete { named, at }) => (named, RolloutAsk::DeleteStep { at: *at }, "delete a step of"),
+        Ask::Delete(named) => (named, RolloutAsk::Delete, "delete"),
+        Ask::Draft(_) => return Err(usage("a draft is made otherwise")),
         Ask::Failures { .. } => return Err(usage("failures are only shown")),
     };
     let Named { name, reason } = named;

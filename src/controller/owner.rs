@@ -3,6 +3,10 @@
 //! Commands are taken in batches, so that many reports share one transaction. An answer is sent only after the transaction
 //! that it speaks of is durable.
 
+mod handle;
+
+pub use handle::{Handle, WeakHandle};
+
 use super::alarm::Alarm;
 use super::published::Published;
 use super::watch::News;
@@ -11,13 +15,14 @@ use crate::clock;
 use crate::domain::acts::enroll::{EnrollError, enroll};
 use crate::domain::acts::operator::{ActError, Acting};
 use crate::domain::acts::report::{Recorded, ReportError, report};
+use crate::domain::desired::Variant;
 use crate::domain::fleet::{Change, Event, FleetState};
 use crate::domain::ids::{Actor, DeviceId, RolloutName, StageName};
 use crate::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope};
 use crate::domain::plan::passes::Passes;
-use crate::domain::plan::rollouts::{RolloutActError, awake};
+use crate::domain::plan::rollouts::{NewDraft, RolloutActError, RolloutAsked, awake};
 use crate::domain::reported::Report;
-use crate::domain::rollout::machine::Act as RolloutAct;
+use crate::domain::rollout::machine::Which;
 use crate::domain::time::Timestamp;
 use crate::ports::store::{Store, StoreError};
 use crate::protocol::v1::messages::{EnrollRequest, EnrollStatus, ReportAnswer};
@@ -71,10 +76,41 @@ type Answer<T> = oneshot::Sender<Result<T, CommandError>>;
 
 enum Command {
     Report(Pending),
-    Enroll { request: Box<EnrollRequest>, answer: Answer<EnrollStatus> },
-    Act { act: Act, actor: Actor, answer: Answer<Vec<Change>> },
-    Rollout { name: RolloutName, act: RolloutAct, reason: String, actor: Actor, answer: Answer<Vec<Change>> },
-    Events { subject: Option<String>, limit: usize, answer: Answer<Vec<Event>> },
+    Enroll {
+        request: Box<EnrollRequest>,
+        answer: Answer<EnrollStatus>,
+    },
+    Act {
+        act: Act,
+        actor: Actor,
+        answer: Answer<Vec<Change>>,
+    },
+    Rollout {
+        name: RolloutName,
+        act: RolloutAsked,
+        reason: String,
+        actor: Actor,
+        answer: Answer<Vec<Change>>,
+    },
+    Reroute {
+        name: RolloutName,
+        which: Which,
+        variant: Box<Variant>,
+        reason: String,
+        actor: Actor,
+        answer: Answer<Vec<Change>>,
+    },
+    Draft {
+        draft: Box<NewDraft>,
+        reason: String,
+        actor: Actor,
+        answer: Answer<Vec<Change>>,
+    },
+    Events {
+        subject: Option<String>,
+        limit: usize,
+        answer: Answer<Vec<Event>>,
+    },
     News(News),
     Tick,
     Stop,
@@ -108,84 +144,6 @@ pub struct Counters {
     pub store_failures: AtomicU64,
     /// Panics that were caught; each is a bug.
     pub panics: AtomicU64,
-}
-
-/// A way to send commands to the owner.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    commands: mpsc::Sender<Command>,
-}
-
-impl Handle {
-    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, CommandError> {
-        let (answer, answered) = oneshot::channel();
-        self.commands.send(command(answer)).await.map_err(|_| CommandError::Stopping)?;
-        answered.await.map_err(|_| CommandError::Stopping)?
-    }
-
-    /// Records a report, durably.
-    pub async fn report(&self, device: DeviceId, report: Report) -> Result<ReportAnswer, CommandError> {
-        self.ask(|answer| Command::Report(Pending { device, report: Box::new(report), answer })).await
-    }
-
-    /// Decides an enrollment.
-    pub async fn enroll(&self, request: EnrollRequest) -> Result<EnrollStatus, CommandError> {
-        self.ask(|answer| Command::Enroll { request: Box::new(request), answer }).await
-    }
-
-    /// Carries out an operator's act; answers with what it changed.
-    pub async fn act(&self, actor: Actor, act: Act) -> Result<Vec<Change>, CommandError> {
-        self.ask(|answer| Command::Act { act, actor, answer }).await
-    }
-
-    /// Does what an operator asks of a rollout; answers with what it changed.
-    pub async fn rollout(
-        &self,
-        actor: Actor,
-        name: RolloutName,
-        act: RolloutAct,
-        reason: String,
-    ) -> Result<Vec<Change>, CommandError> {
-        self.ask(|answer| Command::Rollout { name, act, reason, actor, answer }).await
-    }
-
-    /// A handle that does not keep the owner from ending.
-    pub fn weak(&self) -> WeakHandle {
-        WeakHandle(self.commands.downgrade())
-    }
-
-    /// The newest events, newest first.
-    pub async fn events(&self, subject: Option<String>, limit: usize) -> Result<Vec<Event>, CommandError> {
-        self.ask(|answer| Command::Events { subject, limit, answer }).await
-    }
-
-    /// Tells what the fleet repo looks like. Called by the watcher's thread.
-    pub fn news(&self, news: News) -> Result<(), CommandError> {
-        self.commands.blocking_send(Command::News(news)).map_err(|_| CommandError::Stopping)
-    }
-
-    /// Lets the owner see whether a hold has ended. Called by the watcher's thread at each look.
-    pub fn tick(&self) -> Result<(), CommandError> {
-        self.commands.blocking_send(Command::Tick).map_err(|_| CommandError::Stopping)
-    }
-
-    /// Stops the owner once it has done what it was asked before.
-    pub async fn stop(&self) {
-        // Already stopped is as good.
-        let _ = self.commands.send(Command::Stop).await;
-    }
-}
-
-/// A handle that does not keep the owner from ending.
-#[derive(Clone, Debug)]
-pub struct WeakHandle(mpsc::WeakSender<Command>);
-
-impl WeakHandle {
-    /// Lets the owner see what is due. `Err` if it has ended.
-    pub fn tick(&self) -> Result<(), CommandError> {
-        let commands = self.0.upgrade().ok_or(CommandError::Stopping)?;
-        commands.blocking_send(Command::Tick).map_err(|_| CommandError::Stopping)
-    }
 }
 
 /// The thread's own things.
@@ -240,7 +198,7 @@ pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running
     published.fill(&state);
     world.write().state = state;
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let handle = Handle { commands: sender };
+    let handle = Handle::new(sender);
     let failed = |source| StoreError::Failed { attempted: "start its thread", source: Box::new(source) };
     let owner = Owner {
         alarm: Alarm::start(&handle).map_err(failed)?,
@@ -286,7 +244,15 @@ impl Owner {
                 let _ = answer.send(self.take_act(act, actor));
             }
             Command::Rollout { name, act, reason, actor, answer } => {
-                let _ = answer.send(self.take_rollout(&name, act, &actor, &reason));
+                let _ = answer.send(self.take_rollout(|passes, input| passes.act(input, &name, act, &actor, &reason)));
+            }
+            Command::Reroute { name, which, variant, reason, actor, answer } => {
+                let asked = (&which, &*variant);
+                let taken = self.take_rollout(|passes, input| passes.reroute(input, &name, asked, &actor, &reason));
+                let _ = answer.send(taken);
+            }
+            Command::Draft { draft, reason, actor, answer } => {
+                let _ = answer.send(self.take_rollout(|passes, input| passes.draft(input, &draft, &actor, &reason)));
             }
             Command::Events { subject, limit, answer } => {
                 let events = self.store.events(subject.as_deref(), limit);
@@ -345,22 +311,19 @@ impl Owner {
 
     fn take_rollout(
         &mut self,
-        name: &RolloutName,
-        act: RolloutAct,
-        actor: &Actor,
-        reason: &str,
+        act: impl FnOnce(&mut Passes, &PassInput<'_>) -> Result<Vec<Change>, RolloutActError>,
     ) -> Result<Vec<Change>, CommandError> {
         let decided = {
             let world = self.world.read();
             let input = PassInput { contacts: &*self.published, ..world.pass_input(&self.options, clock::now()) };
             let passes = &mut self.passes;
-            let acts = std::panic::AssertUnwindSafe(|| passes.act(&input, name, act, actor, reason));
+            let acts = std::panic::AssertUnwindSafe(|| act(passes, &input));
             std::panic::catch_unwind(acts)
         };
         let Ok(decided) = decided else {
             self.passes.forget();
             count(&self.counters.panics);
-            tracing::error!(rollout = %name, "an act panicked; nothing was changed, please report this");
+            tracing::error!("an act of a rollout panicked; nothing was changed, please report this");
             self.alarm.set(Some(AFTER_PANIC));
             return Err(CommandError::Failed);
         };

@@ -1,8 +1,10 @@
 //! Watches the fleet repo: asks for news at each look, and tells the owner what the commits mean.
 
+mod aside;
 mod listed;
 mod reader;
 
+pub use aside::{AskedBranch, AskedVariant, BranchError, Branched, VariantError};
 pub use reader::{Accepted, Reader};
 
 use super::lists::Lists;
@@ -10,7 +12,7 @@ use super::owner::{CommandError, Handle, show_chain};
 use super::vault::Vault;
 use super::{Options, RepoStatus, SharedWorld};
 use crate::clock::{self, Deadline};
-use crate::domain::desired::{Explanation, Resolver};
+use crate::domain::desired::{Explanation, Resolver, Variant};
 use crate::domain::fleet::{FleetState, Revision, StageRecord};
 use crate::domain::ids::{DeviceId, StageName};
 use crate::domain::manifest::compose::HostRights;
@@ -46,6 +48,10 @@ enum Request {
     Lists,
     /// Where the values of a device come from.
     Explain { revision: Revision, device: DeviceId, answer: oneshot::Sender<Option<Explanation>> },
+    /// What an app is on devices in some release.
+    Variant { asked: Box<AskedVariant>, answer: oneshot::Sender<Result<Variant, VariantError>> },
+    /// What the newest commit of a branch means that is no stage.
+    Branch { asked: Box<AskedBranch>, answer: oneshot::Sender<Result<Branched, BranchError>> },
     /// Which secrets there are, and who uses them.
     Secrets { answer: oneshot::Sender<SecretsAnswer> },
 }
@@ -160,6 +166,12 @@ impl Watcher {
                 Ok(Request::Explain { revision, device, answer }) => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.explain(&revision, &device));
+                }
+                Ok(Request::Variant { asked, answer }) => {
+                    let _ = answer.send(self.variant(&asked));
+                }
+                Ok(Request::Branch { asked, answer }) => {
+                    let _ = answer.send(self.branch(&asked));
                 }
                 Ok(Request::Secrets { answer }) => {
                     let accepted = accepted(&self.world.read().state);

@@ -26,11 +26,11 @@ mod world;
 pub use explain::{Explained, Explanation, Overridden, REMOVED, UsedVariable, explain};
 pub use findings::finding_in;
 pub use picking::{MAX_PASSED_OVER, PassedOver, PickedRelease};
-pub use resolve::{InventorySource, Resolver};
+pub use resolve::{InventorySource, NoVariant, Resolver};
 pub use secrets::{SecretState, SecretTable};
 pub use select::Composed;
 pub use variables::FreeVariables;
-pub use ways::{MAX_WAYPOINTS, Waypoint, Ways};
+pub use ways::{MAX_WAYPOINTS, Variant, Waypoint, Ways};
 
 use super::filter::views::Saved;
 use super::finding::{Affects, Code, Finding, Place, Severity, codes};

@@ -14,6 +14,7 @@ pub mod passes;
 pub mod policy;
 pub mod recovery;
 pub mod requires;
+pub mod reroute;
 pub mod rollouts;
 pub mod staged;
 pub mod suppose;

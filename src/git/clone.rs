@@ -83,6 +83,10 @@ impl GitClone {
         Ok(sides.flatten().collect())
     }
 
+    pub(super) fn repository(&self) -> &Repository {
+        &self.repo
+    }
+
     /// The branch that is checked out, where it can be a stage.
     pub fn current_branch(&self) -> Option<StageName> {
         let head = self.repo.head().ok()?;

@@ -23,6 +23,9 @@ pub(super) struct Policy {
     /// What happens when a step fails: nothing more is offered, or devices go back to what they had.
     #[schemars(default)]
     on_error: OnError,
+    /// When a commit that is rolled out like this takes the place of rollouts that are under way.
+    #[schemars(default)]
+    supersede: Supersede,
     /// From how long a silence on a device that began is lost. At least `1m`.
     #[schemars(default)]
     lost_after: Length,
@@ -117,6 +120,17 @@ enum OnError {
     Pause,
     /// Devices go back to what they had.
     Rollback,
+}
+
+/// `step` or `force`.
+#[derive(Default, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Supersede {
+    /// When their step is decided; at once if they stand still.
+    #[default]
+    Step,
+    /// At once.
+    Force,
 }
 
 /// `pause`, `error` or `advance`.

@@ -1,10 +1,11 @@
 //! The one place where refusals become HTTP.
 
 use crate::controller::owner::CommandError;
+use crate::controller::watch::{BranchError, VariantError};
 use crate::domain::acts::enroll::EnrollError;
 use crate::domain::acts::operator::ActError;
 use crate::domain::acts::report::ReportError;
-use crate::domain::plan::rollouts::RolloutActError;
+use crate::domain::plan::rollouts::{DraftError, RolloutActError};
 use crate::protocol::v1::messages::ErrorBody;
 use axum::Json;
 use axum::body::Body;
@@ -82,6 +83,32 @@ impl From<CommandError> for Refused {
                 }
                 RolloutActError::Outdated { .. } => Self::new(StatusCode::CONFLICT, "outdated", message),
                 RolloutActError::Replaced { .. } => Self::new(StatusCode::CONFLICT, "replaced", message),
+                RolloutActError::Reroute(_) => Self::new(StatusCode::CONFLICT, "cannot-reroute", message)
+                    .hint("`bellwether rollout failures NAME` lists who failed, and `bellwether release show APP` the releases"),
+                RolloutActError::Draft(draft) => {
+                    let refused = Self::new(StatusCode::CONFLICT, "draft-refused", message);
+                    match draft {
+                        DraftError::Moved { .. } | DraftError::Changed(_) => {
+                            refused.hint("delete the draft and its branch, and draft it anew from the commit that counts")
+                        }
+                        DraftError::Outside { .. } | DraftError::Structure(_) => {
+                            refused.hint("change only what the devices of `--devices` have, or widen the filter")
+                        }
+                        DraftError::TooManyAtOnce { .. } => {
+                            refused.hint("give it steps: `bellwether rollout step add NAME '{take: 1%}' --reason '…'`")
+                        }
+                        DraftError::Busy { .. } => refused.hint("wait until that one is over, or abort it"),
+                        DraftError::NameTaken(_)
+                        | DraftError::NoCommit(_)
+                        | DraftError::TooMany
+                        | DraftError::Broken(_)
+                        | DraftError::BadFilter(_)
+                        | DraftError::UnknownPolicy(_)
+                        | DraftError::BadStep(_)
+                        | DraftError::Nothing
+                        | DraftError::NotADraft(_) => refused,
+                    }
+                }
                 RolloutActError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", message)
                     .hint("`bellwether rollout NAME --explain` says how it stands"),
             },
@@ -105,6 +132,40 @@ impl From<CommandError> for Refused {
             }
             CommandError::Failed => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message),
             CommandError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message).retry_after(5),
+        }
+    }
+}
+
+impl From<VariantError> for Refused {
+    fn from(error: VariantError) -> Self {
+        let message = error.to_string();
+        match error {
+            VariantError::None(_) => Self::new(StatusCode::CONFLICT, "cannot-reroute", message)
+                .hint("`bellwether release show APP` lists the releases"),
+            VariantError::Unread { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "commit-unread", message).retry_after(5)
+            }
+            VariantError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(5),
+        }
+    }
+}
+
+impl From<BranchError> for Refused {
+    fn from(error: BranchError) -> Self {
+        let message = error.to_string();
+        match error {
+            BranchError::Unavailable(_) | BranchError::Busy => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "branch-unread", message).retry_after(5)
+            }
+            BranchError::NoBranch(_) | BranchError::Elsewhere { .. } => {
+                Self::new(StatusCode::CONFLICT, "no-branch", message).hint("push the branch first")
+            }
+            BranchError::Behind { .. } => Self::new(StatusCode::CONFLICT, "branch-behind", message)
+                .hint("fetch, and draft it from the newest commit"),
+            BranchError::Unsigned { .. } => {
+                Self::new(StatusCode::CONFLICT, "unsigned", message).hint("sign it: `git config commit.gpgsign true`")
+            }
+            BranchError::Unread { .. } => Self::new(StatusCode::CONFLICT, "branch-unread", message),
         }
     }
 }

@@ -34,6 +34,7 @@ mod registries;
 mod releases;
 mod restored;
 mod rollouts;
+mod rollouts_by_hand;
 mod secrets;
 mod secrets_repo;
 mod strangers;

@@ -4,6 +4,7 @@ use super::table::{Cell, Table, row};
 use super::text::{Tone, age, plain};
 use crate::domain::overview::rollouts::{FailureRow, RolloutDetail, RolloutRow};
 use crate::domain::rollout::eta::Eta;
+use crate::domain::rollout::machine::Drafted;
 use crate::domain::time::Timestamp;
 use std::fmt::Write as _;
 
@@ -76,6 +77,11 @@ pub fn detail(found: &RolloutDetail, width: Option<u16>, now: Timestamp) -> Stri
     }
     facts.fact("stage", Cell::from(&one.stage));
     facts.fact("commit", Cell::from(one.commit.short()));
+    if let Some(draft) = &found.draft {
+        let Drafted { branch, base, devices, change } = draft;
+        facts.fact("drafted", Cell::from(format!("on {branch}, from {}: {change}", base.short())));
+        facts.fact("for", Cell::from(format!("devices with {devices}")));
+    }
     facts.fact("policy", Cell::from(&one.policy));
     facts.fact("made", Cell::from(age(now, one.created)));
     if let Some(since) = one.since {

@@ -125,6 +125,11 @@ impl Reader {
         self.listed.source(&fleet.listed_by, &fleet.rules, digest).ok().flatten()
     }
 
+    /// What is known of secrets that a commit refers to.
+    pub fn table(&self, files: &Snapshot, secrets: &BTreeSet<SecretName>) -> SecretTable {
+        self.vault.table(&secret_files(files), secrets)
+    }
+
     /// Forgets what commits mean of which a secret has another value now, or is no longer to be had. Answers whether there are
     /// any.
     fn forget_rotated(&mut self) -> bool {

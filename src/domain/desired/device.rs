@@ -300,7 +300,7 @@ pub struct Outcome {
 pub fn outcome(device: &DeviceId, inputs: &Inputs, merged: &Merged, picked: &Picked, secrets: &SecretTable) -> Outcome {
     let layers = inputs.layers();
     let scope = Scope::new(device, &inputs.stack.groups, &layers);
-    let mut environment = Environments { scope: &scope, table: secrets, used: BTreeMap::new(), drafts: Vec::new() };
+    let mut environment = Environments::new(&scope, secrets);
     let content = spec_of(&layers, merged, picked, &mut environment);
     let ways = ways(&layers, merged, picked, &mut environment);
     let Environments { used, drafts: unrendered, .. } = environment;
@@ -474,9 +474,16 @@ pub(super) fn app_spec(
 pub(super) struct Environments<'a> {
     scope: &'a Scope<'a>,
     table: &'a SecretTable,
-    used: BTreeMap<SecretName, SecretState>,
+    /// The secrets in it.
+    pub(super) used: BTreeMap<SecretName, SecretState>,
     /// What is wrong with what was rendered.
     pub(super) drafts: Vec<Draft>,
+}
+
+impl<'a> Environments<'a> {
+    pub(super) fn new(scope: &'a Scope<'a>, table: &'a SecretTable) -> Self {
+        Self { scope, table, used: BTreeMap::new(), drafts: Vec::new() }
+    }
 }
 
 impl Environments<'_> {

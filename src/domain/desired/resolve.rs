@@ -7,6 +7,9 @@
 
 mod outcomes;
 mod reading;
+mod variant;
+
+pub use variant::NoVariant;
 
 use super::Desired;
 use super::device::{Inputs, Outcome, Picked, merge, outcome};

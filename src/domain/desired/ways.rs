@@ -3,14 +3,16 @@
 //! A release can say from which ones it is reached. Which of those between a device needs depends on what it has, which a commit does
 //! not know; so all that any device could need are kept with it, the nearest to the target first.
 
-use super::device::{Environments, Merged, Picked, app_spec};
+use super::device::{Environments, Inputs, Merged, Picked, app_spec};
 use super::layers::Layers;
+use super::scope::Scope;
+use super::secrets::SecretTable;
 use super::world::World;
-use crate::domain::ids::{AppName, DeviceType, Version};
+use crate::domain::ids::{AppName, DeviceId, DeviceType, SecretName, Version};
 use crate::domain::manifest::release::requires::Requirements;
 use crate::domain::manifest::release::{Release, ReleaseStatus};
 use crate::domain::spec::AppSpec;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// How many releases before a target are kept for each app of a device, the nearest first. Each costs what the app itself costs; a
@@ -26,6 +28,23 @@ pub struct Waypoint {
     pub requires: Arc<Requirements>,
     /// What the app is then, with the variables that the commit has for the device.
     pub app: AppSpec,
+}
+
+/// An app of some devices as it is in one release, whatever they shall have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// The app.
+    pub app: AppName,
+    /// The release.
+    pub release: Version,
+    /// What it asks for.
+    pub requires: Arc<Requirements>,
+    /// All irreversible releases of the app, oldest first.
+    pub irreversible: Vec<semver::Version>,
+    /// What it is on each device, or why it cannot be had there. Devices that the commit does not list are left out.
+    pub apps: BTreeMap<DeviceId, Result<AppSpec, String>>,
+    /// Secrets in it.
+    pub secrets: BTreeSet<SecretName>,
 }
 
 /// Releases that devices may go through, by app.
@@ -89,4 +108,20 @@ pub(super) fn ways(layers: &Layers<'_>, merged: &Merged, picked: &Picked, enviro
         }
     }
     ways
+}
+
+/// An app as it is on a device in some release, and the secrets in it.
+pub(super) fn app_in(
+    device: &DeviceId,
+    inputs: &Inputs,
+    merged: &Merged,
+    release: &Release,
+    secrets: &SecretTable,
+) -> (Result<AppSpec, String>, BTreeSet<SecretName>) {
+    let layers = inputs.layers();
+    let scope = Scope::new(device, &inputs.stack.groups, &layers);
+    let mut environments = Environments::new(&scope, secrets);
+    let spec = app_spec(&layers, merged, &release.app, release, &mut environments);
+    let made = environments.drafts.first().map_or(Ok(spec), |draft| Err(super::findings::sentence(draft)));
+    (made, environments.used.into_keys().collect())
 }

@@ -13,13 +13,15 @@ use super::near::nearest;
 use super::problems::Problems;
 use super::read::{self, Extensions, Keys};
 use super::vars::read_window;
-use super::yaml::{Kind, Node, Span};
+use super::yaml::{Kind, Node, Span, parse};
 use crate::domain::filter::Filter;
-use crate::domain::finding::codes;
+use crate::domain::finding::{Severity, codes};
 use crate::domain::ids::{LabelName, PolicyName, StageName};
 use crate::domain::rollout::budget::Budget;
 use crate::domain::rollout::freeze::{Freeze, FreezeTime, Freezes, MAX_FREEZES};
-use crate::domain::rollout::policy::{Late, MAX_APPROVALS, MAX_BUDGETS, MAX_STEPS, OnError, Policy, Selector};
+use crate::domain::rollout::policy::{
+    Late, MAX_APPROVALS, MAX_BUDGETS, MAX_STEPS, OnError, Policy, Selector, StepPolicy, Supersede,
+};
 use crate::domain::rollout::ready::Ready;
 use crate::domain::window::Window;
 use std::collections::BTreeMap;
@@ -54,6 +56,24 @@ pub struct Rule {
     pub policy: PolicyName,
     /// Where the rule is written.
     pub span: Span,
+}
+
+/// The longest step that is given by itself, in bytes.
+pub const MAX_STEP_BYTES: usize = 16 << 10;
+
+/// Reads one step that is given by itself, as a policy would have it; `Err` says what is wrong with it.
+pub fn read_step(text: &str) -> Result<StepPolicy, String> {
+    if text.len() > MAX_STEP_BYTES {
+        return Err(format!("it is longer than {MAX_STEP_BYTES} bytes"));
+    }
+    let node = parse(text.as_bytes()).map_err(|error| error.message)?.ok_or("it says nothing")?;
+    let mut problems = Problems::new(&"step".into());
+    let read = step(&node, "step", &mut problems);
+    let drafts = problems.finish();
+    match drafts.into_iter().find(|draft| draft.severity == Severity::Error) {
+        Some(draft) => Err(draft.hint.map_or(draft.message.clone(), |hint| format!("{}: {hint}", draft.message))),
+        None => read.ok_or_else(|| "it is no step".to_owned()),
+    }
 }
 
 impl Rollouts {
@@ -165,7 +185,7 @@ fn policies(node: &Node, problems: &mut Problems) -> BTreeMap<PolicyName, Policy
 fn policy(name: PolicyName, node: &Node, problems: &mut Problems) -> Option<Policy> {
     const KEYS: Keys = Keys {
         what: "a rollout policy",
-        known: &["steps", "final", "approvals", "on_error", "lost_after", "late", "budgets"],
+        known: &["steps", "final", "approvals", "on_error", "supersede", "lost_after", "late", "budgets"],
         later: &[],
         extensions: Extensions::Unknown,
     };
@@ -190,6 +210,7 @@ fn policy(name: PolicyName, node: &Node, problems: &mut Problems) -> Option<Poli
                 policy.approvals = step::small(value, "`approvals`", MAX_APPROVALS, problems).unwrap_or(0);
             }
             "on_error" => policy.on_error = on_error(value, problems).unwrap_or_default(),
+            "supersede" => policy.supersede = supersede(value, problems).unwrap_or_default(),
             "lost_after" => {
                 policy.lost_after_secs = secs(value, "`lost_after`", 60, problems).unwrap_or(policy.lost_after_secs);
             }
@@ -198,6 +219,10 @@ fn policy(name: PolicyName, node: &Node, problems: &mut Problems) -> Option<Poli
         }
     }
     Some(policy)
+}
+
+fn supersede(node: &Node, problems: &mut Problems) -> Option<Supersede> {
+    step::word(node, "`supersede`", &[("step", Supersede::Step), ("force", Supersede::Force)], problems)
 }
 
 fn on_error(node: &Node, problems: &mut Problems) -> Option<OnError> {

@@ -9,7 +9,7 @@ use crate::domain::plan::waits::Wait;
 use crate::domain::rollout::eta::{Eta, devices_ahead, eta};
 use crate::domain::rollout::freeze::Freezes;
 use crate::domain::rollout::gate::{Counts, Failure};
-use crate::domain::rollout::machine::{Awaited, Member, Phase, Status};
+use crate::domain::rollout::machine::{Awaited, Drafted, Member, Phase, Status};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,6 +60,9 @@ pub struct RolloutDetail {
     /// The line that listings show.
     #[serde(flatten)]
     pub row: RolloutRow,
+    /// The branch that it was drafted on, and what that changes; `None` if it is a commit of its stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<Drafted>,
     /// Its steps.
     pub all_steps: Vec<StepRow>,
     /// How many devices are in which state.
@@ -216,6 +219,7 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
     });
     Some(RolloutDetail {
         row: row(input, record),
+        draft: head.draft.as_deref().cloned(),
         all_steps: steps.collect(),
         phases,
         waits,
@@ -229,10 +233,12 @@ fn order(rollout: &str, record: &DeviceRecord) -> Option<Order> {
     (assignment.rollout.as_deref() == Some(rollout)).then_some(assignment.order)
 }
 
-/// What the device sent with the failure of this content, as long as it still reports it.
+/// What the device sent with the failure of this content: as it reports it, or as it was kept when it reports something else.
 fn log(member: &Member, record: &DeviceRecord) -> Vec<String> {
     let failure = record.reported.as_ref().and_then(|reported| reported.report.failure.as_ref());
-    failure.filter(|failure| failure.digest == member.leg()).map(|failure| failure.log.clone()).unwrap_or_default()
+    let reported = failure.filter(|failure| failure.digest == member.leg()).map(|failure| failure.log.clone());
+    let kept = || member.log.as_ref().map(|kept| kept.0.clone()).unwrap_or_default();
+    reported.filter(|log| !log.is_empty()).unwrap_or_else(kept)
 }
 
 /// `on its way through web 1.9.0, then 2.0.0: `; `None` for a device that goes straight to what it shall have.

@@ -11,15 +11,15 @@ use super::ground::{List, moved, visit};
 use super::pass::{
     Counting, PassInput, PassOutput, Scope, decide_device, drop_void_approvals, judge_candidates, widened,
 };
-use super::rollouts::{Machines, RolloutActError};
+use super::rollouts::{Machines, NewDraft, RolloutActError, RolloutAsked};
 use super::tally::Tally;
-use crate::domain::desired::Desired;
+use crate::domain::desired::{Desired, Variant};
 use crate::domain::fleet::{Change, FleetState, Hold, HoldScope, RolloutChange, StageRecord};
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{Actor, CommitId, DeviceId, RolloutName, StageName};
 use crate::domain::reported::Report;
 use crate::domain::rollout::freeze::Weather;
-use crate::domain::rollout::machine::Act;
+use crate::domain::rollout::machine::Which;
 use crate::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -131,11 +131,34 @@ impl Passes {
         &mut self,
         input: &PassInput<'_>,
         rollout: &RolloutName,
-        act: Act,
+        asked: impl Into<RolloutAsked>,
         actor: &Actor,
         reason: &str,
     ) -> Result<Vec<Change>, RolloutActError> {
-        self.machines.act(input, rollout, act, actor, reason)
+        self.machines.act(input, rollout, asked.into(), actor, reason)
+    }
+
+    /// Makes a rollout that somebody drafted.
+    pub fn draft(
+        &mut self,
+        input: &PassInput<'_>,
+        draft: &NewDraft,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Vec<Change>, RolloutActError> {
+        Ok(self.machines.draft(input, draft, actor, reason)?)
+    }
+
+    /// Lets devices of a rollout that failed go through another release first.
+    pub fn reroute(
+        &mut self,
+        input: &PassInput<'_>,
+        rollout: &RolloutName,
+        which_through: (&Which, &Variant),
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Vec<Change>, RolloutActError> {
+        self.machines.reroute(input, rollout, which_through, actor, reason)
     }
 
     fn plan(&mut self, input: &PlanInput<'_>) -> StagePlan {

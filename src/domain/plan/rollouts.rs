@@ -5,18 +5,22 @@
 //! has, the machine is made anew from what is stored.
 
 mod carry;
+mod draft;
 mod live;
 mod make;
 mod siblings;
 mod words;
 mod world;
 
+pub use draft::{DraftError, DraftSteps, MAX_DRAFTS, NewDraft, keeps};
 pub use world::{Contacts, FleetWorld, NoContacts, last_seen};
 
 use super::pass::{PassInput, PassOutput, Scope};
+use super::reroute::{RerouteError, reroute};
+use crate::domain::desired::Variant;
 use crate::domain::fleet::{Change, Content, RolloutChange, RolloutRecord};
 use crate::domain::ids::{Actor, DeviceId, RolloutName};
-use crate::domain::rollout::machine::{Act, Head, Member, Refusal, Status, Turn};
+use crate::domain::rollout::machine::{Act, Head, Member, Refusal, Status, Turn, Which};
 use crate::domain::time::Timestamp;
 use carry::Carried;
 use live::{First, LOOK_MILLIS, Live};
@@ -70,9 +74,30 @@ pub enum RolloutActError {
         /// The commit that counts.
         commit: crate::domain::ids::CommitId,
     },
+    /// Devices cannot go where they were to be led.
+    #[error(transparent)]
+    Reroute(#[from] RerouteError),
+    /// A draft is not made, changed or begun.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
     /// It refuses.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+/// What can be asked of a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RolloutAsked {
+    /// That it acts.
+    Act(Act),
+    /// That a draft is forgotten.
+    Delete,
+}
+
+impl From<Act> for RolloutAsked {
+    fn from(act: Act) -> Self {
+        Self::Act(act)
+    }
 }
 
 impl Machines {
@@ -195,7 +220,47 @@ impl Machines {
         &mut self,
         input: &PassInput<'_>,
         name: &RolloutName,
+        asked: RolloutAsked,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Vec<Change>, RolloutActError> {
+        let record = input.state.rollouts.get(name).ok_or_else(|| RolloutActError::Unknown(name.clone()))?;
+        let act = match asked {
+            RolloutAsked::Delete => return Ok(draft::delete(input, record, actor, reason)?),
+            RolloutAsked::Act(act) => act,
+        };
+        match &act {
+            Act::Activate => draft::may_begin(input, record)?,
+            Act::AddStep { step, .. } => {
+                let desired = input.accepted(&record.head.stage);
+                draft::check_step(desired.ok_or_else(|| RolloutActError::Unread(record.head.stage.clone()))?, step)?;
+            }
+            _ => {}
+        }
+        self.act_with(input, name, act, Vec::new(), actor, reason)
+    }
+
+    /// Lets devices that failed go through another release, and then get the same content again.
+    pub(super) fn reroute(
+        &mut self,
+        input: &PassInput<'_>,
+        name: &RolloutName,
+        (which, variant): (&Which, &Variant),
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Vec<Change>, RolloutActError> {
+        let record = input.state.rollouts.get(name).ok_or_else(|| RolloutActError::Unknown(name.clone()))?;
+        let (act, contents) = reroute(input, record, which, variant)?;
+        self.act_with(input, name, act, contents, actor, reason)
+    }
+
+    /// The same, with content that the rollout did not know before.
+    fn act_with(
+        &mut self,
+        input: &PassInput<'_>,
+        name: &RolloutName,
         act: Act,
+        contents: Vec<Arc<Content>>,
         actor: &Actor,
         reason: &str,
     ) -> Result<Vec<Change>, RolloutActError> {
@@ -203,24 +268,32 @@ impl Machines {
         let stage = &record.head.stage;
         let desired = input.accepted(stage).ok_or_else(|| RolloutActError::Unread(stage.clone()))?;
         let newer = |other: &&RolloutRecord| {
-            let Head { stage, created, commit, .. } = &*other.head;
-            stage == &record.head.stage && *created > record.head.created && commit != &record.head.commit
+            let Head { stage, created, commit, draft, .. } = &*other.head;
+            // A draft takes nobody's place.
+            draft.is_none()
+                && stage == &record.head.stage
+                && *created > record.head.created
+                && commit != &record.head.commit
         };
         let is_free = matches!(act, Act::Abort | Act::Lift);
         if let Some(newer) = input.state.rollouts.values().find(newer).filter(|_| !is_free) {
             return Err(RolloutActError::Replaced { asked: name.clone(), newer: newer.head.name.clone() });
         }
         let counts = input.state.stages.get(stage).and_then(|stage| stage.accepted.as_ref());
-        let other = counts.filter(|commit| **commit != record.head.commit);
+        let own = record.head.draft.as_deref().map_or(&record.head.commit, |draft| &draft.base);
+        let other = counts.filter(|commit| *commit != own);
         if let (Some(commit), Act::Rollback, Status::Aborted { .. }) = (other, &act, &record.head.status) {
             return Err(RolloutActError::Outdated { asked: name.clone(), commit: commit.clone() });
         }
+        let mut carried = Carried::new(input);
+        let mut with = record.clone();
+        carried.keep(&mut with, name, contents);
+        let record = &with;
         let live = self.live.remove(name).unwrap_or_else(|| Live::load(record));
         let world = FleetWorld::new(input, desired, record);
         let lifts = act == Act::Lift;
         let (machine, done) = live.into_machine().act(input.now, &world, act, actor, reason);
         let turn = done?;
-        let mut carried = Carried::new(input);
         carried.carry_out(record, &machine, turn);
         let begins = record.head.status == Status::PendingApproval && machine.head().status == Status::Active;
         let falls = machine.head().is_quarantined() && !record.head.is_quarantined();
@@ -231,7 +304,8 @@ impl Machines {
         if falls {
             siblings::pause(self, input, name, &mut carried);
         }
-        if lifts {
+        // What a draft brought is in no commit that counts.
+        if lifts && record.head.draft.is_none() {
             make::owe_again(input, stage, &mut carried);
         }
         let mut output = PassOutput::default();

@@ -6,6 +6,7 @@ use crate::domain::fleet::{DeviceRecord, FleetState, RolloutRecord, Staged};
 use crate::domain::ids::{CommitId, DeviceId, PolicyName, RolloutName, StageName};
 use crate::domain::manifest::rollouts::Rollouts;
 use crate::domain::overview::query::owned_facts;
+use crate::domain::plan::rollouts::keeps;
 use crate::domain::rollout::machine::{Phase, Status};
 use crate::domain::rollout::policy::Selector;
 use crate::domain::rollout::ready::Ready;
@@ -86,6 +87,9 @@ pub fn way(
     if of_stage().any(|(_, record)| record.quarantines(claimed.device, commit, &digest)) {
         return Way::NotNow;
     }
+    if of_stage().any(|(_, record)| keeps(record, claimed.device, commit)) {
+        return Way::NotNow;
+    }
     let policy = policy_of(desired, claimed);
     match (policy, staged.filter(|staged| staged.commit == *commit)) {
         (Some(policy), Some(_)) => {
@@ -126,7 +130,7 @@ fn takes_more(record: &RolloutRecord) -> bool {
 }
 
 /// Whether a device is one of an unfinished rollout.
-fn has_a_say(record: &RolloutRecord, device: &DeviceId) -> bool {
+pub fn has_a_say(record: &RolloutRecord, device: &DeviceId) -> bool {
     let unfinished = match record.head.status {
         Status::PendingApproval
         | Status::Active

@@ -46,6 +46,24 @@ enum Proof {
 
 /// Works out the way of a device from what it was assigned last. What is in the way otherwise is not looked at.
 pub fn way(listed: &DesiredDevice, record: Option<&DeviceRecord>) -> Result<Way, Vec<Unmet>> {
+    from(listed, record, Start::Proven)
+}
+
+/// The way that a device takes once it runs what it was assigned last, whether or not it has got there.
+pub fn supposed_way(listed: &DesiredDevice, record: Option<&DeviceRecord>) -> Result<Way, Vec<Unmet>> {
+    from(listed, record, Start::Supposed)
+}
+
+/// Where a way begins.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    /// At what the device has proven to run.
+    Proven,
+    /// At what it was assigned.
+    Supposed,
+}
+
+fn from(listed: &DesiredDevice, record: Option<&DeviceRecord>, start: Start) -> Result<Way, Vec<Unmet>> {
     let mut way = Way::default();
     let mut unmet = Vec::new();
     let assigned = record.and_then(|record| record.assignment.as_ref());
@@ -59,7 +77,9 @@ pub fn way(listed: &DesiredDevice, record: Option<&DeviceRecord>) -> Result<Way,
         if wanted == current {
             continue;
         }
-        if let Some(missing) = unproven(app, &wanted, &current, record) {
+        if start == Start::Proven
+            && let Some(missing) = unproven(app, &wanted, &current, record)
+        {
             unmet.push(missing);
             continue;
         }

@@ -86,6 +86,9 @@ pub struct Head {
     /// When somebody lifted the quarantine of its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifted: Option<Timestamp>,
+    /// The branch that somebody drafted it on; `None` if it is a commit of its stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<Box<Drafted>>,
 }
 
 impl Head {
@@ -117,6 +120,19 @@ impl Head {
             | Status::Superseded { .. } => false,
         }
     }
+}
+
+/// What a rollout brings that somebody drafted by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drafted {
+    /// The branch that its commit was read from.
+    pub branch: StageName,
+    /// The commit of the stage that it was made from. As long as that one counts, devices keep what they got.
+    pub base: CommitId,
+    /// Which devices may get it: a filter.
+    pub devices: String,
+    /// What it changes, for people.
+    pub change: String,
 }
 
 /// Where a rollout stands.
@@ -394,6 +410,7 @@ impl Rollout {
             superseded_by: None,
             late: LateCounts::default(),
             lifted: None,
+            draft: None,
         };
         let members = changes.into_iter().map(|(device, change)| (device, Member::new(change))).collect();
         Self::load(head, members)
@@ -414,6 +431,12 @@ impl Rollout {
         let count = passed.len().min(self.head.steps.len().saturating_sub(1));
         self.head.current = count;
         self.head.steps.splice(..count, passed.into_iter().take(count));
+        self
+    }
+
+    /// The same, of a branch that somebody made for it.
+    pub fn drafted(mut self, draft: Drafted) -> Self {
+        self.head.draft = Some(Box::new(draft));
         self
     }
 

@@ -37,6 +37,9 @@ pub struct Policy {
     /// What happens when a step fails.
     #[serde(default)]
     pub on_error: OnError,
+    /// When it takes the place of rollouts that are under way.
+    #[serde(default)]
+    pub supersede: Supersede,
     /// From how long a silence on a device that began is lost, in seconds.
     pub lost_after_secs: u32,
     /// Devices that come when their step is over.
@@ -133,6 +136,17 @@ pub enum OnError {
     Pause,
     /// Devices go back to what they had.
     Rollback,
+}
+
+/// When a commit takes the place of rollouts that are under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Supersede {
+    /// When their step is decided; at once if they stand still.
+    #[default]
+    Step,
+    /// At once.
+    Force,
 }
 
 /// What happens when too few devices have reported in time.
@@ -242,6 +256,7 @@ impl Policy {
             last: StepPolicy::last(),
             approvals: 0,
             on_error: OnError::Pause,
+            supersede: Supersede::Step,
             lost_after_secs: LOST_AFTER_SECS,
             late: Late::DEFAULT,
             budgets: Vec::new(),

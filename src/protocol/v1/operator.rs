@@ -22,6 +22,7 @@
 //! | `POST /v1/holds/devices` with [`HoldDevicesRequest`]; `POST /v1/resume/devices` with [`ResumeDevicesRequest`] | [`Done`] |
 //! | `POST /v1/devices/{device}/retry` with [`RetryRequest`] | [`Done`] |
 //! | `GET /v1/rollouts`, `GET /v1/rollouts/{rollout}` | list of [`RolloutRow`](crate::domain::overview::rollouts::RolloutRow); [`RolloutDetail`](crate::domain::overview::rollouts::RolloutDetail) |
+//! | `POST /v1/rollouts` with [`DraftRequest`] | [`Done`] |
 //! | `POST /v1/rollouts/{rollout}` with [`RolloutRequest`] | [`Done`] |
 //! | `POST /v1/tokens` with [`TokenRequest`] | [`TokenAnswer`] |
 //! | `POST /v1/epoch` with [`EpochRequest`]; `POST /v1/refresh` | [`Done`] |
@@ -34,7 +35,9 @@ use crate::domain::desired::Explanation;
 use crate::domain::digest::Digest;
 use crate::domain::fleet::{Event, HoldScope, Listing, TokenBound};
 use crate::domain::generation::Epoch;
-use crate::domain::ids::{AttributeName, CommitId, DeviceId, FleetName, StageName};
+use crate::domain::ids::{
+    AppName, AttributeName, CommitId, DeviceId, FleetName, PolicyName, RolloutName, StageName, Version,
+};
 use crate::domain::overview::device::DeviceDetail;
 use crate::domain::overview::query::{Undetermined, ViewRow};
 use crate::domain::overview::status::Status;
@@ -282,10 +285,69 @@ pub enum RolloutAsk {
     },
     /// Offer the same again to all devices that failed.
     RetryFailed,
+    /// Lets these of the devices that failed go through another release first, and then offers them the same again.
+    Reroute {
+        /// The devices.
+        devices: BTreeSet<DeviceId>,
+        /// The app.
+        app: AppName,
+        /// The release in between.
+        via: Version,
+    },
+    /// The same for all devices that failed.
+    RerouteFailed {
+        /// The app.
+        app: AppName,
+        /// The release in between.
+        via: Version,
+    },
     /// Each device goes back to what it had.
     Rollback,
     /// What went wrong may be assigned again.
     Lift,
+    /// A draft begins.
+    Activate,
+    /// A draft gets one more step.
+    AddStep {
+        /// Before which step, from 1; `None` after all the others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<usize>,
+        /// The step as a policy in `fleet.yml` has it, in YAML.
+        step: String,
+    },
+    /// A draft loses a step.
+    DeleteStep {
+        /// Which, from 1.
+        at: usize,
+    },
+    /// A draft is forgotten.
+    Delete,
+}
+
+/// Drafts a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DraftRequest {
+    /// Its name.
+    pub name: RolloutName,
+    /// The stage whose devices it is for.
+    pub stage: StageName,
+    /// The branch that has the change. It must contain the commit that counts for the stage.
+    pub branch: StageName,
+    /// The commit that the branch is at.
+    pub commit: CommitId,
+    /// Which devices may change: a filter.
+    pub devices: String,
+    /// A policy of `fleet.yml`, or a ready one, instead of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+    /// Steps as a policy has them, each in YAML.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+    /// What changes, 1 to 500 characters.
+    pub change: String,
+    /// Why, 1 to 500 characters.
+    pub reason: String,
 }
 
 /// Raises the epoch.

@@ -2,6 +2,7 @@
 
 use super::Machines;
 use super::carry::Carried;
+use super::draft::keeps;
 use super::live::Live;
 use super::world::FleetWorld;
 use crate::domain::desired::{Desired, DesiredDevice};
@@ -13,12 +14,12 @@ use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::requires::reversal;
 use crate::domain::plan::staged::{Claimed, policy_of};
-use crate::domain::plan::ways::way;
+use crate::domain::plan::ways::supposed_way;
 use crate::domain::rollout::gate::Failure;
 use crate::domain::rollout::machine::{
     self, Act, Phase, Reversal, Rollout, Status, Step, StepStatus, SupersedeAt, Turn,
 };
-use crate::domain::rollout::policy::Policy;
+use crate::domain::rollout::policy::{Policy, Supersede};
 use crate::domain::spec::SealedSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ fn end_earlier(
     carried: &mut Carried<'_>,
 ) -> bool {
     let mut ended = true;
+    let at = if forces(desired, stage) { SupersedeAt::Now } else { SupersedeAt::StepEnd };
     let earlier = input.state.rollouts.iter().filter(|(_, one)| one.head.stage == *stage);
     for (name, record) in earlier.filter(|(_, one)| one.head.is_under_way()) {
         let live = machines.live.remove(name).unwrap_or_else(|| Live::load(record));
@@ -65,12 +67,12 @@ fn end_earlier(
                 machines.live.insert(name.clone(), live);
                 continue;
             }
-            Status::Active if record.head.superseded_by.as_ref() == Some(commit) => {
+            Status::Active if at == SupersedeAt::StepEnd && record.head.superseded_by.as_ref() == Some(commit) => {
                 ended = false;
                 machines.live.insert(name.clone(), live);
                 continue;
             }
-            _ => Act::Supersede { by: commit.clone(), at: SupersedeAt::StepEnd },
+            _ => Act::Supersede { by: commit.clone(), at },
         };
         let reason = format!("commit {} counts", commit.short());
         let (machine, done) = live.into_machine().act(input.now, &world, act, &Actor::controller(), &reason);
@@ -81,6 +83,13 @@ fn end_earlier(
         machines.live.insert(name.clone(), Live::of(machine));
     }
     ended
+}
+
+/// Whether a policy that devices of a stage follow does not let a commit wait for those before it.
+fn forces(desired: &Desired, stage: &StageName) -> bool {
+    let rules = desired.rollouts.rules.iter();
+    let mut policies = rules.filter(|rule| rule.stage.as_ref().is_none_or(|one| one == stage)).map(|rule| &rule.policy);
+    policies.any(|name| desired.rollouts.policy(name).is_some_and(|policy| policy.supersede == Supersede::Force))
 }
 
 fn make_all(
@@ -197,6 +206,10 @@ fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired:
         let Some(spec) = listed.spec.as_ref().filter(|spec| !has(input, device, &spec.digest)) else {
             continue;
         };
+        // A draft gave it something else, which stays while this commit counts.
+        if earlier.iter().any(|one| keeps(one, device, commit)) {
+            continue;
+        }
         let claimed = Claimed { stage, device, listed: listed as &DesiredDevice, record };
         let Some(policy) = policy_of(desired, &claimed) else { continue };
         // A rollout in an error is on its way to being aborted in this very pass. One of the same commit, with another list of
@@ -239,7 +252,7 @@ pub(super) fn change(
 }
 
 /// What a device goes back to: what it is assigned, or what it had before that where that went wrong with it.
-fn had(input: &PassInput<'_>, device: &DeviceId) -> Option<Arc<Content>> {
+pub(super) fn had(input: &PassInput<'_>, device: &DeviceId) -> Option<Arc<Content>> {
     let assignment = input.state.devices.get(device)?.assignment.as_ref()?;
     let before = || {
         let rollout = input.state.rollouts.get(assignment.rollout.as_deref()?)?;
@@ -261,7 +274,7 @@ fn had(input: &PassInput<'_>, device: &DeviceId) -> Option<Arc<Content>> {
 /// What a device goes through before its target. One that cannot be led anywhere is kept out of the rollout, with the reason.
 fn legs(input: &PassInput<'_>, desired: &Desired, device: &DeviceId) -> Vec<SealedSpec> {
     let listed = desired.devices.get(device);
-    listed.and_then(|listed| way(listed, input.state.devices.get(device)).ok()).unwrap_or_default().legs
+    listed.and_then(|listed| supposed_way(listed, input.state.devices.get(device)).ok()).unwrap_or_default().legs
 }
 
 /// What a rollout must keep for a device: what it gets, what it goes through on the way, and what it had.
@@ -299,7 +312,8 @@ fn free_name(
 }
 
 fn forget_old(input: &PassInput<'_>, stage: &StageName, carried: &mut Carried<'_>) {
-    let over = input.state.rollouts.iter().filter(|(_, one)| one.head.stage == *stage && !one.head.is_under_way());
+    let is_over = |one: &RolloutRecord| !one.head.is_under_way() && one.head.status != Status::Draft;
+    let over = input.state.rollouts.iter().filter(|(_, one)| one.head.stage == *stage && is_over(one));
     let mut over: Vec<_> = over.map(|(name, one)| (one.head.created, name)).collect();
     over.sort();
     let surplus = over.len().saturating_sub(MAX_KEPT);

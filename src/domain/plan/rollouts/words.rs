@@ -26,12 +26,17 @@ pub(super) fn word(rollout: &RolloutName, record: &DeviceRecord) -> Option<Word>
     let digest = assignment.spec.digest;
     if report.observed != Some(assignment.mark()) {
         let refused = report.refused.as_ref().filter(|refusal| refusal.offered == Some(assignment.mark()))?;
-        return Some(Word::Failed { digest, failure: Failure::Rejected, message: refused.message.clone() });
+        return Some(Word::Failed {
+            digest,
+            failure: Failure::Rejected,
+            message: refused.message.clone(),
+            log: Vec::new(),
+        });
     }
     let failure = report.failure.as_ref().filter(|one| one.digest == digest && one.attempt == assignment.attempt);
     if let Some(failure) = failure {
         let how = if failure.rolled_back_to.is_some() { Failure::RolledBack } else { Failure::Failed };
-        return Some(Word::Failed { digest, failure: how, message: failure.describe() });
+        return Some(Word::Failed { digest, failure: how, message: failure.describe(), log: failure.log.clone() });
     }
     // A device that soaks has everything and is well; only the time is missing, which the rollout counts as well.
     let is_soaking = report.applied == Some(digest)

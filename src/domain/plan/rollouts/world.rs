@@ -8,6 +8,7 @@ use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::{PassInput, hold_on, is_enrolled};
 use crate::domain::plan::requires::{contradicted, unmet};
 use crate::domain::plan::staged::{Claimed, selects};
+use crate::domain::plan::ways::way;
 use crate::domain::rollout::budget::Group;
 use crate::domain::rollout::freeze::Freezes;
 use crate::domain::rollout::machine::member::Exposure;
@@ -82,6 +83,12 @@ impl<'a> FleetWorld<'a> {
         let head = &self.rollout.head;
         let counts = self.input.state.stages.get(&head.stage).and_then(|stage| stage.accepted.as_ref());
         let member = self.rollout.members.get(device);
+        if let Some(drafted) = head.draft.as_deref().filter(|drafted| counts == Some(&drafted.base)) {
+            // What it brings is in no commit that counts; whoever cannot take it was left out when it was drafted.
+            let is_out = member.is_some_and(|member| matches!(member.phase, Phase::Excluded { .. }));
+            let gone = || format!("stage {} does not list it, which {} was made from", head.stage, drafted.branch);
+            return (listed.is_none() && !is_out).then(gone);
+        }
         if counts != Some(&head.commit) {
             // What it lacks cannot be told any more; who takes part already goes on.
             let is_out = member.is_some_and(|member| matches!(member.phase, Phase::Excluded { .. }));
@@ -97,7 +104,8 @@ impl<'a> FleetWorld<'a> {
         // Its way was settled when it was taken in; on it, it has releases that no other one would be led to from.
         let on_its_way = member.is_some_and(|member| member.exposure != Exposure::None);
         let unmet = if on_its_way { contradicted(listed, record) } else { unmet(listed, record) };
-        unmet.into_iter().next().map(|unmet| unmet.message)
+        let unmet = unmet.into_iter().next().map(|unmet| unmet.message);
+        unmet.or_else(|| member.filter(|_| !on_its_way).and_then(|member| elsewhere(listed, record, member)))
     }
 
     fn counted(&self, label: &LabelName) -> Values {
@@ -155,6 +163,17 @@ impl<'a> FleetWorld<'a> {
         let lost = since.plus_secs(i64::from(other.head.policy.lost_after_secs)) <= self.input.now;
         rollout == Some(other.head.name.as_str()) && !done && !lost
     }
+}
+
+/// A device that has something else than when its way was settled goes no other way than that.
+fn elsewhere(listed: &DesiredDevice, record: &DeviceRecord, member: &Member) -> Option<String> {
+    if listed.requires.is_empty() {
+        return None;
+    }
+    let way = way(listed, Some(record)).ok()?;
+    let is_its = way.legs.iter().map(|leg| &leg.digest).eq(&member.detour);
+    (!is_its)
+        .then(|| "it has something else than when the rollout was made, and would have to go another way".to_owned())
 }
 
 impl World for FleetWorld<'_> {

@@ -2,7 +2,9 @@
 
 mod back;
 mod devices;
+mod drafts;
 mod later;
+mod reroute;
 mod several;
 mod ways;
 

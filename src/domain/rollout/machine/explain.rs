@@ -33,7 +33,10 @@ impl Rollout {
         let name = &self.head.name;
         let resume = |how: &str| Some(format!("`bellwether rollout resume {name}{how} --reason '…'`"));
         match &self.head.status {
-            Status::Draft => vec![awaited("draft", "it is a draft".to_owned(), None, None)],
+            Status::Draft => {
+                let hint = format!("`bellwether rollout activate {name} --reason '…'`");
+                vec![awaited("draft", "it is a draft, and does nothing".to_owned(), None, Some(hint))]
+            }
             Status::PendingApproval => {
                 let approved = self.head.approved_by.len();
                 let message = format!("{approved} of {} people have approved it", self.head.policy.approvals);
@@ -62,7 +65,7 @@ impl Rollout {
                 all.extend(self.catching_up());
                 all
             }
-            Status::Done { .. } => self.catching_up(),
+            Status::Done { .. } => self.unmerged().into_iter().chain(self.catching_up()).collect(),
             Status::RollingBack { .. } => {
                 let left = self.agenda.returning.len();
                 let held = self.agenda.returning.iter().filter(|(_, device)| world.returns(device) == Returns::Held);
@@ -79,6 +82,15 @@ impl Rollout {
             }
             Status::Aborted { .. } | Status::Superseded { .. } | Status::RolledBack { .. } => Vec::new(),
         }
+    }
+
+    /// What was drafted is in no commit of the stage yet.
+    fn unmerged(&self) -> Option<Awaited> {
+        let draft = self.head.draft.as_ref().filter(|_| self.head.superseded_by.is_none())?;
+        let stage = &self.head.stage;
+        let message =
+            format!("{} is not merged: the next commit of {stage} takes it back unless it has it", draft.branch);
+        Some(awaited("unmerged", message, None, Some(format!("merge {} to {stage}", draft.branch))))
     }
 
     fn superseding(&self) -> Option<Awaited> {

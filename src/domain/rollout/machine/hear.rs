@@ -1,10 +1,11 @@
 //! What is heard of devices.
 
 use super::agenda::keys;
-use super::member::{Back, Change, Member, Phase, Reversal, Slot, Timing, Wait};
+use super::member::{Back, Change, Excerpt, Member, Phase, Reversal, Slot, Timing, Wait};
 use super::steps::{BLOCKED_STIR_SECS, number};
 use super::work::Work;
 use super::{Blocked, Effect, Rollout, Status, Turn, World};
+use crate::domain::device::terminal::{MAX_LOG_LINE_BYTES, MAX_LOG_LINES};
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::ids::DeviceId;
@@ -41,6 +42,8 @@ pub enum Word {
         failure: Failure,
         /// What it said.
         message: String,
+        /// The last lines of output that it sent with it.
+        log: Vec<String>,
     },
     /// It is held, or no stage claims it any more.
     Left {
@@ -113,9 +116,10 @@ impl<W: World + ?Sized> Work<'_, W> {
                     work.begins(device, None);
                 }
             }),
-            Word::Failed { digest, failure, message } => self.at(device, digest, |work, member| {
+            Word::Failed { digest, failure, message, log } => self.at(device, digest, |work, member| {
                 if !matches!(member.phase, Phase::Bad { .. }) {
                     work.fail(device, failure, Some(&message));
+                    work.keep_log(device, log);
                 }
             }),
             Word::Left { reason } => self.left(device, reason),
@@ -257,6 +261,18 @@ impl<W: World + ?Sized> Work<'_, W> {
         if member.site.is_some() {
             self.fail_site(device, &member);
         }
+    }
+
+    /// Keeps what a device sent with its failure: its next report may say something else.
+    fn keep_log(&mut self, device: &DeviceId, log: Vec<String>) {
+        if log.is_empty() {
+            return;
+        }
+        let cut = |line: String| line[..line.floor_char_boundary(MAX_LOG_LINE_BYTES)].to_owned();
+        let first = log.len().saturating_sub(MAX_LOG_LINES);
+        let lines = log.into_iter().skip(first).map(cut).collect();
+        let member = self.rollout.members[device].clone();
+        self.put(device, Member { log: Some(Box::new(Excerpt(lines))), ..member });
     }
 
     /// Too many of those that came late failed: nobody else is offered it.

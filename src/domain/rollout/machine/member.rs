@@ -75,7 +75,14 @@ pub struct Member {
     /// Where it is on its way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Back>,
+    /// What it sent with its newest failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Box<Excerpt>>,
 }
+
+/// The last lines of output of what failed on a device, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excerpt(pub Vec<String>);
 
 /// Whether an outcome counts at a step's gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -321,6 +328,7 @@ impl Member {
             timing: Timing::InTime,
             site: None,
             back: None,
+            log: None,
         }
     }
 

@@ -143,3 +143,36 @@ fn a_rollback_takes_nothing_from_a_device_that_is_in_doubt() {
     world.later(86_400);
     assert!(world.stands().starts_with("main-00000000 ROLLED_BACK"), "{}", world.stands());
 }
+
+#[test]
+fn a_commit_takes_the_place_of_the_one_before_at_the_end_of_its_step_or_at_once_where_the_policy_forces_it() {
+    let mut world = running();
+    push(&mut world, 2, "v2");
+    world.is_well("canary");
+    let mut forced = world.clone();
+    push(&mut world, 3, "v3");
+    insta::assert_snapshot!(world.stands(), @"
+    main-00000000 ACTIVE (SOAKING, QUEUED)
+      canary IN_PROGRESS
+      kiosk-1 QUEUED
+      kiosk-2 QUEUED
+    canary: 1.2 v2 from main
+    kiosk-1: 1.1 v1 from main
+    kiosk-2: 1.1 v1 from main
+    ");
+    let policy = CAREFUL.replace("final:", "supersede: force\n    final:");
+    forced.push_desired("main", 3, gated("v3", &policy), Lineage::Extends);
+    insta::assert_snapshot!(forced.stands(), @"
+    main-00000000 SUPERSEDED (SOAKING, QUEUED)
+      canary IN_PROGRESS
+      kiosk-1 SUPERSEDED
+      kiosk-2 SUPERSEDED
+    main-00000000.2 ACTIVE (RUNNING, QUEUED)
+      canary OFFERED
+      kiosk-1 QUEUED
+      kiosk-2 QUEUED
+    canary: 1.3 v3 from main
+    kiosk-1: 1.1 v1 from main
+    kiosk-2: 1.1 v1 from main
+    ");
+}

@@ -8,13 +8,21 @@ use crate::domain::snapshot::Snapshot;
 const COMPOSE: &str = "services: {web: {image: \
      example.com/web@sha256:0000000000000000000000000000000000000000000000000000000000000000}}";
 /// The canaries of three devices go first.
-const STEPS: &str = "\
+pub(super) const STEPS: &str = "\
 rollouts: {careful: {steps: [{name: canaries, group: canaries, min_success: 100%, soak: 10m, timeout: 6h}], final: {soak: 1m}}}
 rollout: [{stage: main, policy: careful}]
 ";
 
 /// A commit in which devices shall have this release of `web`. `2.0.0<1.9.0,^1.5` is reached from those.
-fn commit(pin: &str, releases: &str, policy: &str) -> Desired {
+pub(super) fn commit(pin: &str, releases: &str, policy: &str) -> Desired {
+    let desired = Resolver::default().resolve(&files(pin, releases, policy));
+    let errors = desired.findings.iter().filter(|one| one.severity == crate::domain::finding::Severity::Error);
+    assert_eq!(errors.count(), 0, "{:?}", desired.findings);
+    Desired::clone(&desired)
+}
+
+/// The same as files. `2.0.0!` was invalidated, `2.0.0?` is irreversible.
+pub(super) fn files(pin: &str, releases: &str, policy: &str) -> Snapshot {
     let mut files = vec![
         ("fleet.yml".to_owned(), format!("name: test\napps: {{web: {{}}}}\n{policy}")),
         (
@@ -25,8 +33,9 @@ fn commit(pin: &str, releases: &str, policy: &str) -> Desired {
     ];
     for word in releases.split(' ') {
         let (version, from) = word.split_once('<').unwrap_or((word, ""));
-        let (version, bad) =
-            version.strip_suffix('!').map_or((version, ""), |version| (version, "invalidated: {reason: bad}\n"));
+        let marks = [('!', "invalidated: {reason: bad}\n"), ('?', "irreversible: true\n")];
+        let mark = marks.iter().find(|(mark, _)| version.ends_with(*mark));
+        let (version, bad) = mark.map_or((version, ""), |(_, text)| (&version[..version.len() - 1], *text));
         let from = if from.is_empty() {
             String::new()
         } else {
@@ -35,15 +44,11 @@ fn commit(pin: &str, releases: &str, policy: &str) -> Desired {
         files.push((format!("releases/web/{version}/release.yml"), format!("version: {version}\n{bad}{from}")));
         files.push((format!("releases/web/{version}/compose.yml"), COMPOSE.to_owned()));
     }
-    let files = Snapshot::of_files(files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())));
-    let desired = Resolver::default().resolve(&files);
-    let errors = desired.findings.iter().filter(|one| one.severity == crate::domain::finding::Severity::Error);
-    assert_eq!(errors.count(), 0, "{:?}", desired.findings);
-    Desired::clone(&desired)
+    Snapshot::of_files(files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())))
 }
 
 /// Three devices that run release 1.0.0, and have said so.
-fn on_the_first() -> World {
+pub(super) fn on_the_first() -> World {
     let mut world = World::with_devices("canary kiosk-1 kiosk-2");
     world.push_desired("main", 1, commit("1.0.0", "1.0.0", ""), Lineage::Extends);
     for name in ["canary", "kiosk-1", "kiosk-2"] {
@@ -54,7 +59,7 @@ fn on_the_first() -> World {
 
 impl World {
     /// The release that each device was assigned, how it stands in its rollout, and what it waits for there.
-    fn on_the_way(&self) -> String {
+    pub(super) fn on_the_way(&self) -> String {
         let input = PassInput {
             now: self.now,
             stages: &self.stages,
@@ -168,16 +173,19 @@ fn where_no_way_leads_the_device_keeps_what_it_has_and_everybody_is_told() {
     canary: release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0; name what the device has in `from` of one of those releases, or pin another one
     kiosk-1: release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0; name what the device has in `from` of one of those releases, or pin another one
     kiosk-2: release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0; name what the device has in `from` of one of those releases, or pin another one
-    canary 1.1: 1.0.0; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
-    kiosk-1 1.1: 1.0.0; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
-    kiosk-2 1.1: 1.0.0; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
+    main-00000000 ACTIVE
+    canary 1.1: 1.0.0, QUEUED, 0 to go first; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
+    kiosk-1 1.1: 1.0.0, QUEUED, 0 to go first; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
+    kiosk-2 1.1: 1.0.0, QUEUED, 0 to go first; release 3.0.0 of `web`: no way leads from 1.0.0 to 3.0.0: 3.0.0 is reached from 2.0.0, and none of that from 1.0.0
     ");
     insta::assert_snapshot!(told(&mut world, 3, "1.0.0 2.0.0! 3.0.0<2.0.0"), @"
     canary: release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0; pin one of those first
     kiosk-1: release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0; pin one of those first
     kiosk-2: release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0; pin one of those first
-    canary 1.1: 1.0.0; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
-    kiosk-1 1.1: 1.0.0; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
-    kiosk-2 1.1: 1.0.0; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
+    main-00000000 SUPERSEDED
+    main-00000000.2 ACTIVE
+    canary 1.1: 1.0.0, SUPERSEDED, 0 to go first, QUEUED, 0 to go first; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
+    kiosk-1 1.1: 1.0.0, SUPERSEDED, 0 to go first, QUEUED, 0 to go first; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
+    kiosk-2 1.1: 1.0.0, SUPERSEDED, 0 to go first, QUEUED, 0 to go first; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
     ");
 }

@@ -257,7 +257,7 @@ impl Bench {
             (Manner::Vanishes, false, _) => vec![(after(1), Word::Acknowledged { digest })],
             (Manner::Fails(secs), false, _) => {
                 let failure = Failure::Failed;
-                let failed = Word::Failed { digest, failure, message: "no space left".to_owned() };
+                let failed = Word::Failed { digest, failure, message: "no space left".to_owned(), log: Vec::new() };
                 vec![(after(1), Word::Acknowledged { digest }), (after(1 + secs), failed)]
             }
         };
