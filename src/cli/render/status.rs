@@ -158,6 +158,9 @@ fn notices(status: &Status) -> String {
         }
     };
     list(Tone::Unsure, "pending, waits for `bellwether approve DEVICE`", names(&status.pending, NAMED_DEVICES));
+    for (stage, one) in status.stages.iter().flat_map(|stage| stage.conditions.iter().map(move |one| (stage, one))) {
+        list(Tone::Bad, &format!("{} is {}", stage.stage, one.kind), plain(&one.message));
+    }
     list(Tone::Unsure, "in transit", names(&status.in_transit, NAMED_DEVICES));
     list(Tone::Plain, "unmanaged", names(&status.unmanaged, NAMED_DEVICES));
     for (device, message) in &status.conflicts {
@@ -207,6 +210,7 @@ mod tests {
             accepted: Some("1a2b3c4d".repeat(5).parse().expect("a commit")),
             inventory: None,
             waiting: None,
+            conditions: Vec::new(),
             devices,
             settled: devices,
             failing: 0,

@@ -1,16 +1,18 @@
 //! The fleet on one screen.
 
 use super::OverviewInput;
-use super::device::{device_drift, devices};
+use super::device::{DEGRADED, device_drift, devices};
+use crate::domain::condition::{Condition, ConditionStatus};
 use crate::domain::digest::Digest;
 use crate::domain::drift::{Layer, LayerStatus, Verdict};
 use crate::domain::finding::{Affects, Finding, Place, Severity, codes};
-use crate::domain::fleet::{Hold, HoldScope, IdentityStatus, Waiting};
+use crate::domain::fleet::{Hold, HoldScope, IdentityStatus, RolloutRecord, StageRecord, Waiting};
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{CommitId, DeviceId, StageName};
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::waits::standing;
 use crate::domain::reported::Phase;
+use crate::domain::rollout::machine::Status as RolloutStatus;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,6 +65,9 @@ pub struct StageStatus {
     pub inventory: Option<Digest>,
     /// A newer commit that does not count yet.
     pub waiting: Option<Waiting>,
+    /// What is not well with it as a whole: `Degraded` while what it would bring is in quarantine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
     /// Devices that it owns.
     pub devices: usize,
     /// Of those, how many have acknowledged and reached what they were assigned.
@@ -187,6 +192,7 @@ fn empty_stage(input: &OverviewInput<'_>, stage: &StageName) -> StageStatus {
         accepted: record.and_then(|record| record.accepted.clone()),
         inventory: record.and_then(|record| record.inventory),
         waiting: record.and_then(|record| record.waiting.clone()),
+        conditions: record.and_then(|record| degraded(input, stage, record)).into_iter().collect(),
         devices: 0,
         settled: 0,
         failing: 0,
@@ -197,6 +203,37 @@ fn empty_stage(input: &OverviewInput<'_>, stage: &StageName) -> StageStatus {
             .map(|desired| desired.findings.iter().take(MAX_FINDINGS).cloned().collect())
             .unwrap_or_default(),
     }
+}
+
+/// What the commit that counts brings went wrong: nothing is assigned from it until a newer one counts, or somebody goes on.
+fn degraded(input: &OverviewInput<'_>, stage: &StageName, record: &StageRecord) -> Option<Condition> {
+    let bad = |one: &&RolloutRecord| {
+        let head = &one.head;
+        let counts = head.draft.as_ref().map_or(&head.commit, |draft| &draft.base);
+        head.stage == *stage && record.accepted.as_ref() == Some(counts)
+    };
+    let rollouts = input.pass.state.rollouts.values().filter(bad);
+    let newest = rollouts.max_by_key(|one| one.head.created).filter(|one| one.head.is_quarantined())?;
+    let name = &newest.head.name;
+    let (since, why) = match &newest.head.status {
+        RolloutStatus::Error { why, at } | RolloutStatus::Aborted { why, at } => (*at, format!(": {why}")),
+        RolloutStatus::RollingBack { since } => (*since, String::new()),
+        RolloutStatus::RolledBack { at } => (*at, String::new()),
+        RolloutStatus::Draft
+        | RolloutStatus::PendingApproval
+        | RolloutStatus::Active
+        | RolloutStatus::Paused { .. }
+        | RolloutStatus::Done { .. }
+        | RolloutStatus::Superseded { .. } => return None,
+    };
+    let status = newest.head.status.as_str();
+    Some(Condition {
+        kind: DEGRADED.to_owned(),
+        status: ConditionStatus::True,
+        reason: "Quarantined".to_owned(),
+        message: format!("rollout {name} is {status}{why}; nothing is assigned from it"),
+        since,
+    })
 }
 
 fn count_device(input: &OverviewInput<'_>, device: &DeviceId, stage: &mut StageStatus) {
