@@ -11,6 +11,7 @@ use super::selecting::FilterArgs;
 use super::{Output, render};
 use crate::domain::drift::Verdict;
 use crate::domain::ids::DeviceId;
+use crate::domain::plan::gate::StagePlan;
 use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,17 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         planning::narrow(&mut planned, &args.filter, limit.as_ref())?;
     }
     let rejected = planned.desired.rejection().is_some();
+    if let Some(finding) = planned.desired.rejection() {
+        let reason = format!("{}: {}", finding.place, finding.message);
+        planned.unknown.push(format!("what the commit would change, as it cannot be accepted: {reason}"));
+        // It lists no devices because it cannot be read, and that lets nobody go.
+        let StagePlan { changes, excluded, detours, held, rollouts, .. } = &mut planned.plan;
+        changes.clear();
+        excluded.clear();
+        detours.clear();
+        held.clear();
+        rollouts.clear();
+    }
     let view = PlanView::new(planned);
     if let Some(path) = &args.artifact {
         let whole = serde_json::to_string_pretty(&view).context("cannot write the plan as JSON")?;
