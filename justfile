@@ -18,11 +18,11 @@ demo *arguments:
 
 # The seeded simulation over this many seeds, with counts of what they had.
 sim seeds="1000":
-    BELLWETHER_SIM_SEEDS={{ seeds }} cargo test --release --all-features --test sim every_seed -- --nocapture
+    BELLWETHER_SIM_SEEDS={{ seeds }} cargo test --release --all-features --test sim every_ -- --nocapture
 
 # One seed of the simulation; a failing one shows what happened.
 sim-seed seed:
-    BELLWETHER_SIM_SEED={{ seed }} cargo test --all-features --test sim every_seed -- --nocapture
+    BELLWETHER_SIM_SEED={{ seed }} cargo test --all-features --test sim every_ -- --nocapture
 
 # The demo's scenario this many times, killing controller and agents at random moments.
 kill runs="10":

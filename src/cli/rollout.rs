@@ -36,7 +36,8 @@ Examples:
   bellwether rollout resume production-1a2b3c4d --ack --reason 'two broken fans, not ours'
   bellwether rollout retry production-1a2b3c4d --failed --reason 'the registry is back'
   bellwether rollout reroute production-1a2b3c4d --failed --via signage=1.9.0 --reason 'the database has to move first'
-  bellwether rollout rollback production-1a2b3c4d --reason 'screens stay dark'"
+  bellwether rollout rollback production-1a2b3c4d --reason 'screens stay dark'
+  bellwether rollout lift production-1a2b3c4d --reason 'it was the registry'"
 )]
 pub struct Args {
     /// The rollout

@@ -62,11 +62,29 @@ pub enum Bug {
     SkipSoak,
     /// A device begins an action that it has begun before.
     RepeatActions,
+    /// What a rollout offered is handed out whatever has become of the rollout.
+    ServeStopped,
+    /// What went wrong is assigned again.
+    IgnoreQuarantine,
+    /// A step that nobody is in passes.
+    PassEmptySteps,
+    /// A step passes however its devices fare.
+    PassUnmetSteps,
+    /// Nobody waits for a turn in the window of the step.
+    ReleaseAtOnce,
+    /// A paused rollout goes on.
+    OfferWhilePaused,
+    /// Budgets allow everything.
+    ForgetBudgets,
+    /// Devices that follow a policy get everything at once.
+    AssignAround,
+    /// A device that was away when its turn came is never looked for.
+    ForgetTheSilent,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 37] = [
         Self::AcceptOlder,
         Self::AcceptChangedContent,
         Self::SkipLedger,
@@ -95,6 +113,15 @@ impl Bug {
         Self::RetryFailedDigest,
         Self::SkipSoak,
         Self::RepeatActions,
+        Self::ServeStopped,
+        Self::IgnoreQuarantine,
+        Self::PassEmptySteps,
+        Self::PassUnmetSteps,
+        Self::ReleaseAtOnce,
+        Self::OfferWhilePaused,
+        Self::ForgetBudgets,
+        Self::AssignAround,
+        Self::ForgetTheSilent,
     ];
 }
 

@@ -7,11 +7,13 @@ use bellwether::domain::acts::enroll::{enroll, key_hash};
 use bellwether::domain::acts::report::{Recorded, report};
 use bellwether::domain::assignment::Assignment;
 use bellwether::domain::fleet::{Change, FleetState, IdentityStatus};
-use bellwether::domain::ids::{DeviceId, FleetName, StageName};
+use bellwether::domain::ids::{Actor, DeviceId, FleetName, RolloutName, StageName};
 use bellwether::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, widened};
 use bellwether::domain::plan::passes::Passes;
 use bellwether::domain::plan::policy::StagePolicy;
-use bellwether::domain::reported::ReportId;
+use bellwether::domain::plan::rollouts::{Contacts, awake};
+use bellwether::domain::reported::{Report, ReportId};
+use bellwether::domain::rollout::machine::Act as RolloutAct;
 use bellwether::domain::time::Timestamp;
 use bellwether::ports::repo::fake::FakeRepo;
 use bellwether::ports::store::Store as _;
@@ -42,9 +44,19 @@ pub struct Process {
     pub state: FleetState,
     pub views: BTreeMap<StageName, StageView>,
     pub reader: Reader,
-    pub last_seen: BTreeMap<DeviceId, Timestamp>,
+    pub last_seen: Seen,
     pub held: Vec<HeldPoll>,
     passes: Passes,
+}
+
+/// When devices were last heard of.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(pub BTreeMap<DeviceId, Timestamp>);
+
+impl Contacts for Seen {
+    fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {
+        self.0.get(device).copied()
+    }
 }
 
 /// A poll that is held open.
@@ -68,9 +80,15 @@ pub struct Written {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     Pass(Scope),
-    Report { device: DeviceId, start: u64, seq: u64 },
+    Report {
+        device: DeviceId,
+        start: u64,
+        seq: u64,
+    },
     Enroll,
     Act,
+    /// Somebody asked something of a rollout.
+    Ask,
 }
 
 impl Controller {
@@ -80,7 +98,7 @@ impl Controller {
         let last_seen = state.devices.iter();
         let last_seen =
             last_seen.filter_map(|(device, record)| Some((device.clone(), record.reported.as_ref()?.received_at)));
-        let last_seen = last_seen.collect();
+        let last_seen = Seen(last_seen.collect());
         self.mirror.restart();
         self.starts += 1;
         self.process = Some(Process {
@@ -91,6 +109,62 @@ impl Controller {
             held: Vec::new(),
             passes: Passes::default(),
         });
+    }
+
+    /// Starts the process, and leaves out the time in which none ran.
+    pub fn start_at(&mut self, now: Timestamp) {
+        self.start();
+        let slept = self.process.as_ref().map(|process| awake(&process.state, now)).unwrap_or_default();
+        let _ = self.write(&slept, Cause::Act);
+    }
+
+    /// The alarm: whatever is due.
+    pub fn tick(&mut self, now: Timestamp) {
+        let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
+        let Some(process) = &self.process else { return };
+        let changed = is_due(process.passes.rollouts_due()) && self.run_pass(&Scope::Devices(BTreeSet::new()), now);
+        if changed || is_due(self.process.as_ref().and_then(|process| process.passes.due())) {
+            self.run_passes(now);
+        }
+    }
+
+    /// Asks something of a rollout; whether it does that.
+    pub fn ask(&mut self, name: &RolloutName, act: RolloutAct, actor: &Actor, now: Timestamp) -> bool {
+        let Some(process) = self.process.as_mut() else { return false };
+        let input = PassInput {
+            now,
+            stages: &self.stages,
+            state: &process.state,
+            views: &process.views,
+            contacts: &process.last_seen,
+        };
+        let Ok(changes) = process.passes.act(&input, name, act, actor, "because") else { return false };
+        let written = self.write(&changes, Cause::Ask).is_ok();
+        self.run_passes(now);
+        written
+    }
+
+    /// What a device that polls is handed.
+    pub fn hands_out(&mut self, device: &DeviceId, now: Timestamp) -> Option<Arc<Assignment>> {
+        let process = self.process.as_mut()?;
+        process.last_seen.0.insert(device.clone(), now);
+        let assignment = process.state.devices.get(device)?.assignment.as_ref()?;
+        process.state.serves(assignment).then(|| assignment.clone())
+    }
+
+    /// Takes a device's report, and decides what follows; whether it was recorded.
+    pub fn hears(&mut self, device: &DeviceId, body: Report, now: Timestamp) -> bool {
+        let Some(process) = self.process.as_mut() else { return false };
+        process.last_seen.0.insert(device.clone(), now);
+        let (start, seq) = (body.start, body.seq);
+        let Ok(Recorded::Newer(changes)) = report(&process.state, device, body, now) else { return true };
+        if self.write(&changes, Cause::Report { device: device.clone(), start, seq }).is_err() {
+            return false;
+        }
+        if self.run_pass(&Scope::Devices(BTreeSet::from([device.clone()])), now) {
+            self.run_passes(now);
+        }
+        true
     }
 
     /// The process is killed. Returns the calls whose connections break.
@@ -146,11 +220,14 @@ impl Controller {
             stages: &self.stages,
             state: &process.state,
             views: &process.views,
-            contacts: &bellwether::domain::plan::rollouts::NoContacts,
+            contacts: &process.last_seen,
         };
         let scope = widened(&input, scope);
         let output = process.passes.pass(&input, scope);
-        assert_eq!(output, pass(&input, scope), "what is remembered changes nothing");
+        // Machines that are at work look at what happened; one that was just loaded looks at everything.
+        if process.state.rollouts.is_empty() {
+            assert_eq!(output, pass(&input, scope), "what is remembered changes nothing");
+        }
         if output.changes.is_empty() || self.write(&output.changes, Cause::Pass(scope.clone())).is_err() {
             return false;
         }
@@ -212,7 +289,7 @@ impl Controller {
             None => return Some(Say::Refused(401)),
             Some((_, IdentityStatus::Pending | IdentityStatus::Rejected)) => return Some(Say::Refused(403)),
             Some((device, IdentityStatus::Enrolled)) => {
-                process.last_seen.insert(device, now);
+                process.last_seen.0.insert(device, now);
             }
         }
         match ask {

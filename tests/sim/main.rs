@@ -15,6 +15,7 @@ mod oracle;
 mod people;
 mod planted;
 mod rest;
+mod rollouts;
 mod stream;
 mod world;
 
@@ -25,6 +26,8 @@ use world::{Counts, World};
 
 /// How many seeds run without being asked for more: a few seconds on a small machine.
 const SEEDS: u64 = 200;
+/// How many fleets with rollouts do.
+const ROLLOUT_SEEDS: u64 = 200;
 /// How long things go wrong, in milliseconds of virtual time.
 const TROUBLE_MILLIS: i64 = 15 * 60_000;
 /// What some seeds must have had, or their success would say little.
@@ -75,6 +78,29 @@ fn check(seed: u64) -> Result<Counts, (Broken, String)> {
     }
 }
 
+/// Runs a fleet with rollouts, twice if it fails.
+fn check_rollouts(seed: u64) -> Result<Counts, (Broken, String)> {
+    let mut trial = rollouts::Trial::new(seed, 0);
+    match trial.run() {
+        Ok(()) => Ok(trial.counts),
+        Err(broken) => {
+            let mut trial = rollouts::Trial::new(seed, LOG_LINES);
+            let _ = trial.run();
+            let mut text = format!(
+                "rollouts, seed {seed} ({} devices): {}\n  {}\n",
+                trial.devices.len(),
+                broken.rule,
+                broken.message
+            );
+            let _ = writeln!(text, "repeat: just sim-seed {seed}\n\nthe last {LOG_LINES} things that happened:");
+            for line in &trial.log {
+                let _ = writeln!(text, "  {line}");
+            }
+            Err((broken, text))
+        }
+    }
+}
+
 /// A number from the environment: how the commands of the justfile ask for more.
 fn asked(name: &str) -> Option<u64> {
     #[allow(clippy::disallowed_methods, reason = "a test has no configuration; cargo hands on nothing else")]
@@ -82,11 +108,34 @@ fn asked(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// What some fleets with rollouts must have had.
+const ROLLED_OUT: [&str; 10] = [
+    "rollouts: acts",
+    "rollouts: controller killed",
+    "rollouts: devices lost",
+    "rollouts: done",
+    "rollouts: errors",
+    "rollouts: quarantines lifted",
+    "rollouts: rolled back",
+    "rollouts: steps blocked",
+    "rollouts: store failures",
+    "rollouts: superseded",
+];
+
 #[test]
-#[allow(clippy::print_stdout, reason = "long runs are looked at; the harness swallows it otherwise")]
 fn every_seed_keeps_the_rules_and_converges() {
+    every_seed(SEEDS, &EXERCISED, check);
+}
+
+#[test]
+fn every_fleet_with_rollouts_keeps_the_rules_and_converges() {
+    every_seed(ROLLOUT_SEEDS, &ROLLED_OUT, check_rollouts);
+}
+
+#[allow(clippy::print_stdout, reason = "long runs are looked at; the harness swallows it otherwise")]
+fn every_seed(seeds: u64, exercised: &[&'static str], check: impl Fn(u64) -> Result<Counts, (Broken, String)> + Sync) {
     let first = asked("BELLWETHER_SIM_SEED");
-    let count = if first.is_some() { 1 } else { asked("BELLWETHER_SIM_SEEDS").unwrap_or(SEEDS) };
+    let count = if first.is_some() { 1 } else { asked("BELLWETHER_SIM_SEEDS").unwrap_or(seeds) };
     let next = AtomicU64::new(first.unwrap_or(0));
     let end = first.unwrap_or(0) + count;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -117,8 +166,8 @@ fn every_seed_keeps_the_rules_and_converges() {
     });
     assert!(failures.is_empty(), "{} seeds failed\n\n{}", failures.len(), failures.join("\n\n"));
     if first.is_none() {
-        for what in EXERCISED {
-            assert!(counts.0.contains_key(what), "none of {count} seeds had any of this: {what}");
+        for what in exercised {
+            assert!(counts.0.contains_key(*what), "none of {count} seeds had any of this: {what}");
         }
     }
     let counts: Vec<String> = counts.0.iter().map(|(what, count)| format!("{what}: {count}")).collect();

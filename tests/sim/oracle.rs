@@ -199,7 +199,7 @@ impl Oracle {
         match &written.cause {
             Cause::Pass(scope) => self.passed(written, scope, now),
             Cause::Report { device, start, seq } => self.recorded(written, device, *start, *seq, now),
-            Cause::Enroll | Cause::Act => Ok(()),
+            Cause::Enroll | Cause::Act | Cause::Ask => Ok(()),
         }
     }
 

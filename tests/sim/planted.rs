@@ -6,19 +6,30 @@ use crate::oracle::{
     ONE_CONTENT, OWNER, PLACES_GROW, REWRITES, STALE_REPORTS, TOLD_FIRST, WENT_BACK,
 };
 use crate::rest::CONVERGES;
+use crate::rollouts::{AROUND, BUDGET, EMPTY, EXPOSURE, QUARANTINE, SERVED, SETTLES, STANDS_STILL, Trial, UNMET};
 use crate::world::World;
-use crate::{SEEDS, run};
+use crate::{ROLLOUT_SEEDS, SEEDS, run};
 use bellwether::domain::planted::{Bug, with_planted};
 
 /// Plants a bug and runs seeds until one fails. Some bugs break one of two rules, whichever comes first.
 fn check(bug: Bug, rules: &[&str]) {
-    for seed in 0..SEEDS {
+    for seed in 0..if is_of_rollouts(bug) { ROLLOUT_SEEDS } else { SEEDS } {
+        if is_of_rollouts(bug) {
+            let Err(broken) = with_planted(Some(bug), || Trial::new(seed, 0).run()) else { continue };
+            assert!(rules.contains(&broken.rule), "seed {seed} fails by {:?}: {}", broken.rule, broken.message);
+            return;
+        }
         let mut world = World::new(seed, 0);
         let Err(broken) = with_planted(Some(bug), || run(&mut world)) else { continue };
         assert!(rules.contains(&broken.rule), "seed {seed} fails by {:?}: {}", broken.rule, broken.message);
         return;
     }
     panic!("{SEEDS} seeds do not notice {bug:?}");
+}
+
+/// Whether a bug is one that only fleets with rollouts can meet.
+fn is_of_rollouts(bug: Bug) -> bool {
+    bug >= Bug::ServeStopped
 }
 
 macro_rules! planted {
@@ -66,4 +77,13 @@ planted! {
     trying_what_failed_again_is_noticed: RetryFailedDigest breaks WENT_BACK | CONVERGES;
     taking_for_good_what_has_not_soaked_is_noticed: SkipSoak breaks GOOD;
     beginning_actions_again_is_noticed: RepeatActions breaks AT_MOST_ONCE;
+    handing_out_what_was_stopped_is_noticed: ServeStopped breaks SERVED;
+    assigning_what_went_wrong_is_noticed: IgnoreQuarantine breaks QUARANTINE | AROUND;
+    passing_empty_steps_is_noticed: PassEmptySteps breaks EMPTY;
+    passing_unmet_steps_is_noticed: PassUnmetSteps breaks UNMET;
+    releasing_everybody_at_once_is_noticed: ReleaseAtOnce breaks EXPOSURE;
+    offering_while_paused_is_noticed: OfferWhilePaused breaks STANDS_STILL;
+    forgetting_budgets_is_noticed: ForgetBudgets breaks BUDGET;
+    assigning_around_rollouts_is_noticed: AssignAround breaks AROUND;
+    forgetting_who_was_away_is_noticed: ForgetTheSilent breaks SETTLES;
 }

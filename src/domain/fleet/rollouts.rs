@@ -60,6 +60,12 @@ impl RolloutRecord {
         Rollout::load(Head::clone(&self.head), members.collect())
     }
 
+    /// The rollout with this device alone, for what concerns no other: whoever asks about one device does not wait for a million.
+    pub fn load_one(&self, device: &DeviceId) -> Rollout {
+        let member = self.members.get(device).map(|member| (device.clone(), Member::clone(member)));
+        Rollout::load(Head::clone(&self.head), member.into_iter().collect())
+    }
+
     /// Whether what a device was offered and has not acknowledged may be handed to it.
     pub fn serves(&self, device: &DeviceId) -> bool {
         self.members.get(device).is_some_and(|member| serves(&self.head.status, member))

@@ -270,7 +270,7 @@ pub fn device_waits(input: &PassInput<'_>, stage: &StageName, device: &DeviceId)
     });
     let explained = of_stage.filter_map(|record| {
         let world = FleetWorld::new(input, desired, record);
-        let awaited = record.load().explain_device(device, input.now, &world)?;
+        let awaited = record.load_one(device).explain_device(device, input.now, &world)?;
         let on_the_way = record.members.get(device).and_then(|member| on_the_way(record, member)).unwrap_or_default();
         let message = format!("rollout {}: {on_the_way}{}", record.head.name, awaited.message);
         Some(Wait { code: awaited.code, message, hint: awaited.hint, place: None, since: None })

@@ -40,6 +40,7 @@ use super::rate::Bucket;
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::ids::{Actor, CommitId, DeviceId, RolloutName, StageName};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::time::Timestamp;
 use agenda::Agenda;
 use serde::{Deserialize, Serialize};
@@ -487,6 +488,7 @@ pub fn serves(status: &Status, member: &Member) -> bool {
         // What it had before is good for it whatever becomes of the rollout.
         (_, Some(Back::Offered { .. } | Back::Away), _) => true,
         (Status::Active | Status::Done { .. }, None, Phase::Offered { .. }) => true,
+        (_, _, Phase::Offered { .. }) if planted(Bug::ServeStopped) => true,
         // What it has acknowledged, it has.
         (_, _, phase) => phase.is_acknowledged(),
     }
@@ -495,5 +497,8 @@ pub fn serves(status: &Status, member: &Member) -> bool {
 /// Whether content must not be assigned to a device outside of a rollout, because it went wrong with it. `member` is what the
 /// rollout knows of the device.
 pub fn quarantines(head: &Head, member: Option<&Member>, commit: &CommitId, digest: &Digest) -> bool {
-    head.is_quarantined() && (member.is_some_and(|member| member.target == *digest) || *commit == head.commit)
+    let forgets = planted(Bug::IgnoreQuarantine);
+    head.is_quarantined()
+        && !forgets
+        && (member.is_some_and(|member| member.target == *digest) || *commit == head.commit)
 }

@@ -5,6 +5,7 @@ use crate::domain::fleet::{RolloutChange, RolloutRecord};
 use crate::domain::ids::DeviceId;
 use crate::domain::plan::pass::{PassInput, Scope};
 use crate::domain::plan::rollouts::last_seen;
+use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::machine::member::Timing;
 use crate::domain::rollout::machine::{Member, Phase, Rollout, StepStatus, Turn, Wait, Word, World};
 use crate::domain::time::Timestamp;
@@ -75,7 +76,7 @@ impl Live {
         });
         // Whoever did not get its turn in its step has to be heard of as well.
         let silent = match member.phase {
-            Phase::Queued { wait: Wait::Word } => true,
+            Phase::Queued { wait: Wait::Word } => !planted(Bug::ForgetTheSilent),
             Phase::Queued { wait: Wait::Turn } => is_over,
             _ => false,
         };

@@ -5,6 +5,7 @@ use super::member::{Member, Phase, Timing};
 use super::work::Work;
 use super::{Blocked, Effect, Status, StepStatus, World};
 use crate::domain::ids::DeviceId;
+use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::gate::{Failure, Standing};
 use crate::domain::rollout::policy::{OnError, OnInsufficient, StepPolicy, WhenEmpty};
 use crate::domain::rollout::rate::Bucket;
@@ -19,7 +20,8 @@ pub(super) const BLOCKED_STIR_SECS: i64 = 60;
 impl<W: World + ?Sized> Work<'_, W> {
     /// Takes the rollout one step further, if it can go; whether it did.
     pub(super) fn advance(&mut self) -> bool {
-        if self.rollout.head.status != Status::Active {
+        let paused = planted(Bug::OfferWhilePaused) && matches!(self.rollout.head.status, Status::Paused { .. });
+        if self.rollout.head.status != Status::Active && !paused {
             return false;
         }
         let current = self.rollout.head.current;
@@ -68,7 +70,7 @@ impl<W: World + ?Sized> Work<'_, W> {
         let again = self.now.plus_secs(BLOCKED_LOOK_SECS);
         let nobody_is_left = chosen.is_empty() && self.everybody_had_a_turn(current);
         match (chosen.is_empty(), online, policy.when_empty) {
-            (true, _, WhenEmpty::Block) if nobody_is_left => {}
+            (true, _, WhenEmpty::Block) if nobody_is_left || planted(Bug::PassEmptySteps) => {}
             (true, _, WhenEmpty::Block) => {
                 self.block(Blocked::Empty { again });
                 return false;
@@ -229,7 +231,8 @@ impl<W: World + ?Sized> Work<'_, W> {
         }
         let step = &self.rollout.head.steps[current];
         let shown = step.clock.shown_ms(self.now);
-        if policy.gate.standing(&step.counts) == Standing::Passing {
+        let unmet = planted(Bug::PassUnmetSteps) && step.counts.reported() > 0;
+        if unmet || policy.gate.standing(&step.counts) == Standing::Passing {
             let everybody = step.counts.reported() >= step.counts.members;
             if everybody || shown >= policy.window_ms() {
                 self.passed(if everybody { "everybody has reported" } else { "its window is over" });
