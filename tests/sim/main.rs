@@ -16,6 +16,7 @@ mod people;
 mod planted;
 mod rest;
 mod rollouts;
+mod scenario;
 mod stream;
 mod world;
 
