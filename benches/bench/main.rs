@@ -24,6 +24,7 @@ mod listed;
 mod planning;
 mod process;
 mod repo;
+mod rollouts;
 mod serving;
 mod table;
 
@@ -55,10 +56,11 @@ fn main() -> anyhow::Result<()> {
     }
     let options = options(arguments)?;
     let mut rows = Vec::new();
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("planning", planning::rows),
         ("listed", listed::rows),
         ("filters", filtering::rows),
+        ("rollouts", rollouts::rows),
         ("serving", serving::rows),
         ("converging", converging::rows),
         ("agent", idle::rows),
@@ -126,6 +128,7 @@ fn child(arguments: &[String]) -> anyhow::Result<()> {
         ["plan", case, devices] => planning::child(case, devices.parse()?),
         ["listed", case, devices] => listed::child(case, devices.parse()?),
         ["check", folder] => listed::child_of_check(folder.as_ref()),
+        ["rollouts", case, devices, folder] => rollouts::child(case, devices.parse()?, folder.as_ref()),
         ["filters", devices] => filtering::child(devices.parse()?),
         ["plan-git", case, folder, devices] => planning::child_through_git(case, folder.as_ref(), devices.parse()?),
         ["controller", folder, repo] => controller::child(folder.as_ref(), repo.as_ref()),
