@@ -147,13 +147,13 @@ impl<'a> Demo<'a> {
         self.enroll(teller, &address).await?;
         self.promote(teller, &repo, &files).await?;
         self.pull_out_of_shape(teller).await?;
+        self.roll_out(teller, &repo, &files).await?;
         self.finish(teller, &repo, &address).await
     }
 
     /// The example's files, with images that the engine can run.
     async fn fleet_files(&mut self, teller: &Teller<'_>) -> anyhow::Result<Vec<Edit>> {
-        let files: Vec<Edit> =
-            example::FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let files = example_files();
         match self.args.engine {
             EngineChoice::Simulated => {
                 let note = "containers are simulated: `--engine docker` runs real ones";
@@ -168,8 +168,8 @@ impl<'a> Demo<'a> {
     async fn with_containers(&mut self, files: Vec<Edit>) -> anyhow::Result<Vec<Edit>> {
         let containers = containers::Containers::connect(&self.args.docker_socket).await?;
         containers.refuse_foreign(&self.devices).await?;
-        let (mut all, release) = (files.clone(), story::new_release(&files)?);
-        all.extend(release);
+        let mut all = files.clone();
+        all.extend(story::new_release(&files)?);
         // Whatever fails from here on, what was made is cleaned up.
         let containers = self.containers.insert(containers);
         containers.with_images(&all).await?;
@@ -288,11 +288,7 @@ impl<'a> Demo<'a> {
                 "telemetry 1.1.0 is added; devices with `pins: {telemetry: latest}` follow their own branch.",
             )
             .await?;
-        let mut edits = story::new_release(files)?;
-        #[cfg(feature = "agent")]
-        if let Some(containers) = &mut self.containers {
-            edits = containers.with_images(&edits).await?;
-        }
+        let edits = self.with_own_images(story::new_release(files)?).await?;
         let mut rows = self.watch().rows().await?;
         let commit = story::release(repo, &edits)?;
         teller.line(format!("commit {commit} on main"))?;
@@ -344,6 +340,48 @@ impl<'a> Demo<'a> {
         told
     }
 
+    /// A release that does not run reaches production, and then one that does.
+    async fn roll_out(&mut self, teller: &mut Teller<'_>, repo: &DemoRepo, files: &[Edit]) -> anyhow::Result<()> {
+        teller
+            .scene(
+                "A bad release is caught by its canary",
+                "production shall follow the policy `canary-first`: nobody else gets what a canary was not well with.",
+            )
+            .await?;
+        let before = self.watch().rows().await?;
+        let commit = repo.commit("production", "Roll out by canary-first", &[story::with_policy(files)?])?;
+        teller.line(format!("commit {commit} on production: fleet.yml names the policy"))?;
+        // Its image is another than the example's, which the engine has under other names.
+        let bad = self.with_own_images(story::bad_release(&example_files())?).await?;
+        let commit = repo.commit("production", "Release telemetry 1.2.0 in a hurry", &bad)?;
+        teller.line(format!("commit {commit} on production, past main and canary"))?;
+        self.refresh().await?;
+        story::rollout_ends(teller, &mut self.watch(), &commit, "ROLLED_BACK").await?;
+        let after = self.watch().until_settled(|_| {}).await?;
+        let releases = |rows: &watch::Rows| rows.values().map(story::settled_line).collect::<Vec<_>>();
+        ensure!(releases(&before) == releases(&after), "somebody kept the bad release");
+        teller.good("every device runs what it ran before; the content stays in quarantine")?;
+
+        teller
+            .scene("The mended release goes through", "The canary first; the others when it has been well for a while.")
+            .await?;
+        let mended = self.with_own_images(story::mended_release(files)?).await?;
+        let commit = repo.commit("production", "Release telemetry 1.2.1", &mended)?;
+        teller.line(format!("commit {commit} on production"))?;
+        self.refresh().await?;
+        story::rollout_ends(teller, &mut self.watch(), &commit, "DONE").await?;
+        Ok(())
+    }
+
+    /// The same files with images that the engine can run.
+    async fn with_own_images(&mut self, edits: Vec<Edit>) -> anyhow::Result<Vec<Edit>> {
+        #[cfg(feature = "agent")]
+        if let Some(containers) = &mut self.containers {
+            return containers.with_images(&edits).await;
+        }
+        Ok(edits)
+    }
+
     async fn finish(&mut self, teller: &mut Teller<'_>, repo: &DemoRepo, address: &str) -> anyhow::Result<()> {
         teller.scene("The drift report", "What was assigned, compared with what each device says it runs.").await?;
         let mut watch = self.watch();
@@ -389,6 +427,12 @@ impl<'a> Demo<'a> {
         }
         Ok(())
     }
+}
+
+/// The example as the story begins: production gets everything at once.
+fn example_files() -> Vec<Edit> {
+    let at_first = |text: &str| text.replace("policy: canary-first", "policy: immediate");
+    example::FILES.iter().map(|(path, text)| ((*path).to_owned(), at_first(text))).collect()
 }
 
 /// A bar for long work, on terminals only.

@@ -84,7 +84,7 @@ fn the_example_means_what_it_says() {
         sync: INTAKE_URL=https://intake.lindenhof.example LOG_LEVEL=info SOURCE=https://menus.lindenhof.example TZ=Europe/Zurich
       telemetry 1.0.0
         collector: INTAKE_URL=https://intake.lindenhof.example INTERVAL_SECS=60 LOG_LEVEL=info TZ=Europe/Zurich
-    kiosk-station follows production, in boards kiosks pi5
+    kiosk-station follows production, in boards canaries kiosks pi5
       raspberrypi5, lindenhof-os 2026.10.2
       signage 1.5.0
         player: CONTENT_DIR=/content INTAKE_URL=https://intake.lindenhof.example LOG_LEVEL=info SCREEN=menu-to-go TZ=Europe/Zurich

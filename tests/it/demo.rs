@@ -37,7 +37,15 @@ fn the_simulated_demo_tells_its_story_and_leaves_nothing() {
     let status = demo.status();
     let log = demo.log();
     assert!(status.success(), "{log}");
-    for part in ["canary is merged into production", "running at https://localhost:", "everything converged"] {
+    for part in [
+        "canary is merged into production",
+        "running at https://localhost:",
+        "kiosk-station rolled-back: telemetry/collector: it ended with status 3",
+        "ROLLED_BACK; 1 of 3 devices were offered it",
+        "every device runs what it ran before",
+        "DONE; 3 of 3 devices were offered it",
+        "everything converged",
+    ] {
         assert!(log.contains(part), "the story lacks {part:?}:\n{log}");
     }
     assert!(!log.contains('\u{1b}'), "no colours without a terminal:\n{log}");

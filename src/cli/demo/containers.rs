@@ -1,6 +1,7 @@
 //! The demo on a real container engine: tiny images made on the spot, a container changed by hand, and everything removed.
 
 use super::repo::Edit;
+use super::story::BROKEN_DIGITS;
 use anyhow::{Context as _, bail};
 use bollard::Docker;
 use bollard::query_parameters::{
@@ -15,6 +16,8 @@ use std::path::Path;
 const EXAMPLE_REGISTRY: &str = "registry.example.com/";
 /// What the demo's own images are called.
 const DEMO_IMAGES: &str = "bellwether-demo/";
+/// How many digits of an image's digest become its tag.
+const TAG_DIGITS: usize = 12;
 /// Seconds that one request to the engine may take.
 const TIMEOUT_SECS: u64 = 60;
 
@@ -75,7 +78,12 @@ impl Containers {
             .tag(tag)
             .changes(vec!["ENTRYPOINT [\"/wait\"]".to_owned()])
             .build();
-        let archive = bollard::body_full(archive("wait", WAIT_PROGRAM?).into());
+        let program = WAIT_PROGRAM?;
+        let archive = match image.ends_with(&BROKEN_DIGITS[..TAG_DIGITS]) {
+            true => archive("wait", &ending(program)),
+            false => archive("wait", program),
+        };
+        let archive = bollard::body_full(archive.into());
         let mut progress = self.docker.create_image(Some(options), Some(archive), None);
         while let Some(step) = progress.next().await {
             step.with_context(|| format!("cannot make the image {image}"))?;
@@ -144,7 +152,7 @@ fn label_filter(device: &str) -> std::collections::HashMap<String, Vec<String>> 
 /// `registry.example.com/name@sha256:abc…` becomes `bellwether-demo/name:abc…`, cut to twelve digits.
 fn demo_image(reference: &str) -> Option<String> {
     let (name, digest) = reference.strip_prefix(EXAMPLE_REGISTRY)?.split_once("@sha256:")?;
-    Some(format!("{DEMO_IMAGES}{name}:{}", digest.get(..12)?))
+    Some(format!("{DEMO_IMAGES}{name}:{}", digest.get(..TAG_DIGITS)?))
 }
 
 /// A whole program that waits until it is asked to stop: an ELF header, a program header, and three system calls. It blocks
@@ -181,6 +189,19 @@ const WAIT_PROGRAM: Result<&[u8], NoProgram> = Ok(&[
 ]);
 #[cfg(not(target_arch = "x86_64"))]
 const WAIT_PROGRAM: Result<&[u8], NoProgram> = Err(NoProgram);
+
+/// The same program, which ends with status 3 before it does anything.
+fn ending(program: &[u8]) -> Vec<u8> {
+    const ENTRY: usize = 0x78;
+    const CODE: [u8; 12] = [
+        0xb8, 0x3c, 0, 0, 0, // mov eax, 60: exit
+        0xbf, 3, 0, 0, 0, // mov edi, 3
+        0x0f, 0x05, // syscall
+    ];
+    let mut ending = program.to_vec();
+    ending.splice(ENTRY..ENTRY + CODE.len(), CODE);
+    ending
+}
 
 /// The demo has no program for this kind of processor.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

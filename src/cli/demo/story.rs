@@ -7,7 +7,9 @@ use crate::domain::drift::Difference;
 use crate::domain::ids::{AppName, DeviceId, ServiceName};
 use crate::domain::overview::device::DeviceRow;
 use crate::domain::overview::drift::DriftReport;
+use crate::domain::overview::rollouts::{FailureRow, RolloutDetail, RolloutRow};
 use crate::domain::plan::ownership::Standing;
+use crate::domain::rollout::gate::Counts;
 use anstyle::{AnsiColor, Style};
 use anyhow::ensure;
 use std::collections::BTreeSet;
@@ -71,6 +73,12 @@ impl Teller<'_> {
 pub const NEW_RELEASE: &str = "1.1.0";
 /// The app that it is a release of.
 pub const APP: &str = "telemetry";
+/// A release that does not run, which somebody brings to production in a hurry.
+pub const BAD_RELEASE: &str = "1.2.0";
+/// The release that mends it.
+pub const MENDED_RELEASE: &str = "1.2.1";
+/// How the digest of the bad release's image begins.
+pub const BROKEN_DIGITS: &str = "0bad0bad0bad0bad";
 /// The device that is pulled out of shape, and the service of it.
 pub const VICTIM: (&str, &str, &str) = ("kiosk-harbour", "signage", "player");
 
@@ -127,17 +135,57 @@ pub async fn only_this_stage_changes(
 
 /// The new release: what the one before is, with a new image and a shorter interval.
 pub fn new_release(files: &[super::repo::Edit]) -> anyhow::Result<Vec<super::repo::Edit>> {
+    another_release(files, NEW_RELEASE, |text| text.replace("INTERVAL_SECS: 60", "INTERVAL_SECS: 20"))
+}
+
+/// A release whose program ends as soon as it is started, on real engines and on simulated ones.
+pub fn bad_release(files: &[super::repo::Edit]) -> anyhow::Result<Vec<super::repo::Edit>> {
+    another_release(files, BAD_RELEASE, |text| {
+        let broken = match text.split_once("@sha256:") {
+            Some((before, after)) => format!("{before}@sha256:{BROKEN_DIGITS}{}", &after[BROKEN_DIGITS.len()..]),
+            None => text.to_owned(),
+        };
+        broken.replace("    environment:\n", "    restart: \"no\"\n    environment:\n      SIMULATED_EXIT: 3\n")
+    })
+}
+
+/// The release after that, which is well again.
+pub fn mended_release(files: &[super::repo::Edit]) -> anyhow::Result<Vec<super::repo::Edit>> {
+    another_release(files, MENDED_RELEASE, |text| text.replace("INTERVAL_SECS: 60", "INTERVAL_SECS: 10"))
+}
+
+/// What release 1.0.0 is, under another version and with something else in it.
+fn another_release(
+    files: &[super::repo::Edit],
+    version: &str,
+    change: impl Fn(&str) -> String,
+) -> anyhow::Result<Vec<super::repo::Edit>> {
     let old = format!("releases/{APP}/1.0.0/");
-    let mut edits = Vec::new();
-    for (path, text) in files {
-        if let Some(name) = path.strip_prefix(&old) {
-            let text = text.replace("1.0.0", NEW_RELEASE).replace("INTERVAL_SECS: 60", "INTERVAL_SECS: 20");
-            edits.push((format!("releases/{APP}/{NEW_RELEASE}/{name}"), text));
-        }
-    }
+    let new = files.iter().filter_map(|(path, text)| {
+        let name = path.strip_prefix(&old)?;
+        Some((format!("releases/{APP}/{version}/{name}"), change(&text.replace("1.0.0", version))))
+    });
+    let edits: Vec<super::repo::Edit> = new.collect();
     ensure!(!edits.is_empty(), "the example has no release {old}");
     Ok(edits)
 }
+
+/// `fleet.yml` with the policy that production follows in the example.
+pub fn with_policy(files: &[super::repo::Edit]) -> anyhow::Result<super::repo::Edit> {
+    let text = files.iter().find(|(path, _)| path == "fleet.yml").map(|(_, text)| text);
+    let text = text.map(|text| text.replace("policy: immediate", "policy: canary-first")).unwrap_or_default();
+    ensure!(text.contains("policy: canary-first"), "the example names no rollout policy");
+    Ok(("fleet.yml".to_owned(), format!("{text}{QUICK_POLICY}")))
+}
+
+/// That policy with seconds instead of hours, and with a way back.
+const QUICK_POLICY: &str = "
+rollouts:
+  canary-first:
+    on_error: rollback
+    steps: [{ name: canaries, group: canaries, min_success: 100%, soak: 2s }]
+    final: { soak: 1s }
+";
 
 /// One device is pulled out of shape by `tamper`; the drift report notices, and the agent mends it.
 pub async fn out_of_shape(
@@ -194,6 +242,27 @@ pub fn show_report(teller: &Teller<'_>, report: &DriftReport) -> anyhow::Result<
     }
     let totals = report.totals;
     teller.line(format!("{} in sync, {} drifted, {} unknown", totals.in_sync, totals.drifted, totals.unknown))
+}
+
+/// What became of the rollout that a commit made: waits until it has ended so, and tells of its steps and failures.
+pub async fn rollout_ends(
+    teller: &Teller<'_>,
+    watch: &mut Watch<'_>,
+    commit: &str,
+    status: &str,
+) -> anyhow::Result<RolloutDetail> {
+    let found = watch.until_rollout(commit, status).await?;
+    for step in found.all_steps.iter().filter(|step| step.started.is_some()) {
+        let Counts { members, ok, .. } = step.counts;
+        let text = format!("step {:<9} {:<7} {ok} of {members} devices are well with it", step.name, step.status);
+        if step.status == "PASSED" { teller.good(text)? } else { teller.bad(text)? }
+    }
+    for FailureRow { device, failure, message, .. } in &found.failures {
+        teller.bad(format!("{device} {failure}: {}", message.as_deref().unwrap_or("without a word")))?;
+    }
+    let RolloutRow { rollout, exposed, devices, .. } = &found.row;
+    teller.line(format!("rollout {rollout} is {status}; {exposed} of {devices} devices were offered it"))?;
+    Ok(found)
 }
 
 /// Commits the new release to main.

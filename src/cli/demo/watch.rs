@@ -8,6 +8,7 @@ use crate::domain::generation::Order;
 use crate::domain::ids::DeviceId;
 use crate::domain::overview::device::{DeviceDetail, DeviceRow};
 use crate::domain::overview::drift::DriftReport;
+use crate::domain::overview::rollouts::{RolloutDetail, RolloutRow};
 use crate::domain::reported::{Found, Phase};
 use anyhow::{Context as _, bail};
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,6 +98,21 @@ impl Watch<'_> {
                 return Ok(rows);
             }
             self.pause(deadline, &unsettled(&rows)).await?;
+        }
+    }
+
+    /// Waits until the rollout of a commit stands so.
+    pub async fn until_rollout(&mut self, commit: &str, status: &str) -> anyhow::Result<RolloutDetail> {
+        let deadline = clock::deadline(self.patience);
+        loop {
+            let rows: Vec<RolloutRow> = self.client.get("/v1/rollouts").await.context("cannot list the rollouts")?;
+            let found = rows.into_iter().find(|row| row.commit.short() == commit);
+            if let Some(row) = found.as_ref().filter(|row| row.status == status) {
+                let path = format!("/v1/rollouts/{}", row.rollout);
+                return self.client.get(&path).await.context("cannot ask for the rollout");
+            }
+            let stands = found.map_or_else(|| "not there".to_owned(), |row| row.status);
+            self.pause(deadline, &format!("the rollout of {commit} is {stands}, not {status}")).await?;
         }
     }
 

@@ -111,7 +111,7 @@ impl StepPolicy {
 pub enum Selector {
     /// All.
     All,
-    /// Those of a group, of the inventory or a dynamic one.
+    /// Those of a group of the inventory.
     Group(String),
     /// Those that a filter matches.
     Filter(String),

@@ -15,6 +15,9 @@ use crate::domain::spec::{Network, Port, ServiceSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The variable that has a simulated container end as soon as it is started: there is no program in it that could.
+pub const ENDS_WITH: &str = "SIMULATED_EXIT";
+
 /// A container engine of one device as a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeEngine {
@@ -84,6 +87,12 @@ pub fn image_defaults(image: &str) -> ImageDefaults {
 pub fn create_key(app: &AppName, service: &ServiceName, content: &CanonicalService) -> String {
     let text = serde_json::to_string(content).expect("canonical values have only string keys");
     format!("{app}/{service} {}", Digest::of(text.as_bytes()))
+}
+
+/// How a container is once it was started: it runs, unless its variable [`ENDS_WITH`] says with which status it ends at once.
+fn started(content: &CanonicalService) -> ServiceState {
+    let status = content.environment.get(ENDS_WITH).and_then(|status| status.parse().ok());
+    status.map_or(ServiceState::Running, ServiceState::Exited)
 }
 
 fn refused(attempted: &'static str, app: &AppName, service: &ServiceName, reason: &str) -> EngineError {
@@ -283,7 +292,7 @@ impl FakeEngine {
         let Some(next) = self.app(app).successors.get_mut(service) else {
             return Err(refused("start", app, service, "no such container"));
         };
-        next.state = ServiceState::Running;
+        next.state = started(&next.content);
         next.health = next.content.healthcheck.as_ref().map_or(Health::Unchecked, |_| Health::Healthy);
         Ok(())
     }
@@ -299,7 +308,7 @@ impl FakeEngine {
             return Err(refused(format!("port {port} is already allocated")));
         }
         if let Some(found) = self.found(app, service) {
-            found.state = ServiceState::Running;
+            found.state = started(&found.content);
             // Whatever is checked here is well at once.
             found.health = found.content.healthcheck.as_ref().map_or(Health::Unchecked, |_| Health::Healthy);
         }

@@ -290,9 +290,13 @@ fn promote(fleet: &Fleet, stage: &str, release: &Files) {
     }
 }
 
-/// The example. The board on the bench asks as often as the others: a run shall wait for work, not for a slow poll.
+/// The example. The board on the bench asks as often as the others, and production gets everything at once: a run shall wait for
+/// work, not for a slow poll or for a canary.
 fn fleet_files() -> Files {
-    let quick = |text: &str| text.replace("poll_interval_secs: 10", "poll_interval_secs: 1");
+    let quick = |text: &str| {
+        text.replace("poll_interval_secs: 10", "poll_interval_secs: 1")
+            .replace("policy: canary-first", "policy: immediate")
+    };
     example::FILES.iter().map(|(path, text)| ((*path).to_owned(), quick(text))).collect()
 }
 
