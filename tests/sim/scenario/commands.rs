@@ -9,7 +9,7 @@ use bellwether::cli::rollout::{Ask, Named};
 use bellwether::cli::{Cli, Command, rollout};
 use bellwether::domain::acts::operator::check_reason;
 use bellwether::domain::fleet::{Change, Event};
-use bellwether::domain::ids::{Actor, RolloutName};
+use bellwether::domain::ids::{Actor, DeviceId, RolloutName};
 use bellwether::domain::overview::{device, rollouts};
 use bellwether::domain::rollout::machine::{Acknowledge, Act, Which};
 use clap::Parser as _;
@@ -105,12 +105,11 @@ fn of_rollout(world: &mut World, who: &str, args: &rollout::Args) -> anyhow::Res
             (named, Act::Resume { acknowledge })
         }
         (Some(Ask::Abort(named)), _) => (named, Act::Abort),
-        (Some(Ask::Retry { named, devices, failed: _ }), _) => {
-            let which = match devices.is_empty() {
-                true => Which::Failed,
-                false => Which::Devices(devices.iter().cloned().collect()),
-            };
-            (named, Act::Retry(which))
+        (Some(Ask::Retry { named, devices, failed: _ }), _) => (named, Act::Retry(which(devices))),
+        (Some(Ask::Reroute { named: Named { name, reason }, devices, failed: _, via }), _) => {
+            check_reason(reason)?;
+            let changes = world.reroute(name, &which(devices), via, &actor(who), reason)?;
+            return Ok(world.act(&changes));
         }
         (Some(Ask::Rollback(named)), _) => (named, Act::Rollback),
         (Some(other), _) => panic!("no scenario has asked for {other:?} yet"),
@@ -120,6 +119,13 @@ fn of_rollout(world: &mut World, who: &str, args: &rollout::Args) -> anyhow::Res
     check_reason(reason)?;
     let changes = world.rollout_act(name, act, &actor(who), reason)?;
     Ok(world.act(&changes))
+}
+
+fn which(devices: &[DeviceId]) -> Which {
+    match devices.is_empty() {
+        true => Which::Failed,
+        false => Which::Devices(devices.iter().cloned().collect()),
+    }
 }
 
 /// The events among changes, as acts answer with them.

@@ -5,21 +5,22 @@ use crate::device::{Device, Running};
 use crate::stream::Stream;
 use bellwether::domain::acts::enroll::key_hash;
 use bellwether::domain::acts::report::{Recorded, report};
-use bellwether::domain::desired::Resolver;
+use bellwether::domain::desired::{InventorySource, Resolver, SecretTable};
 use bellwether::domain::device::action::Action;
 use bellwether::domain::device::machine::{About, Effect, Event, Machine, Moment, Pace, PollMode, Timer};
 use bellwether::domain::digest::Digest;
 use bellwether::domain::finding::{Finding, Severity};
 use bellwether::domain::fleet::{self, Change, FleetState, Identity, IdentityStatus};
-use bellwether::domain::ids::{Actor, CommitId, DeviceId, FleetName, RolloutName, StageName};
+use bellwether::domain::ids::{Actor, AppName, CommitId, DeviceId, FleetName, RolloutName, StageName, Version};
 use bellwether::domain::overview::OverviewInput;
 use bellwether::domain::plan::gate::{Candidate, Lineage};
 use bellwether::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView};
 use bellwether::domain::plan::passes::Passes;
 use bellwether::domain::plan::policy::StagePolicy;
+use bellwether::domain::plan::reroute::rerouted;
 use bellwether::domain::plan::rollouts::{Contacts, RolloutActError};
 use bellwether::domain::reported::Report;
-use bellwether::domain::rollout::machine::Act;
+use bellwether::domain::rollout::machine::{Act, Which};
 use bellwether::domain::snapshot::{Head, Snapshot};
 use bellwether::domain::time::Timestamp;
 use bellwether::protocol::v1::envelope::{Statement, Trust, offer, sign};
@@ -79,9 +80,17 @@ pub struct World {
     queue: BTreeMap<(i64, u64), (DeviceId, u64, Happening)>,
     sequence: u64,
     looked: i64,
-    /// Images that end at once, and on which devices.
-    broken: Vec<(String, BTreeSet<DeviceId>)>,
+    broken: Vec<Broken>,
+    commits: BTreeMap<CommitId, Snapshot>,
     chance: Stream,
+}
+
+/// An image that ends at once.
+struct Broken {
+    image: String,
+    on: BTreeSet<DeviceId>,
+    /// Not any more on a device that has had this image.
+    until: Option<String>,
 }
 
 /// Who is there was heard of just now.
@@ -115,6 +124,7 @@ impl World {
             sequence: 0,
             looked: 0,
             broken: Vec::new(),
+            commits: BTreeMap::new(),
             chance: Stream::named(1, "scenario"),
         }
     }
@@ -150,6 +160,7 @@ impl World {
         let id = Digest::of_parts(said.chain([message.as_bytes()])).hex()[..40].to_owned();
         let commit = CommitId::new(&id).expect("digits");
         let desired = self.resolver.resolve(&snapshot);
+        self.commits.insert(commit.clone(), snapshot);
         let errors = desired.findings.iter().filter(|finding| finding.severity == Severity::Error);
         assert_eq!(errors.collect::<Vec<_>>(), Vec::<&Finding>::new(), "the fleet repo of a scenario is right");
         for device in desired.devices.keys() {
@@ -202,16 +213,19 @@ impl World {
         Moment { wall: self.clock(), steady_millis: self.now }
     }
 
-    /// Something happens to devices: `kiosk-1 kiosk-2 go away`, `… come back`, `… reboot`, or `IMAGE breaks on DEVICES`.
+    /// Something happens to devices: `kiosk-1 kiosk-2 go away`, `… come back`, `IMAGE breaks on DEVICES`, `IMAGE is mended`, or
+    /// `IMAGE breaks on DEVICES until they had IMAGE`.
     pub fn happen(&mut self, what: &str) {
         let devices = |text: &str| -> BTreeSet<DeviceId> {
             text.split_whitespace().map(|name| DeviceId::new(name).expect("a device")).collect()
         };
         if let Some((image, on)) = what.split_once(" breaks on ") {
-            return self.broken.push((image.to_owned(), devices(on)));
+            let (on, until) = on.split_once(" until they had ").map_or((on, None), |(on, until)| (on, Some(until)));
+            let (image, on, until) = (image.to_owned(), devices(on), until.map(str::to_owned));
+            return self.broken.push(Broken { image, on, until });
         }
         if let Some(image) = what.strip_suffix(" is mended") {
-            return self.broken.retain(|(broken, _)| broken != image);
+            return self.broken.retain(|broken| broken.image != image);
         }
         let (names, online) = match (what.strip_suffix(" go away"), what.strip_suffix(" come back")) {
             (Some(names), _) => (names, false),
@@ -265,8 +279,10 @@ impl World {
                 Event::TimerDue(timer)
             }
             Happening::LookEnds(images) => {
-                let broken = self.broken.iter().filter(|(_, on)| on.contains(name)).map(|(image, _)| image.as_str());
-                crash(device, &broken.collect());
+                let had = |image: &String| device.engine.images.contains(image);
+                let breaks = |one: &&Broken| one.on.contains(name) && !one.until.as_ref().is_some_and(had);
+                let broken: BTreeSet<&str> = self.broken.iter().filter(breaks).map(|one| one.image.as_str()).collect();
+                crash(device, &broken);
                 Event::Looked(Box::new(device.look(&images, self.now)))
             }
             Happening::ActEnds(action) => match &*action {
@@ -382,6 +398,26 @@ impl World {
         let now = Timestamp::from_millis(*now);
         let input = PassInput { now, stages: policies, state, views, contacts: &heard };
         passes.act(&input, name, act, actor, reason)
+    }
+
+    /// Leads devices that failed through another release, as the commit of the rollout means it.
+    pub fn reroute(
+        &mut self,
+        name: &RolloutName,
+        which: &Which,
+        (app, release): &(AppName, Version),
+        actor: &Actor,
+        reason: &str,
+    ) -> anyhow::Result<Vec<Change>> {
+        let record = self.state.rollouts.get(name).ok_or_else(|| RolloutActError::Unknown(name.clone()))?;
+        let (devices, files) = (rerouted(record, which)?, &self.commits[&record.head.commit]);
+        let source = InventorySource::Repo;
+        let variant = self.resolver.variant(files, &source, &SecretTable::Unasked, (app, release), &devices)?;
+        let heard = self.heard();
+        let Self { policies, state, views, passes, now, .. } = self;
+        let now = Timestamp::from_millis(*now);
+        let input = PassInput { now, stages: policies, state, views, contacts: &heard };
+        Ok(passes.reroute(&input, name, (which, &variant), actor, reason)?)
     }
 
     fn run_passes(&mut self) {
