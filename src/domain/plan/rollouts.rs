@@ -139,8 +139,8 @@ impl Machines {
             let due = live.next.into_iter().chain(live.machine().next(input.now, &world)).any(|at| at <= input.now);
             let first = std::mem::replace(&mut live.first, First::Done) == First::Look;
             let mut turns = Turn::default();
-            for (device, word) in words {
-                live.turn(&mut turns, |machine| machine.hear(input.now, &world, &device, word));
+            if !words.is_empty() {
+                live.turn(&mut turns, |machine| machine.hear_all(input.now, &world, words));
             }
             if due || first {
                 live.turn(&mut turns, |machine| machine.tick(input.now, &world));
@@ -289,11 +289,19 @@ impl Machines {
         let mut with = record.clone();
         carried.keep(&mut with, name, contents);
         let record = &with;
-        let live = self.live.remove(name).unwrap_or_else(|| Live::load(record));
+        let mut live = self.live.remove(name).unwrap_or_else(|| Live::load(record));
         let world = FleetWorld::new(input, desired, record);
         let lifts = act == Act::Lift;
+        // Whoever was heard of meanwhile is not given up because somebody asks for something.
+        let mut turn = Turn::default();
+        let words = live.words(input, &world, &Scope::Devices(BTreeSet::new()));
+        if !words.is_empty() {
+            live.turn(&mut turn, |machine| machine.hear_all(input.now, &world, words));
+        }
         let (machine, done) = live.into_machine().act(input.now, &world, act, actor, reason);
-        let turn = done?;
+        let acted = done?;
+        turn.effects.extend(acted.effects);
+        turn.changed.extend(acted.changed);
         carried.carry_out(record, &machine, turn);
         let begins = record.head.status == Status::PendingApproval && machine.head().status == Status::Active;
         let falls = machine.head().is_quarantined() && !record.head.is_quarantined();

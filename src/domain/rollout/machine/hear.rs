@@ -71,6 +71,24 @@ impl Rollout {
         (self, turn)
     }
 
+    /// Takes note of all that is heard at a moment before anything follows from it: nobody is given up as silent whose word is there.
+    pub fn hear_all<W: World + ?Sized>(
+        mut self,
+        now: Timestamp,
+        world: &W,
+        words: Vec<(DeviceId, Word)>,
+    ) -> (Self, Turn) {
+        let mut work = Work::new(&mut self, now, world);
+        for (device, word) in words {
+            if work.rollout.members.contains_key(&device) {
+                work.hear(&device, word);
+            }
+        }
+        work.settle();
+        let turn = work.turn;
+        (self, turn)
+    }
+
     /// A device becomes part of the rollout while it is under way: new, moved here, back from a hold. It joins the last step.
     pub fn join<W: World + ?Sized>(
         mut self,

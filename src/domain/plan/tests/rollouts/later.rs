@@ -1,9 +1,12 @@
 //! What comes when a rollout is under way or done.
 
 use super::*;
+use crate::domain::ids::DeviceId;
 use crate::domain::ids::{AppName, Version};
 use crate::domain::manifest::release::requires::Requirements;
+use crate::domain::plan::rollouts::Contacts;
 use crate::domain::spec::{AppSpec, DeviceSpec, SealedSpec};
+use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// All three have v2.
@@ -179,6 +182,41 @@ fn the_controller_notes_that_it_runs_also_where_nothing_else_happens() {
     assert_eq!(passes.pass(&input, &Scope::All).changes, []);
     let beat = world.state.heartbeat.expect("a rollout is under way");
     assert!(passes.rollouts_due().is_some_and(|due| due <= beat.plus_secs(60)), "{:?}", passes.rollouts_due());
+}
+
+/// Everybody was heard of just now.
+#[derive(Debug)]
+struct AllHere(Timestamp);
+
+impl Contacts for AllHere {
+    fn last_seen(&self, _: &DeviceId) -> Option<Timestamp> {
+        Some(self.0)
+    }
+}
+
+#[test]
+fn devices_that_poll_are_not_lost_when_several_are_looked_for_at_once() {
+    let mut world = running();
+    let policy =
+        "rollouts: {slow: {lost_after: 5m, final: {soak: 1h, window: 1s}}}\nrollout: [{stage: main, policy: slow}]\n";
+    world.push_desired("main", 2, gated("v2", policy), Lineage::Extends);
+    world.later(2);
+    for name in ["canary", "kiosk-1", "kiosk-2"] {
+        world.is_well(name);
+    }
+    world.now = world.now.plus_secs(400);
+    let seen = AllHere(world.now);
+    let input =
+        PassInput { now: world.now, stages: &world.stages, state: &world.state, views: &world.views, contacts: &seen };
+    let changes = Passes::default().pass(&input, &Scope::Devices(BTreeSet::new())).changes;
+    world.apply(&changes);
+    assert!(!world.stands().contains("LOST"), "{}", world.stands());
+    let input =
+        PassInput { now: world.now, stages: &world.stages, state: &world.state, views: &world.views, contacts: &seen };
+    let (name, act) = ("main-00000000".parse().expect("a name"), Act::Pause { until: None });
+    let asked = Passes::default().act(&input, &name, act, &Actor::new("ada").expect("an actor"), "because");
+    world.apply(&asked.expect("it is active"));
+    assert!(!world.stands().contains("LOST"), "{}", world.stands());
 }
 
 /// `web` at a version that no agent there is good enough for.
