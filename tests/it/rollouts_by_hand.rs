@@ -204,7 +204,7 @@ fn a_change_is_tried_on_some_devices_before_it_is_merged() {
     fleet.seen("main");
     assert_eq!(fleet.assigned(canary), assigned, "nothing changes for it");
     let merged = content(&fleet, canary);
-    let made = run(&fleet, &draft("var", &["--change", "var SPEED=5", "--policy", "immediate"]));
+    let made = run(&fleet, &draft("var", &["--change", "var SPEED=5", "--step", "{name: all, soak: 1s}"]));
     assert!(made.contains("Drafted"), "{made}");
     said(&fleet, &["rollout", "activate", "var", "--reason", "go"]);
     stands(&fleet, "var", "DONE");
@@ -214,7 +214,7 @@ fn a_change_is_tried_on_some_devices_before_it_is_merged() {
 
     // What reaches further than it says is refused, and leaves a branch that is named.
     let patch = fleet.data_dir().join("wide.patch");
-    let text = "--- a/group_vars/all.yml\n+++ b/group_vars/all.yml\n@@ -1,2 +1,2 @@\n branch: main\n-pins: { web: 1.0.0 }\n+pins: { web: 2.0.0 }\n";
+    let text = "diff --git a/group_vars/all.yml b/group_vars/all.yml\n--- a/group_vars/all.yml\n+++ b/group_vars/all.yml\n@@ -1,2 +1,2 @@\n branch: main\n-pins: { web: 1.0.0 }\n+pins: { web: 2.0.0 }\n";
     std::fs::write(&patch, text).expect("write a patch");
     let words = draft("wide", &["--change", &patch.display().to_string(), "--policy", "cautious"]);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
