@@ -284,8 +284,12 @@ fn changed(input: &PassInput<'_>, new: &NewDraft, accepted: &Arc<Desired>) -> Re
         }
         let record = input.state.devices.get(device);
         let owned = record.and_then(|record| owner(input.stages, &record.control.claims)) == Some(stage);
+        // What the branch says of another stage's device means nothing to it, before the merge and after.
+        if !owned {
+            continue;
+        }
         let claimed = Claimed { stage, device, listed: listed as &DesiredDevice, record };
-        if !owned || !selects(accepted, &selector, &claimed) {
+        if !selects(accepted, &selector, &claimed) {
             outside.push(device);
             continue;
         }
