@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::desired::Resolver;
 use crate::domain::plan::waits::waits;
 use crate::domain::snapshot::Snapshot;
+use proptest::prelude::*;
 
 const COMPOSE: &str = "services: {web: {image: \
      example.com/web@sha256:0000000000000000000000000000000000000000000000000000000000000000}}";
@@ -188,4 +189,62 @@ fn where_no_way_leads_the_device_keeps_what_it_has_and_everybody_is_told() {
     kiosk-1 1.1: 1.0.0, SUPERSEDED, 0 to go first, QUEUED, 0 to go first; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
     kiosk-2 1.1: 1.0.0, SUPERSEDED, 0 to go first, QUEUED, 0 to go first; release 3.0.0 of `web` is reached from 2.0.0, the device has 1.0.0
     ");
+}
+
+#[test]
+fn a_device_that_has_not_proven_where_it_is_goes_its_way_from_there_once_it_has() {
+    let mut world = on_the_first();
+    world.push_desired("main", 2, commit("1.5.0", "1.0.0 1.5.0", ""), Lineage::Extends);
+    let desired = commit("2.0.0", "1.0.0 1.5.0 1.9.0<^1.5 2.0.0<1.9.0", STEPS);
+    world.push_desired("main", 3, desired, Lineage::Extends);
+    let release = |world: &World| {
+        world.state.devices["canary"].assignment.as_ref().map(|one| one.spec.spec.apps["web"].release.to_string())
+    };
+    assert_eq!(release(&world).as_deref(), Some("1.5.0"), "it has not said that it is there");
+    world.is_well("canary");
+    for _ in 0..12 {
+        world.report_with("canary", |_| {});
+        world.later(60);
+    }
+    assert_eq!(release(&world).as_deref(), Some("1.9.0"), "it is led there from where it is, and no other way");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn every_release_that_a_device_is_given_is_reached_from_the_one_that_it_runs(
+        from in prop::collection::vec(prop::collection::btree_set(1_usize..6, 0..3), 5),
+    ) {
+        // Release n is reached from those of a list that are earlier, and from all where there are none.
+        let earlier = |release: usize| -> Vec<usize> {
+            let list = release.checked_sub(2).and_then(|at| from.get(at));
+            list.into_iter().flatten().copied().filter(|one| *one < release).collect()
+        };
+        let reaches = |from: usize, to: usize| earlier(to).is_empty() || earlier(to).contains(&from);
+        let word = |release: usize| {
+            let list: Vec<String> = earlier(release).iter().map(|one| format!("{one}.0.0")).collect();
+            let list = if list.is_empty() { String::new() } else { format!("<{}", list.join(",")) };
+            format!("{release}.0.0{list}")
+        };
+        let words: Vec<String> = (1..=6).map(word).collect();
+        let mut world = on_the_first();
+        world.push_desired("main", 2, commit("6.0.0", &words.join(" "), ""), Lineage::Extends);
+        let release = |world: &World| -> usize {
+            let assigned = world.state.devices["canary"].assignment.as_ref().expect("something is assigned");
+            assigned.spec.spec.apps["web"].release.as_str()[..1].parse().expect("a digit")
+        };
+        let mut at = 1;
+        while release(&world) != at {
+            let next = release(&world);
+            prop_assert!(reaches(at, next), "{at} does not lead to {next}: {words:?}");
+            prop_assert!(next > at, "{words:?}");
+            at = next;
+            world.is_well("canary");
+        }
+        let mut reached = BTreeSet::from([1]);
+        while let Some(more) = (2..=6).find(|to| !reached.contains(to) && reached.iter().any(|from| reaches(*from, *to))) {
+            reached.insert(more);
+        }
+        prop_assert_eq!(at == 6, reached.contains(&6), "{:?}", words);
+    }
 }
