@@ -17,6 +17,7 @@ pub mod enroll;
 pub mod epoch;
 pub mod events;
 pub mod fault;
+pub mod forge;
 pub mod hold;
 pub mod import;
 pub mod interrupt;
@@ -27,6 +28,8 @@ pub mod ls;
 pub mod pin;
 pub mod plan;
 pub mod planning;
+pub mod post;
+pub mod promote;
 pub mod refresh;
 pub mod reject;
 pub mod release;
@@ -203,6 +206,10 @@ pub enum Command {
     Plan(plan::Args),
     /// Let the rollouts of a commit run in virtual time, before it is merged
     Simulate(simulate::Args),
+    /// Post a plan on its merge request: one comment, kept up to date, and a check
+    Post(post::Args),
+    /// Open the merge request that brings what one stage runs to the next, with evidence
+    Promote(promote::Args),
     /// Show the content of devices before and after a commit, line by line
     Diff(diff::Args),
     /// Report where devices differ from what they were told; changes nothing
@@ -264,6 +271,8 @@ impl Command {
             Self::Import(args) => import::run(args, console),
             Self::Plan(args) => plan::run(args, console),
             Self::Simulate(args) => simulate::run(args, console),
+            Self::Post(args) => post::run(args, console),
+            Self::Promote(args) => promote::run(args, console),
             Self::Diff(args) => diff::run(args, console),
             Self::Drift(args) => drift::run(args, console),
             Self::Status(args) => status::run(args, console),
@@ -371,6 +380,12 @@ mod tests {
             "simulate",
             "simulate --stage canary --failure-rate 2.5% --offline 10 --latency 30m --seed 7 --runs 20 --policy cautious -o text",
             "simulate --all --noise 0.5% --start 2026-12-01T06:00:00Z -o svg",
+            "plan --base origin/main --head topic -o md --artifact plan.json",
+            "post plan.json --merge-request 12 --repository acme/fleet --only comment",
+            "post plan.json --merge-request 12 --repository acme/fleet --api https://forge.example/api/v3 --app-id 7 --app-key app.pem",
+            "promote production --dry-run",
+            "promote production --draft --repository acme/fleet -o md",
+            "promote production --rollback --repository acme/fleet",
             "import",
             "import ansible --name acme --branch canary --key-prefix fleet_ --dry-run -o json",
             "diff kiosk-1 --stage canary",
@@ -426,7 +441,12 @@ mod tests {
     fn mistakes_are_told_and_exit_with_2() {
         check("simulate --runs 0", "ValueValidation");
         check("simulate --failure-rate 101%", "ValueValidation");
-        check("promote", "InvalidSubcommand");
+        check("promote", "MissingRequiredArgument");
+        check("promote production --to 99887766", "ValueValidation");
+        check("promote production --rollback --draft", "ArgumentConflict");
+        check("plan --head topic --rev main", "ArgumentConflict");
+        check("post plan.json --merge-request x --repository acme/fleet", "ValueValidation");
+        check("post plan.json --merge-request 1 --repository acme/fleet --app-id 7", "MissingRequiredArgument");
         check("device", "MissingRequiredArgument");
         check("device two/words", "ValueValidation");
         check("device set kiosk-1", "MissingRequiredArgument");

@@ -18,6 +18,8 @@ pub mod enrollment;
 pub mod filter;
 pub mod finding;
 pub mod fleet;
+#[cfg(feature = "repo")]
+pub mod forge;
 pub mod generation;
 pub mod history;
 pub mod ids;

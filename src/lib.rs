@@ -29,6 +29,8 @@ pub mod controller;
 #[cfg(feature = "controller")]
 pub mod daemon;
 #[cfg(feature = "controller")]
+pub mod forge;
+#[cfg(feature = "controller")]
 pub mod git;
 #[cfg(feature = "controller")]
 pub mod lists;

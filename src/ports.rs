@@ -2,6 +2,8 @@
 //! stand beside them.
 
 pub mod engine;
+#[cfg(feature = "controller")]
+pub mod forge;
 pub mod host;
 pub mod lists;
 pub mod os;

@@ -8,6 +8,7 @@ pub mod devices;
 pub mod drift;
 pub mod findings;
 pub mod plan;
+pub mod promotion;
 pub mod report;
 pub mod rollouts;
 pub mod simulation;

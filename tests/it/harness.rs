@@ -6,6 +6,7 @@
 pub mod canary;
 pub mod engine;
 pub mod fleet;
+pub mod forge;
 pub mod git;
 pub mod git_servers;
 pub mod lists;

@@ -1,0 +1,3 @@
+//! Forges: the sites where people meet the fleet repo.
+
+pub mod github;
