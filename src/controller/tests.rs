@@ -126,7 +126,12 @@ impl Controller {
 
 fn remote() -> FakeRemote {
     let remote = FakeRemote::new();
-    let first = remote.push("main", example::FILES);
+    // These tests are about other things than gates.
+    let fleet = example::FILES.iter().find(|(path, _)| *path == "fleet.yml").expect("it is there").1;
+    let fleet = fleet.replace("policy: canary-first", "policy: immediate");
+    let changed = |path: &'static str, text| (path, if path == "fleet.yml" { fleet.as_str() } else { text });
+    let files: Vec<_> = example::FILES.iter().map(|(path, text)| changed(path, *text)).collect();
+    let first = remote.push("main", &files);
     remote.point("canary", &first);
     remote.point("production", &first);
     remote

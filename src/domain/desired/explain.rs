@@ -14,7 +14,7 @@ use crate::domain::ids::{DeviceId, ServiceName, StageName};
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::sealed::{as_written, opened};
 use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
-use crate::domain::manifest::vars::{BranchRule, ConfigValue, MaintenanceValue, Merge, TheDevice, TypedKeys};
+use crate::domain::manifest::vars::{BranchRule, ConfigValue, Health, MaintenanceValue, Merge, TheDevice, TypedKeys};
 use crate::domain::secret::SecretRef;
 use crate::domain::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
@@ -326,7 +326,8 @@ pub(super) fn explanation(
             explained.picked = world.picked(app, &pin.value);
         }
     }
-    if outcome.device.branch == Branch::Unknown {
+    let is_unreadable = layers.sources().any(|vars| vars.health == Health::Unreadable);
+    if outcome.device.branch == Branch::Unknown && (inputs.problem.is_some() || is_unreadable) {
         // What is written elsewhere does not count while one of the files cannot be read.
         values.retain(|explained| ![BRANCH, FROM, ALLOWED].contains(&explained.key.as_str()));
     }

@@ -7,7 +7,7 @@ use super::{Branch, RepoHold};
 use crate::domain::finding::codes;
 use crate::domain::ids::StageName;
 use crate::domain::manifest::problems::Draft;
-use crate::domain::manifest::vars::{BRANCH_FORM, BranchRule, HoldKey, HoldValue, TheDevice};
+use crate::domain::manifest::vars::{BRANCH_FORM, Base, BranchRule, Health, HoldKey, HoldValue, TheDevice};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was inherited of `{from: device, allowed: […]}`.
@@ -69,10 +69,39 @@ pub(super) fn hold(layers: &Layers<'_>, rendering: &mut Rendering<'_>) -> Option
     }
     match (reason, until) {
         (Some(reason), until) => Some(RepoHold { reason, until: until.map(|(at, _, _)| at) }),
-        (None, None) => None,
+        (None, None) => {
+            // Whoever writes a hold without anything in it wants a pause, and would have none.
+            if let Some(Written { file, span, .. }) = empty_hold(layers) {
+                let draft = Draft::error(file, span, codes::MISSING_KEY, "`hold` has no `reason`");
+                rendering.add(draft.hint("give a `reason`, or write `hold: null` where nothing is to hold the device"));
+            }
+            None
+        }
         (None, Some((_, file, span))) => {
             rendering.add(Draft::error(&file, span, codes::MISSING_KEY, "`hold` has no `reason`"));
             None
         }
     }
+}
+
+/// The place of the last `hold` that says nothing and takes nothing away; `None` if the last one does either.
+fn empty_hold<'a>(layers: &Layers<'a>) -> Option<Written<'a, ()>> {
+    let mut given = BTreeSet::new();
+    let mut empty = None;
+    for (vars, merge) in layers.sources().filter_map(|vars| Some((vars, vars.typed.hold.as_ref()?))) {
+        if merge.base == Base::Empty {
+            given.clear();
+        }
+        let says = merge.entries.iter().any(|(key, said)| said.value.is_some() || given.contains(key));
+        // What is wrong in a file was told there.
+        let is_empty = vars.health == Health::Sound && merge.base == Base::Inherited && !says;
+        empty = is_empty.then_some(Written { file: &vars.file, span: merge.span, value: None });
+        for (key, said) in &merge.entries {
+            match said.value {
+                Some(_) => given.insert(*key),
+                None => given.remove(key),
+            };
+        }
+    }
+    empty
 }

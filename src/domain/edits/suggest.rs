@@ -172,7 +172,7 @@ impl OneDevice<'_> {
         }
     }
 
-    /// Whether the change does what it is for, and nothing to any other device.
+    /// Whether the change does what it is for.
     fn judge(&self, desk: &Desk<'_>, resolver: &mut Resolver, holds: &Holds) -> Result<Verdict, ProposeError> {
         let (before, after) = (desk.before(resolver), desk.after(resolver));
         let Some(spec) = after.devices.get(self.device).and_then(|listed| listed.spec.as_ref()) else {
@@ -207,6 +207,7 @@ impl OneDevice<'_> {
     ) -> Vec<Acceptance> {
         let mut all = Vec::new();
         let mut images: BTreeMap<AppName, (BTreeMap<ServiceName, String>, Since)> = BTreeMap::new();
+        let mut standing = BTreeSet::new();
         let offered = self.offered;
         let stand = drift.drift.differences().map(|difference| (difference, Since::default()));
         let mended = drift
@@ -222,7 +223,14 @@ impl OneDevice<'_> {
                     Err(reason) => self.left(&subject, reason),
                 },
                 Layer::Apps => match image(difference) {
+                    // What stands comes first, and is one release; another one mixed into it would be none.
+                    Ok((app, _, _)) if since.mended.is_some() && standing.contains(&app) => {
+                        self.left(&subject, "another image of this app differs now; accept that one first");
+                    }
                     Ok((app, service, image)) => {
+                        if since.mended.is_none() {
+                            standing.insert(app.clone());
+                        }
                         let (there, last) = images.entry(app).or_default();
                         there.insert(service, image);
                         last.mended = last.mended.max(since.mended);
@@ -233,6 +241,12 @@ impl OneDevice<'_> {
                     Some(acceptance) => all.push(acceptance.since(since)),
                     None => self.left(&subject, "the OS catalog has no image of this version for the device"),
                 },
+                Layer::Host if since.mended.is_some() && host::begins_anew(difference) => {
+                    self.left(
+                        &subject,
+                        "the kernel begins with its own value at each boot; nobody need have written it",
+                    );
+                }
                 Layer::Host => match host::setting(difference) {
                     Ok(acceptance) => all.push(acceptance.since(since)),
                     Err(reason) => self.left(&subject, reason),

@@ -450,14 +450,16 @@ fn what_was_mended_is_offered_if_asked_for_and_said_to_be_that() {
         digest: crate::domain::digest::Digest::of(b"x"),
     };
     for (name, one) in &mut found.devices {
-        let mended = |subject: &str, found: Option<&str>| crate::domain::reported::Found {
+        let mended_in = |layer, subject: &str, found: Option<&str>| crate::domain::reported::Found {
             at: Timestamp::from_millis(1000),
             observed: mark,
-            difference: difference(Layer::Variables, subject, Some("compose"), found),
+            difference: difference(layer, subject, Some("compose"), found),
         };
+        let mended = |subject: &str, found| mended_in(Layer::Variables, subject, found);
         one.mended = vec![
             mended("app/web environment.FROM", Some(name.as_str())),
             mended("app/web environment.BELLWETHER_X", None),
+            mended_in(Layer::Host, "sysctl/net.ipv4.ip_forward", Some("0")),
         ];
     }
     found.devices.get_mut(&"b".parse::<DeviceId>().expect("a device")).expect("b is there").verdict = Verdict::InSync;
@@ -479,7 +481,9 @@ fn what_was_mended_is_offered_if_asked_for_and_said_to_be_that() {
 
     a app/web state: a service that does not run cannot be written down: the repo says what runs, and only that
     a app/web environment.BELLWETHER_X (was mended at 1970-01-01T00:00:01Z): names that begin with BELLWETHER_ belong to Bellwether
+    a sysctl/net.ipv4.ip_forward (was mended at 1970-01-01T00:00:01Z): the kernel begins with its own value at each boot; nobody need have written it
     b app/web environment.BELLWETHER_X (was mended at 1970-01-01T00:00:01Z): names that begin with BELLWETHER_ belong to Bellwether
+    b sysctl/net.ipv4.ip_forward (was mended at 1970-01-01T00:00:01Z): the kernel begins with its own value at each boot; nobody need have written it
     ");
 }
 

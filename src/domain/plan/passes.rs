@@ -250,8 +250,9 @@ fn counting(
 fn opens_ways(before: &FleetState, change: &Change) -> bool {
     match change {
         Change::Rollout(name, RolloutChange::Head { head, .. }) => {
-            let known = before.rollouts.get(name).map(|record| &record.head.status);
-            known.map(std::mem::discriminant) != Some(std::mem::discriminant(&head.status))
+            let known = before.rollouts.get(name).map(|record| &record.head);
+            known.map(|known| std::mem::discriminant(&known.status)) != Some(std::mem::discriminant(&head.status))
+                || known.is_some_and(|known| known.lifted != head.lifted)
         }
         Change::Rollout(_, RolloutChange::Gone) => true,
         Change::Stage(stage, record) => {

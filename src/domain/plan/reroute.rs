@@ -100,6 +100,9 @@ fn leg(
             "release {first} is irreversible, and the device has or had it: nobody goes back before it"
         ));
     }
+    if let Some(first) = beyond(variant, wanted) {
+        return Err(format!("release {first} is irreversible, and {wanted}, which it shall have, lies before it"));
+    }
     let fits = |from: &Version| requires.reachable_from(from);
     if !has.is_empty() && !has.iter().any(fits) {
         let names: Vec<&str> = has.iter().map(Version::as_str).collect();
@@ -139,6 +142,12 @@ fn crossed(variant: &Variant, has: &[Version]) -> Option<semver::Version> {
     let via = comparable(variant.release.as_str())?;
     let newest = has.iter().filter_map(|release| comparable(release.as_str())).max()?;
     variant.irreversible.iter().find(|one| via < **one && **one <= newest).cloned()
+}
+
+/// The first irreversible release behind which the one in between would lead a device, if what it shall have lies before it.
+fn beyond(variant: &Variant, wanted: &Version) -> Option<semver::Version> {
+    let (via, to) = (comparable(variant.release.as_str())?, comparable(wanted.as_str())?);
+    variant.irreversible.iter().find(|one| to < **one && **one <= via).cloned()
 }
 
 /// Whether the release that a device shall have is reached from the one in between, as far as the commit that counts says.

@@ -84,7 +84,8 @@ fn from(listed: &DesiredDevice, record: Option<&DeviceRecord>, start: Start) -> 
             continue;
         }
         let waypoints = listed.ways.get(app).map_or(&[][..], |waypoints| waypoints);
-        match through_releases(app, &wanted, requires, &current, waypoints, record) {
+        let barrier = listed.no_way_back.get(app);
+        match through_releases(app, &wanted, requires, &current, &Between { waypoints, barrier }, record) {
             Err(no_way) => unmet.push(no_way),
             Ok(legs) if legs.is_empty() => {}
             Ok(legs) => {
@@ -152,13 +153,20 @@ fn proof(record: &DeviceRecord) -> Proof {
     }
 }
 
+/// What an app may be led through.
+struct Between<'a> {
+    waypoints: &'a [Waypoint],
+    /// Its newest irreversible release.
+    barrier: Option<&'a semver::Version>,
+}
+
 /// The releases that an app goes through.
 fn through_releases<'a>(
     app: &AppName,
     wanted: &Version,
     requires: &Requirements,
     current: &Version,
-    waypoints: &'a [Waypoint],
+    between: &Between<'a>,
     record: &DeviceRecord,
 ) -> Result<Vec<&'a Waypoint>, Unmet> {
     let refused = |message: String, hint: &'static str| Unmet { code: "requires-from", message, hint };
@@ -169,9 +177,14 @@ fn through_releases<'a>(
         return Err(refused(plainly, "pin one of those first"));
     };
     // What the device says that it cannot run leads nowhere for it.
-    let usable = waypoints.iter().filter(|one| contradictions(app, &one.release, &one.requires, record).is_empty());
-    let usable: BTreeMap<semver::Version, &Waypoint> =
-        usable.filter_map(|one| Some((parse(&one.release)?, one))).collect();
+    let usable =
+        between.waypoints.iter().filter(|one| contradictions(app, &one.release, &one.requires, record).is_empty());
+    // Nobody goes back before an irreversible release, not even on the way to a newer one.
+    let barrier = between.barrier.filter(|first| from >= **first);
+    let usable: BTreeMap<semver::Version, &Waypoint> = usable
+        .filter_map(|one| Some((parse(&one.release)?, one)))
+        .filter(|(version, _)| barrier.is_none_or(|first| version >= first))
+        .collect();
     let places: Vec<&semver::Version> = usable.keys().chain([&from]).collect();
     let reach = |requires: &Requirements| match requires.from.as_slice() {
         [] => Reach::Anywhere,

@@ -107,6 +107,11 @@ impl Head {
         }
     }
 
+    /// Whether it is done, and a newer commit is what devices get by now.
+    pub fn is_followed(&self) -> bool {
+        matches!(self.status, Status::Done { .. }) && self.superseded_by.is_some()
+    }
+
     /// Whether what it brought went wrong, and nobody has gone on with it or lifted that since.
     pub fn is_quarantined(&self) -> bool {
         match self.status {

@@ -206,15 +206,18 @@ fn keys_of_branch_and_hold_are_inherited_one_by_one() {
     b Some(RepoHold { reason: "tour", until: Some(2027-01-01T00:00:00Z) })
     c None
     "#);
-    // Without a reason there is none to take the end from, and an end alone is a slip.
+    // Without a reason there is none to take the end from, and an end alone is a slip; what was given can be taken away.
     insta::assert_snapshot!(resolved(&[
         ("host_vars/a.yml", "hold: {until: null}\n"),
         ("host_vars/b.yml", "hold: {until: 2027-01-01T00:00:00Z}\n"),
+        ("host_vars/c.yml", "hold: {reason: }\n"),
     ]), @r"
+    host_vars/a.yml:1:7: error missing-key: `hold` has no `reason` (give a `reason`, or write `hold: null` where nothing is to hold the device) [a]
     host_vars/b.yml:1:8: error missing-key: `hold` has no `reason` [b]
-    a: main
+    host_vars/c.yml:1:7: error missing-key: `hold` has no `reason` (give a `reason`, or write `hold: null` where nothing is to hold the device) [c]
+    a: main (keeps what it has)
     b: main (keeps what it has)
-    c: main
+    c: main (keeps what it has)
     ");
 }
 

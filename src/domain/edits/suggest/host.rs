@@ -5,6 +5,11 @@ use crate::domain::drift::Difference;
 use crate::domain::edits::{Becomes, Wish};
 use crate::domain::spec::Subject;
 
+/// Whether it differs after each start of the device, until the agent has set it.
+pub(super) fn begins_anew(difference: &Difference) -> bool {
+    matches!(difference.subject.parse(), Ok(Subject::Sysctl(_)))
+}
+
 /// What the file would say, or why it cannot.
 pub(super) fn setting(difference: &Difference) -> Result<Acceptance, &'static str> {
     let Difference { layer: _, subject, wanted: _, found } = difference;

@@ -121,7 +121,7 @@ pub enum DraftError {
     #[error("{0} has been assigned something else since the draft was made")]
     Changed(DeviceId),
     /// It would reach many at once.
-    #[error("it has no steps, and {devices} devices would change at once; {allowed} may")]
+    #[error("nothing holds it back, and {devices} devices would change at once; {allowed} may")]
     TooManyAtOnce {
         /// How many it would reach.
         devices: usize,
@@ -347,7 +347,7 @@ pub(super) fn may_begin(input: &PassInput<'_>, record: &RolloutRecord) -> Result
     let policy = input.stages.iter().find(|policy| policy.name == head.stage);
     let owned = desired.devices.len();
     let allowed = policy.map_or(0, |policy| policy.unstaged_allowed(owned, desired.limits));
-    let at_once = head.policy.steps.is_empty() && head.policy.last.window_secs == 0;
+    let at_once = head.policy.is_at_once();
     match record.members.len() {
         devices if at_once && devices > allowed => Err(DraftError::TooManyAtOnce { devices, allowed }),
         _ => Ok(()),

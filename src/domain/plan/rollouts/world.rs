@@ -102,7 +102,12 @@ impl<'a> FleetWorld<'a> {
             return Some("its stage wants other content for it by now".to_owned());
         }
         // Its way was settled when it was taken in; on it, it has releases that no other one would be led to from.
-        let on_its_way = member.is_some_and(|member| member.exposure != Exposure::None);
+        let has_its = |member: &Member| {
+            record.assignment.as_ref().is_some_and(|one| {
+                one.rollout.as_deref() == Some(head.name.as_str()) || Some(one.spec.digest) == member.ground()
+            })
+        };
+        let on_its_way = member.is_some_and(|member| member.exposure != Exposure::None && has_its(member));
         let unmet = if on_its_way { contradicted(listed, record) } else { unmet(listed, record) };
         let unmet = unmet.into_iter().next().map(|unmet| unmet.message);
         unmet.or_else(|| member.filter(|_| !on_its_way).and_then(|member| elsewhere(listed, record, member)))
@@ -205,7 +210,12 @@ impl World for FleetWorld<'_> {
         let Some(record) = self.record(device) else { return Returns::Never };
         let stage = &self.rollout.head.stage;
         let rollout = record.assignment.as_ref().and_then(|assignment| assignment.rollout.as_deref());
-        let is_its = rollout == Some(self.rollout.head.name.as_str())
+        let member = self.rollout.members.get(device);
+        // What it has proven on its way is the rollout's as well, also after the next leg was taken back.
+        let is_on_its_way = record.assignment.as_ref().is_some_and(|one| {
+            one.rollout.is_none() && member.is_some_and(|member| member.reached.as_deref() == Some(&one.spec.digest))
+        });
+        let is_its = (rollout == Some(self.rollout.head.name.as_str()) || is_on_its_way)
             && record.control.conflict.is_none()
             && owner(self.input.stages, &record.control.claims) == Some(stage);
         if !is_its {

@@ -142,6 +142,8 @@ impl<W: World + ?Sized> Work<'_, W> {
             }),
             Word::Left { reason } => self.left(device, reason),
             Word::Gone { reason } => self.gone(device, reason),
+            // Once a newer commit took its place, that one is what a device comes back to.
+            Word::Back if self.rollout.head.is_followed() => {}
             Word::Back => {
                 if let Phase::Excluded { .. } = self.rollout.members[device].phase {
                     let last = number(self.rollout.head.steps.len() - 1);
@@ -310,7 +312,8 @@ impl<W: World + ?Sized> Work<'_, W> {
         let message = format!("{failed} of the same site failed");
         for device in self.site_of(member) {
             let other = self.rollout.members[&device].clone();
-            if other.phase.is_acknowledged() {
+            // Between two releases of its way it has one of the rollout's, too.
+            if other.phase.is_acknowledged() || other.reached.is_some() {
                 let phase = match other.phase {
                     bad @ Phase::Bad { .. } => bad,
                     _ => bad(Failure::RolledBack, self.now, Some(&message)),

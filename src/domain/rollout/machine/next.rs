@@ -67,7 +67,7 @@ impl Rollout {
 
     fn late_turns<W: World + ?Sized>(&self, now: Timestamp, world: &W) -> Option<Timestamp> {
         let late = &self.head.late;
-        let may = late.stopped.is_none() && !world.freezes().is_frozen(now);
+        let may = late.stopped.is_none() && !self.head.is_followed() && !world.freezes().is_frozen(now);
         self.agenda.late.first().filter(|_| may)?;
         let clock = u64::try_from(now.millis()).unwrap_or(0);
         let (rate, bucket) = self.head.policy.late.catchup_rate.zip(late.bucket)?;

@@ -245,8 +245,12 @@ fn a_draft_without_steps_reaches_no_more_than_may_change_at_once() {
     let mut world = World::with_devices(&format!("canary {}", names.join(" ")));
     world.push("main", 1, &all("v1"));
     world.drafts("try", 1, &all("v2"), KIOSKS, DraftSteps::Own(Vec::new()));
-    insta::assert_snapshot!(world.asked("try", Act::Activate), @"it has no steps, and 9 devices would change at once; 5 may");
-    let step = Box::new(StepPolicy::with_defaults("one", Selector::All));
-    world.asked("try", Act::AddStep { at: 0, step });
+    insta::assert_snapshot!(world.asked("try", Act::Activate), @"nothing holds it back, and 9 devices would change at once; 5 may");
+    // A step that takes in everybody at once is none.
+    let step = StepPolicy::with_defaults("one", Selector::All);
+    world.asked("try", Act::AddStep { at: 0, step: Box::new(step.clone()) });
+    insta::assert_snapshot!(world.asked("try", Act::Activate), @"nothing holds it back, and 9 devices would change at once; 5 may");
+    world.asked("try", Act::DeleteStep { at: 0 });
+    world.asked("try", Act::AddStep { at: 0, step: Box::new(StepPolicy { window_secs: 600, ..step }) });
     assert!(world.asked("try", Act::Activate).starts_with("try ACTIVE"), "{}", world.stands());
 }

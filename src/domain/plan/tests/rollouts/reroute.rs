@@ -103,7 +103,7 @@ fn nobody_is_led_where_it_makes_no_sense() {
     [] 1.7.0: the commit has no release 1.7.0 of `web`; its newest are 2.2.0, 2.1.0, 2.0.0, 1.9.0, 1.8.0
     [] 1.8.0: release 1.8.0 of `web` was invalidated: bad
     [] 2.0.0: canary cannot go through 2.0.0 of `web`: that is the release that it shall have; `rollout retry` offers it again
-    [] 2.2.0: canary cannot go through 2.2.0 of `web`: it is not reached from 1.0.0, which the device has
+    [] 2.2.0: canary cannot go through 2.2.0 of `web`: release 2.1.0 is irreversible, and 2.0.0, which it shall have, lies before it
     "#);
 }
 

@@ -35,8 +35,8 @@ pub(super) fn files(pin: &str, releases: &str, policy: &str) -> Snapshot {
     for word in releases.split(' ') {
         let (version, from) = word.split_once('<').unwrap_or((word, ""));
         let marks = [('!', "invalidated: {reason: bad}\n"), ('?', "irreversible: true\n")];
-        let mark = marks.iter().find(|(mark, _)| version.ends_with(*mark));
-        let (version, bad) = mark.map_or((version, ""), |(_, text)| (&version[..version.len() - 1], *text));
+        let bad: String = marks.iter().filter(|(mark, _)| version.contains(*mark)).map(|(_, text)| *text).collect();
+        let version = version.trim_end_matches(['!', '?']);
         let from = if from.is_empty() {
             String::new()
         } else {
@@ -159,6 +159,28 @@ fn a_device_that_follows_no_policy_goes_the_same_way() {
     kiosk-2 1.2: 1.9.0; release 2.0.0 of `web` is not reached from everywhere, and the device has not said yet that it runs 1.9.0
     ");
     assert_eq!(world.pass(), "nothing", "nobody is pushed on");
+}
+
+#[test]
+fn nobody_is_led_back_before_an_irreversible_release() {
+    let mut world = on_the_first();
+    world.push_desired("main", 2, commit("2.5.0", "1.0.0 2.4.0 2.5.0?", ""), Lineage::Extends);
+    for name in ["canary", "kiosk-1", "kiosk-2"] {
+        world.is_well(name);
+    }
+    // What they have turned out to be bad, so it leads nowhere; what does lies before it.
+    let planned = world.planned_detours("main", &commit("2.6.0", "2.4.0 2.5.0?! 2.6.0<2.4.0", STEPS));
+    insta::assert_snapshot!(planned, @"
+    canary: release 2.6.0 of `web` is reached from 2.4.0, the device has 2.5.0; pin one of those first
+    kiosk-1: release 2.6.0 of `web` is reached from 2.4.0, the device has 2.5.0; pin one of those first
+    kiosk-2: release 2.6.0 of `web` is reached from 2.4.0, the device has 2.5.0; pin one of those first
+    ");
+    let planned = world.planned_detours("main", &commit("2.6.0", "2.4.0 2.5.0! 2.6.0<2.4.0", STEPS));
+    insta::assert_snapshot!(planned, @"
+    canary: web 2.5.0 → 2.4.0 → 2.6.0
+    kiosk-1: web 2.5.0 → 2.4.0 → 2.6.0
+    kiosk-2: web 2.5.0 → 2.4.0 → 2.6.0
+    ");
 }
 
 #[test]
