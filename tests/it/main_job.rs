@@ -2,8 +2,8 @@
 //! from a registry, and nothing else; and what people change by hand is told and mended.
 
 use crate::harness::engine::Engine;
-use crate::harness::fleet::{Fleet, On, outcome};
-use crate::harness::process::{BELLWETHER_AGENT, eventually, program};
+use crate::harness::fleet::{Fleet, On};
+use crate::harness::process::eventually;
 use crate::harness::text::redacted;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,18 +163,16 @@ fn what_is_changed_by_hand_is_found_and_mended() {
     engine.docker(&["volume", "create", "bw-by-hand-web-foreign"]);
     let network = engine.docker(&["network", "create", "bw-by-hand-web-foreign"]);
 
-    fleet.agent_flags = ["--look-interval-secs", "600"].map(str::to_owned).to_vec();
     fleet.enroll(&[DEVICE]);
     fleet.settled(&[DEVICE]);
     let mut story = String::new();
     let mut by_hand = |fleet: &mut Fleet, what: &str, tamper: &dyn Fn(&str, &str)| {
         let before = fleet.found(DEVICE);
         let containers = fleet.containers(DEVICE);
-        // The agent looks when it is told to: it is quicker than a person.
-        fleet.settled(&[DEVICE]);
+        // The agent stands still meanwhile: it is quicker than a person.
+        fleet.agents[DEVICE].freeze();
         tamper(&containers["web/app"], &containers["web/side"]);
-        let mut check = program(BELLWETHER_AGENT);
-        outcome(check.arg("check").arg("--state-dir").arg(fleet.state_dir(DEVICE)));
+        fleet.agents[DEVICE].thaw();
         let lines = fleet.mended(DEVICE, &before);
         let names: Vec<String> = replaced(&containers, &fleet.containers(DEVICE)).into_iter().collect();
         let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
