@@ -10,6 +10,7 @@ use bellwether::domain::device::canonical::canonical;
 use bellwether::domain::device::ledger::Ledger;
 use bellwether::domain::generation::Order;
 use bellwether::domain::ids::{AppName, DeviceId, ServiceName};
+use bellwether::domain::overview::device::DeviceDetail;
 use bellwether::domain::snapshot::Snapshot;
 use bellwether::domain::spec::SealedSpec;
 use bellwether::example;
@@ -131,8 +132,12 @@ pub fn lose_a_ledger() {
     }
     // The last start's number is known to the controller once it has reported, which it does about a difference at once.
     tamper_with(&fleet, &unlucky, "telemetry", "collector");
+    let has_reported = |fleet: &Fleet| {
+        let detail = fleet.get::<DeviceDetail>(&format!("/v1/devices/{unlucky}"));
+        detail.is_ok_and(|detail| !detail.found.is_empty())
+    };
     let mended = |fleet: &Fleet| journal(fleet, &unlucky).values().sum::<u64>() == 2;
-    fleet.until_settled("the last start has reported", |fleet, _| mended(fleet));
+    fleet.until_settled("the last start has reported", |fleet, _| mended(fleet) && has_reported(fleet));
     fleet.lose_ledger(&unlucky);
     promote(&fleet, STAGES[0], &release);
     fleet.refresh();
