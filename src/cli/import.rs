@@ -1,12 +1,16 @@
-//! `bellwether import`: an Ansible inventory becomes a fleet repo by one file, `fleet.yml`; a running fleet by all of them.
+//! `bellwether import`: an Ansible inventory becomes a fleet repo by one file, `fleet.yml`; inventories of other names and shapes by
+//! being written down as `inventory.yml`; a running fleet by all files.
 
 mod running;
+mod sources;
 
 use super::Output;
 use super::console::{Console, Outcome};
-use super::fault::Hint as _;
-use super::local;
-use super::render::{findings, text::count};
+use super::fault::{Hint as _, usage};
+use super::render::{
+    findings,
+    text::{count, names},
+};
 use crate::domain::desired::Desired;
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::ids::{FleetName, StageName};
@@ -14,11 +18,15 @@ use crate::domain::snapshot::{Entry, Snapshot};
 use crate::git::{open_clone, read_worktree};
 use anyhow::{Context as _, anyhow, ensure};
 use serde::Serialize;
+use sources::Converted;
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The file that is written.
 const FLEET_FILE: &str = "fleet.yml";
+/// How many files a person is told of.
+const SHOWN_FILES: usize = 5;
 /// What typed keys are made to begin with where an inventory uses their names already, in the order in which they are tried.
 const PREFIXES: [&str; 3] = ["bw_", "bellwether_", "fleet_bw_"];
 
@@ -29,6 +37,10 @@ Looks at an Ansible inventory (`inventory.yml` with `group_vars` and `host_vars`
 nothing else, so Ansible goes on reading what it read before. Where the inventory uses a name that Bellwether gives a meaning, \
 such as `tags` or `services`, `key_prefix` moves that meaning out of the way.
 
+With `-i`, as Ansible has it, the inventory may have another name, be a folder of inventories, or several of them: PATH then gets an \
+`inventory.yml`, with the files of variables beside it if they are elsewhere. A single file is taken as it is. Nothing is replaced, \
+and nothing is written unless `inventory --list` says of the new repo what it says of the sources.
+
 With `--running`, the fleet of a running controller becomes a repo instead: inventory, vars files, releases and OS images that \
 mean what its devices are told to run, on one branch for each stage. The plans of the new repo against the controller are shown; \
 if they are not empty, the command fails, and the files stay to be looked at. Values of secrets are not in them.
@@ -37,11 +49,16 @@ Examples:
   bellwether import --name acme --dry-run        show what would be written
   bellwether import ~/ansible --name acme
   bellwether import --name acme --branch production --key-prefix fleet_
+  bellwether import -i hosts.yml --name acme     the inventory has another name
+  bellwether import -i inventories/ -i extra.yml ./fleet-repo --name acme
   bellwether import --running ./fleet-repo       from the controller that `--server` names")]
 pub struct Args {
-    /// The folder of the inventory; with `--running`, a new one for the repo
+    /// The folder of the inventory; with `--running` or `-i`, the one for the repo
     #[arg(value_name = "PATH", default_value = ".")]
     pub path: PathBuf,
+    /// An inventory as Ansible takes it: a file, a folder of files, or names with commas (`a,b,`) [default: PATH/inventory.yml]
+    #[arg(short, long, value_name = "SOURCE", conflicts_with = "running")]
+    pub inventory: Vec<String>,
     /// Write down the fleet of the running controller
     #[arg(long)]
     pub running: bool,
@@ -69,6 +86,9 @@ struct ImportView<'a> {
     fleet_file: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     key_prefix: &'a str,
+    /// Files that are written beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<&'a str>,
     written: bool,
     devices: usize,
     findings: &'a [Finding],
@@ -79,72 +99,138 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     if args.running {
         return running::run(args, console);
     }
+    if args.inventory.is_empty() || args.path.exists() || args.dry_run {
+        return import(args, console);
+    }
+    std::fs::create_dir_all(&args.path).with_context(|| format!("cannot make {}", args.path.display()))?;
+    let outcome = import(args, console);
+    if !matches!(outcome, Ok(Outcome::Fine)) {
+        // Only if nothing is in it.
+        let _ = std::fs::remove_dir(&args.path);
+    }
+    outcome
+}
+
+fn import(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.output(&[Output::Table, Output::Json, Output::Yaml])?;
-    let root = args.path.canonicalize().with_context(|| format!("cannot open {}", args.path.display()))?;
+    let root = root(args)?;
     let target = root.join(FLEET_FILE);
     if target.symlink_metadata().is_ok() {
         return Err(anyhow!("{} is there already", target.display())).hint("`bellwether check` says what it means");
     }
-    let before = local::files(&root, None)?.snapshot;
-    ensure_inventory(&before, &root)?;
+    let converted = match args.inventory.as_slice() {
+        [] => None,
+        named => Some(sources::convert(named, &root, args.dry_run)?),
+    };
+    let found = if root.exists() { worktree(&root)? } else { Snapshot::default() };
+    let files = converted.as_ref().map_or_else(|| found.clone(), |converted| converted.over(&found));
+    ensure_inventory(&files, &root)?;
     let beginning = Beginning { name: name(args, &root)?, branch: branch(args, &root)? };
-    let proposal = propose(&before, &beginning, args.key_prefix.as_deref())?;
-    let refused = proposal.desired.rejection();
-    let write = !args.dry_run && refused.is_none();
+    let proposal = propose(&files, &beginning, args.key_prefix.as_deref())?;
+    let refused = proposal.desired.rejection().is_some();
+    let write = !args.dry_run && !refused;
+    let imported = Imported { target, proposal, converted, written: write };
+    imported.show(output, console)?;
     if write {
-        create(&target, &proposal.text)?;
-        let after = read_worktree(&root).with_context(|| format!("cannot read {}", root.display()))?;
-        ensure!(only_fleet_file_differs(&before, &after), "other files than {FLEET_FILE} changed while it was written");
+        imported.write(&root, &found, console)?;
     }
-    let Proposal { text, prefix, desired } = &proposal;
-    match output {
-        Output::Json | Output::Yaml => {
-            let (path, devices) = (target.display().to_string(), desired.devices.len());
-            let (key_prefix, findings) = (prefix.as_str(), &desired.findings);
-            let view = ImportView { path, fleet_file: text, key_prefix, written: write, devices, findings };
-            console.data(&view, output)?;
+    Ok(if refused { Outcome::Failed } else { Outcome::Fine })
+}
+
+/// The folder of the repo.
+fn root(args: &Args) -> anyhow::Result<PathBuf> {
+    if args.path.is_file() {
+        return Err(usage(format!("{} is a file", args.path.display())))
+            .hint(format!("name inventories with `-i`: `bellwether import -i {}`", args.path.display()));
+    }
+    match args.path.exists() || args.inventory.is_empty() {
+        true => args.path.canonicalize().with_context(|| format!("cannot open {}", args.path.display())),
+        // A trial makes no folder.
+        false => std::path::absolute(&args.path).with_context(|| format!("cannot open {}", args.path.display())),
+    }
+}
+
+fn worktree(root: &Path) -> anyhow::Result<Snapshot> {
+    read_worktree(root).with_context(|| format!("cannot read {}", root.display()))
+}
+
+/// What there is to write.
+struct Imported {
+    target: PathBuf,
+    proposal: Proposal,
+    converted: Option<Converted>,
+    written: bool,
+}
+
+impl Imported {
+    fn show(&self, output: Output, console: &Console) -> anyhow::Result<()> {
+        let Proposal { text, prefix, desired } = &self.proposal;
+        let files: Vec<&str> = self.converted.iter().flat_map(|one| one.files.keys().map(String::as_str)).collect();
+        match output {
+            Output::Json | Output::Yaml => {
+                let (path, devices) = (self.target.display().to_string(), desired.devices.len());
+                let (key_prefix, findings, written) = (prefix.as_str(), &desired.findings, self.written);
+                let view = ImportView { path, fleet_file: text, key_prefix, files, written, devices, findings };
+                console.data(&view, output)?;
+            }
+            Output::Table | Output::Wide | Output::Md => {
+                console.print(text.clone())?;
+                console.note(findings::text(&desired.findings));
+            }
         }
-        Output::Table | Output::Wide | Output::Md => {
-            console.print(text.clone())?;
-            console.note(findings::text(&desired.findings));
+        if let Some(converted) = &self.converted {
+            let hosts = count(converted.hosts, "host");
+            console.note(findings::text(&converted.findings).trim_end());
+            let files = names(converted.files.keys(), SHOWN_FILES);
+            console.note(format!("{hosts} compared: `inventory --list` says of {files} what it says of the sources"));
         }
+        let devices = count(desired.devices.len(), "device");
+        let summary = findings::summary(&desired.findings);
+        let done = if self.written { "written to" } else { "not written to" };
+        console.note(format!("{devices}, {summary}; {done} {}", self.target.display()));
+        Ok(())
     }
-    let devices = count(desired.devices.len(), "device");
-    let summary = findings::summary(&desired.findings);
-    let done = if write { "written to" } else { "not written to" };
-    console.note(format!("{devices}, {summary}; {done} {}", target.display()));
-    if write {
-        let files = count(before.entries.len(), "file");
-        console.note(format!("{files} of the inventory compared: none changed, so Ansible reads what it read before"));
+
+    /// Writes everything, and looks whether nothing else is different.
+    fn write(self, root: &Path, found: &Snapshot, console: &Console) -> anyhow::Result<()> {
+        let mut own = BTreeSet::from([FLEET_FILE.to_owned()]);
+        if let Some(converted) = self.converted {
+            own.extend(converted.files.keys().cloned());
+            converted.settle(root)?;
+        }
+        create(&self.target, &self.proposal.text)?;
+        ensure!(only_differs(found, &worktree(root)?, &own), "other files changed while the repo was written");
+        let files = count(found.entries.len(), "file");
+        console.note(format!("{files} that were there compared: none changed, so Ansible reads what it read before"));
+        Ok(())
     }
-    Ok(if refused.is_some() { Outcome::Failed } else { Outcome::Fine })
 }
 
 fn ensure_inventory(files: &Snapshot, root: &Path) -> anyhow::Result<()> {
     if files.entries.contains_key("inventory.yml") {
         return Ok(());
     }
-    Err(anyhow!("{} has no inventory.yml", root.display())).hint(way_to_inventory(files))
+    let entries = std::fs::read_dir(root).with_context(|| format!("cannot list {}", root.display()))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    Err(anyhow!("{} has no inventory.yml", root.display())).hint(way_to_inventory(&names))
 }
 
-/// How the inventory of a folder becomes `inventory.yml`, by what the folder has.
-fn way_to_inventory(files: &Snapshot) -> String {
-    const OTHER_NAMES: [&str; 5] = ["inventory.yaml", "inventory.json", "hosts.yml", "hosts.yaml", "hosts.json"];
-    const EXPORT: &str = "--list --export --yaml > inventory.yml";
-    let named: Vec<&str> = OTHER_NAMES.into_iter().filter(|name| files.entries.contains_key(*name)).collect();
-    let folder = ["inventory", "inventories"].into_iter().find(|folder| {
-        files.entries.keys().any(|path| path.strip_prefix(folder).is_some_and(|inside| inside.starts_with('/')))
-    });
-    match (named.as_slice(), folder) {
-        ([one], None) => format!("this is how a fleet repo calls it: `git mv {one} inventory.yml`"),
-        ([], None) => {
-            format!("name the folder with the inventory; `ansible-inventory {EXPORT}` writes one from any other kind")
-        }
-        (several, folder) => {
-            let sources = several.iter().copied().chain(folder);
-            let sources: Vec<String> = sources.map(|source| format!("-i {source}")).collect();
-            format!("`bellwether inventory {} {EXPORT}` makes one of all that is there", sources.join(" "))
-        }
+/// How the inventory of a folder is named, by what the folder has.
+fn way_to_inventory(names: &BTreeSet<String>) -> String {
+    const OTHERS: [&str; 9] = [
+        "inventory.yaml",
+        "inventory.json",
+        "hosts.yml",
+        "hosts.yaml",
+        "hosts.json",
+        "inventory",
+        "inventories",
+        "hosts",
+        "hosts.ini",
+    ];
+    match OTHERS.into_iter().find(|name| names.contains(*name)) {
+        Some(one) => format!("if that is {one}: `bellwether import -i {one}`"),
+        None => "name the inventory with `-i`, as for Ansible".to_owned(),
     }
 }
 
@@ -174,10 +260,10 @@ fn create(path: &Path, text: &str) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Whether nothing that Ansible reads is different.
-fn only_fleet_file_differs(before: &Snapshot, after: &Snapshot) -> bool {
+/// Whether only files of these names are different.
+fn only_differs(before: &Snapshot, after: &Snapshot, own: &BTreeSet<String>) -> bool {
     let mut others = 0;
-    before.entries.differences(&after.entries, Entry::same, |path, _, _| others += usize::from(&**path != FLEET_FILE));
+    before.entries.differences(&after.entries, Entry::same, |path, _, _| others += usize::from(!own.contains(&**path)));
     others == 0
 }
 
@@ -274,14 +360,14 @@ mod tests {
 
     #[test]
     fn an_inventory_of_another_name_is_no_dead_end() {
-        let hints = [&["hosts.yml"][..], &["inventory/hosts.yml", "inventory/group_vars/all.yml"], &["hosts.ini"]];
-        let hints =
-            hints.map(|files| way_to_inventory(&Snapshot::of_files(files.iter().map(|path| (*path, &b"all:"[..])))));
-        insta::assert_snapshot!(hints.join("\n"), @r#"
-        this is how a fleet repo calls it: `git mv hosts.yml inventory.yml`
-        `bellwether inventory -i inventory --list --export --yaml > inventory.yml` makes one of all that is there
-        name the folder with the inventory; `ansible-inventory --list --export --yaml > inventory.yml` writes one from any other kind
-        "#);
+        let folders = [&["hosts.yml", "site.yml"][..], &["inventory", "roles"], &["hosts.ini"], &["site.yml"]];
+        let hints = folders.map(|names| way_to_inventory(&names.iter().map(|name| (*name).to_owned()).collect()));
+        insta::assert_snapshot!(hints.join("\n"), @"
+        if that is hosts.yml: `bellwether import -i hosts.yml`
+        if that is inventory: `bellwether import -i inventory`
+        if that is hosts.ini: `bellwether import -i hosts.ini`
+        name the inventory with `-i`, as for Ansible
+        ");
     }
 
     #[test]

@@ -8,8 +8,10 @@ mod print;
 mod sources;
 mod yaml;
 
+pub use folders::VarsFiles;
 use limit::selected;
 pub use limit::{devices, devices_in_groups};
+pub use sources::{Loaded, is_host_list, load};
 
 use super::Output;
 use super::console::{Console, Outcome};
@@ -22,7 +24,6 @@ use crate::domain::manifest::inventory::listing::{Form, GraphVars, Listing, MAX_
 use crate::domain::manifest::inventory::pattern;
 use anyhow::{Context as _, anyhow};
 use folders::Asked;
-use sources::Loaded;
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -78,6 +79,15 @@ pub struct Args {
     /// A folder of plays, whose `group_vars` and `host_vars` beat those of the inventory
     #[arg(long, value_name = "DIR")]
     pub playbook_dir: Option<PathBuf>,
+}
+
+/// What `--list` prints of all hosts.
+pub fn list_text(loaded: &Loaded, found: &mut Vec<Finding>) -> anyhow::Result<Vec<u8>> {
+    let Loaded { graph, folders } = loaded;
+    let group_files = folders.group_files(graph, found);
+    let listing = Listing::new(graph, &group_files, folders.count(), Form::Flat, Unsafe::Marked);
+    let hosts = graph.hosts_of(crate::domain::manifest::inventory::ALL).into_iter().collect();
+    print::text(&Asked { graph, listing: &listing, folders }, &hosts, found)
 }
 
 /// Runs `inventory`.

@@ -35,6 +35,16 @@ pub struct Folders {
     play: Vec<Folder>,
 }
 
+/// Which files of variables are read from one folder.
+pub struct VarsFiles {
+    /// The folder that holds `group_vars` and `host_vars`.
+    pub path: PathBuf,
+    /// Paths inside `group_vars`, by group.
+    pub groups: Vec<(String, Vec<String>)>,
+    /// Paths inside `host_vars`, by host.
+    pub hosts: Vec<(String, Vec<String>)>,
+}
+
 /// One folder that may hold `group_vars` and `host_vars`.
 struct Folder {
     path: PathBuf,
@@ -61,6 +71,17 @@ impl Folders {
     /// How many there are of each kind.
     pub fn count(&self) -> precedence::Folders {
         precedence::Folders { inventory: self.inventory.len(), play: self.play.len() }
+    }
+
+    /// Which files are read, folder by folder, for whatever name.
+    pub fn files(&self) -> Vec<VarsFiles> {
+        let named = |folder: &VarsFolder<Box<str>, Box<str>>| {
+            let texts = |files: &[Box<str>]| files.iter().map(|file| file.to_string()).collect();
+            folder.names().map(|(name, files)| (name.to_string(), texts(files))).collect()
+        };
+        let files =
+            |one: &Folder| VarsFiles { path: one.path.clone(), groups: named(&one.groups), hosts: named(&one.hosts) };
+        self.all().map(files).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Folder> {

@@ -74,7 +74,8 @@ fn beside(named: &[String], play: Option<&Path>) -> anyhow::Result<Folders> {
     Ok(folders)
 }
 
-fn is_host_list(source: &str) -> bool {
+/// Whether a source is names with commas, and not a file.
+pub fn is_host_list(source: &str) -> bool {
     source.contains(',') && !Path::new(source).exists()
 }
 
@@ -184,7 +185,8 @@ impl Loading<'_> {
 
 fn not_an_inventory(name: &Arc<str>, message: String) -> Draft {
     Draft::error(name, Span::default(), codes::NOT_AN_INVENTORY, message).hint(format!(
-        "inventories are read in YAML and JSON; convert it with `ansible-inventory -i {} --list --export --yaml`",
+        "inventories are read in YAML and JSON; convert it with \
+         `ansible-inventory -i {} --list --export --yaml --output inventory.yml`",
         show(name)
     ))
 }

@@ -16,6 +16,7 @@ pub mod listing;
 pub mod pattern;
 pub mod precedence;
 mod range;
+mod written;
 
 pub use builder::{Builder, Entity, GroupIndex, HostIndex, TooManyGroups};
 pub use document::{Found, Inline, PRIORITY, Slips, read};

@@ -7,6 +7,7 @@ mod build;
 pub mod print;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use super::super::finding::Code;
 pub use build::parse;

@@ -74,7 +74,8 @@ fn is_plain(string: &str) -> bool {
         && !WORDS.contains(&string.to_ascii_lowercase().as_str())
 }
 
-fn quoted(string: &str) -> String {
+/// A text in double quotes, with everything escaped that YAML does not take as it is.
+pub(super) fn quoted(string: &str) -> String {
     let json = Value::from(string).to_string();
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
