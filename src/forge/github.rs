@@ -1,4 +1,4 @@
-//! GitHub, github.com or an enterprise server, over its REST API.
+//! GitHub, github.com or an enterprise server, over its REST API by octocrab.
 //!
 //! Requests go out one after another; each is bounded in time, bytes and tries. Nothing that may have been written already is
 //! written again without looking.
@@ -23,8 +23,9 @@ use answers::{
     commit_id,
 };
 use login::Session;
-use requests::{Again, Requests};
-use reqwest::{Method, Url};
+use octocrab::params::checks::CheckRunConclusion;
+use requests::{Again, Method, Requests};
+use reqwest::Url;
 use serde_json::{Value, json};
 
 /// How many entries a page has; GitHub gives no more.
@@ -78,7 +79,7 @@ impl GitHub {
             return Err(GitHubError::Repository(repository.to_owned()));
         }
         let session = Session::new(login)?;
-        Ok(Self { requests: Requests::new(address)?, session, repository: repository.to_owned(), me: None })
+        Ok(Self { requests: Requests::new(&address)?, session, repository: repository.to_owned(), me: None })
     }
 
     fn path(&self, rest: &str) -> String {
@@ -147,12 +148,12 @@ impl Forge for GitHub {
 
     fn comment(&mut self, number: Number, body: &str) -> Result<Comment, ForgeError> {
         let path = self.path(&format!("issues/{number}/comments"));
-        self.send::<CommentAnswer>(Method::POST, &path, &json!({ "body": body }), Again::IfNotSent).map(Comment::from)
+        self.send::<CommentAnswer>(Method::Post, &path, &json!({ "body": body }), Again::IfNotSent).map(Comment::from)
     }
 
     fn edit_comment(&mut self, id: u64, body: &str) -> Result<Comment, ForgeError> {
         let path = self.path(&format!("issues/comments/{id}"));
-        self.send::<CommentAnswer>(Method::PATCH, &path, &json!({ "body": body }), Again::Always).map(Comment::from)
+        self.send::<CommentAnswer>(Method::Patch, &path, &json!({ "body": body }), Again::Always).map(Comment::from)
     }
 
     fn checks(&mut self, commit: &CommitId, name: &str) -> Result<Vec<Check>, ForgeError> {
@@ -177,12 +178,12 @@ impl Forge for GitHub {
             "output": output(pieces.next().unwrap_or_default()),
         });
         let path = self.path("check-runs");
-        let made: CheckAnswer = self.send(Method::POST, &path, &body, Again::IfNotSent)?;
+        let made: CheckAnswer = self.send(Method::Post, &path, &body, Again::IfNotSent)?;
         for piece in pieces {
             // They are added to those that are there, so none may be sent twice.
             let path = self.path(&format!("check-runs/{}", made.id));
             let _: CheckAnswer =
-                self.send(Method::PATCH, &path, &json!({ "output": output(piece) }), Again::IfNotSent)?;
+                self.send(Method::Patch, &path, &json!({ "output": output(piece) }), Again::IfNotSent)?;
         }
         Ok(made.into())
     }
@@ -206,7 +207,7 @@ impl Forge for GitHub {
         let body = json!({ "message": message, "tree": tree, "parents": parents });
         let path = self.path("git/commits");
         // A second one would be the same but for its time, and no branch has either.
-        let made: MadeAnswer = self.send(Method::POST, &path, &body, Again::Always)?;
+        let made: MadeAnswer = self.send(Method::Post, &path, &body, Again::Always)?;
         commit_id(&made.sha)
     }
 
@@ -215,11 +216,11 @@ impl Forge for GitHub {
         let (method, path, body, again) = match was {
             None => {
                 let body = json!({ "ref": format!("refs/{name}"), "sha": commit });
-                (Method::POST, self.path("git/refs"), body, Again::IfNotSent)
+                (Method::Post, self.path("git/refs"), body, Again::IfNotSent)
             }
             Some(_) => {
                 let path = self.path(&format!("git/refs/{}", segment(&name)));
-                (Method::PATCH, path, json!({ "sha": commit, "force": true }), Again::Always)
+                (Method::Patch, path, json!({ "sha": commit, "force": true }), Again::Always)
             }
         };
         let _: RefAnswer = self.send(method, &path, &body, again)?;
@@ -243,18 +244,18 @@ impl Forge for GitHub {
         };
         let body = json!({ "title": title, "head": from, "base": into, "body": body, "draft": draft });
         let path = self.path("pulls");
-        self.send::<PullAnswer>(Method::POST, &path, &body, Again::IfNotSent)?.try_into()
+        self.send::<PullAnswer>(Method::Post, &path, &body, Again::IfNotSent)?.try_into()
     }
 
     fn edit(&mut self, number: Number, title: &str, body: &str) -> Result<MergeRequest, ForgeError> {
         let path = self.path(&format!("pulls/{number}"));
         let body = json!({ "title": title, "body": body });
-        self.send::<PullAnswer>(Method::PATCH, &path, &body, Again::Always)?.try_into()
+        self.send::<PullAnswer>(Method::Patch, &path, &body, Again::Always)?.try_into()
     }
 
     fn label(&mut self, number: Number, labels: &[&str]) -> Result<(), ForgeError> {
         let path = self.path(&format!("issues/{number}/labels"));
-        let _: Vec<Value> = self.send(Method::POST, &path, &json!({ "labels": labels }), Again::Always)?;
+        let _: Vec<Value> = self.send(Method::Post, &path, &json!({ "labels": labels }), Again::Always)?;
         Ok(())
     }
 }
@@ -266,11 +267,11 @@ fn segment(text: &str) -> String {
     text.bytes().map(part).collect()
 }
 
-fn word(conclusion: Conclusion) -> &'static str {
+fn word(conclusion: Conclusion) -> CheckRunConclusion {
     match conclusion {
-        Conclusion::Success => "success",
-        Conclusion::Neutral => "neutral",
-        Conclusion::Failure => "failure",
+        Conclusion::Success => CheckRunConclusion::Success,
+        Conclusion::Neutral => CheckRunConclusion::Neutral,
+        Conclusion::Failure => CheckRunConclusion::Failure,
     }
 }
 

@@ -3,13 +3,12 @@
 use super::GitHubError;
 use super::answers::{InstallationAnswer, TokenAnswer};
 use super::app::AppKey;
-use super::requests::{Again, Requests};
+use super::requests::{Again, Method, Requests};
 use crate::clock;
 use crate::domain::time::Timestamp;
 use crate::ports::forge::ForgeError;
-use reqwest::Method;
+use octocrab::secrecy::SecretString;
 use serde_json::json;
-use std::fmt;
 
 /// How long before its end a token is no longer used, in seconds: longer than any request takes.
 const SPARE_SECS: i64 = 120;
@@ -20,15 +19,15 @@ const USUAL_SECS: i64 = 1_800;
 const TOKEN_VARIABLE: &str = "GITHUB_TOKEN";
 
 /// A token. It is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+#[derive(Clone, Debug)]
+pub struct Token(SecretString);
 
 impl Token {
     /// A token as it was given, without blanks around it; `None` if it cannot be one.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         let fits = !text.is_empty() && text.len() <= 4096 && text.bytes().all(|byte| byte.is_ascii_graphic());
-        fits.then(|| Self(text.to_owned()))
+        fits.then(|| Self(text.into()))
     }
 
     /// The token of the workflow that runs this.
@@ -41,14 +40,8 @@ impl Token {
     }
 
     /// The token itself, for the one header that it belongs into.
-    pub(super) fn bearer(&self) -> String {
-        format!("Bearer {}", self.0)
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
+    pub(super) fn secret(&self) -> SecretString {
+        self.0.clone()
     }
 }
 
@@ -103,7 +96,7 @@ impl Session {
         // One repository and nothing more: what is stolen should open little.
         let name = repository.split_once('/').map_or(repository, |(_, name)| name);
         let body = json!({ "repositories": [name] });
-        let answer: TokenAnswer = requests.send(&own, Method::POST, &path, &body, Again::Always)?;
+        let answer: TokenAnswer = requests.send(&own, Method::Post, &path, &body, Again::Always)?;
         let token = Token::new(&answer.token)
             .ok_or_else(|| ForgeError::Answer { reason: "the token for the app is none".to_owned() })?;
         let until = answer.expires_at.parse::<jiff::Timestamp>().map_or_else(

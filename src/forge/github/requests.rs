@@ -1,15 +1,21 @@
 //! One request at a time, with bounds: on time, on bytes, on tries, on waiting.
+//!
+//! octocrab knows GitHub: addresses, headers, logins, what an error says. What it leaves open is here.
 
 use super::GitHubError;
 use super::login::Token;
 use crate::clock;
 use crate::ports::forge::ForgeError;
-use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
-use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
-use serde::Deserialize;
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use octocrab::Octocrab;
+use reqwest::header::{ACCEPT, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use reqwest::{Client, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -44,29 +50,45 @@ pub(super) enum Again {
     IfNotSent,
 }
 
+/// How something is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Something new.
+    Post,
+    /// Something in another form.
+    Patch,
+}
+
 /// The way to the API.
 pub(super) struct Requests {
-    api: Url,
-    client: Client,
+    octocrab: Octocrab,
     runtime: Runtime,
-    /// Answers by address, with the marks by which GitHub tells that they have not changed.
-    kept: BTreeMap<String, (HeaderValue, Vec<u8>)>,
+    /// Answers by address, with the marks by which GitHub tells that they have not changed. Only whole successes: octocrab's own
+    /// cache also keeps errors and what came of an answer before the connection broke.
+    kept: BTreeMap<String, (HeaderValue, Bytes)>,
 }
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+enum Sent<'a> {
+    Get,
+    Body(Method, &'a Value),
+}
+
+/// What octocrab answers with.
+type Answer = axum::http::Response<BoxBody<Bytes, octocrab::Error>>;
 
 /// What became of one try.
 enum Tried {
-    Done(Vec<u8>),
+    Done(Bytes),
     Failed(ForgeError),
     /// Nothing was carried out, and after so many seconds it can be tried again.
     Later(u64, ForgeError),
 }
 
 impl Requests {
-    pub(super) fn new(mut api: Url) -> Result<Self, GitHubError> {
-        let library = |error: Box<dyn std::error::Error + Send + Sync>| GitHubError::Library(error);
-        if !api.path().ends_with('/') {
-            api.set_path(&format!("{}/", api.path()));
-        }
+    pub(super) fn new(api: &Url) -> Result<Self, GitHubError> {
+        let library = |error: Box<dyn StdError + Send + Sync>| GitHubError::Library(error);
         // The program has chosen one already, and a test may not have.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -74,14 +96,22 @@ impl Requests {
             .timeout(REQUEST_TIMEOUT)
             // A repository that has moved is told, not followed: the token is for one host.
             .redirect(redirect::Policy::none())
-            .user_agent(concat!("bellwether/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| library(Box::new(error)))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| library(Box::new(error)))?;
-        Ok(Self { api, client, runtime, kept: BTreeMap::new() })
+        // It starts a task that hands requests on.
+        let entered = runtime.enter();
+        let octocrab = Octocrab::builder()
+            .base_uri(api.as_str())
+            .map_err(|error| library(Box::new(error)))?
+            .add_header(ACCEPT, "application/vnd.github+json, application/json".to_owned())
+            .build_with_reqwest(client)
+            .map_err(|error| library(Box::new(error)))?;
+        drop(entered);
+        Ok(Self { octocrab, runtime, kept: BTreeMap::new() })
     }
 
     pub(super) fn get<T: DeserializeOwned>(
@@ -90,12 +120,11 @@ impl Requests {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, ForgeError> {
-        let mut url = self.url(path)?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let bytes = self.ask(token, &Method::GET, &url, None, Again::Always)?;
-        read(&bytes)
+        let query: Vec<String> =
+            query.iter().map(|(name, value)| format!("{name}={}", super::segment(value))).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        let address = format!("/{path}{mark}{}", query.join("&"));
+        read(&self.ask(token, &address, Sent::Get, Again::Always)?)
     }
 
     pub(super) fn send<T: DeserializeOwned>(
@@ -106,28 +135,17 @@ impl Requests {
         body: &Value,
         again: Again,
     ) -> Result<T, ForgeError> {
-        let url = self.url(path)?;
-        let bytes = self.ask(token, &method, &url, Some(body), again)?;
-        read(&bytes)
+        read(&self.ask(token, &format!("/{path}"), Sent::Body(method, body), again)?)
     }
 
-    fn url(&self, path: &str) -> Result<Url, ForgeError> {
-        self.api.join(path).map_err(|error| ForgeError::Answer { reason: error.to_string() })
-    }
-
-    fn ask(
-        &mut self,
-        token: &Token,
-        method: &Method,
-        url: &Url,
-        body: Option<&Value>,
-        again: Again,
-    ) -> Result<Vec<u8>, ForgeError> {
-        let Self { client, runtime, kept, .. } = self;
+    fn ask(&mut self, token: &Token, address: &str, sent: Sent<'_>, again: Again) -> Result<Bytes, ForgeError> {
+        let Self { octocrab, runtime, kept } = self;
+        let refused = |_| ForgeError::Denied { reason: "the token cannot be sent".to_owned() };
+        let octocrab = octocrab.user_access_token(token.secret()).map_err(refused)?;
         runtime.block_on(async {
             let mut tries = 1;
             loop {
-                let (wait_secs, error) = match once(client, kept, token, method, url, body, again).await {
+                let (wait_secs, error) = match once(&octocrab, kept, address, sent, again).await {
                     Tried::Done(bytes) => return Ok(bytes),
                     Tried::Failed(error) => return Err(error),
                     Tried::Later(wait_secs, error) => (wait_secs, error),
@@ -144,69 +162,81 @@ impl Requests {
 }
 
 async fn once(
-    client: &Client,
-    kept: &mut BTreeMap<String, (HeaderValue, Vec<u8>)>,
-    token: &Token,
-    method: &Method,
-    url: &Url,
-    body: Option<&Value>,
+    octocrab: &Octocrab,
+    kept: &mut BTreeMap<String, (HeaderValue, Bytes)>,
+    address: &str,
+    sent: Sent<'_>,
     again: Again,
 ) -> Tried {
-    let Ok(mut authorization) = HeaderValue::from_str(&token.bearer()) else {
-        return Tried::Failed(ForgeError::Denied { reason: "the token cannot be sent".to_owned() });
+    let before = kept.get(address);
+    let answered = match sent {
+        Sent::Get => {
+            let marks = before.map(|(mark, _)| HeaderMap::from_iter([(IF_NONE_MATCH, mark.clone())]));
+            octocrab._get_with_headers(address, marks).await
+        }
+        Sent::Body(Method::Post, body) => octocrab._post(address, Some(body)).await,
+        Sent::Body(Method::Patch, body) => octocrab._patch(address, Some(body)).await,
     };
-    authorization.set_sensitive(true);
-    let mut request = client
-        .request(method.clone(), url.clone())
-        .header(AUTHORIZATION, authorization)
-        .header(ACCEPT, "application/vnd.github+json, application/json")
-        .header("x-github-api-version", "2022-11-28");
-    if let Some((mark, _)) = kept.get(url.as_str()).filter(|_| method == Method::GET) {
-        request = request.header(IF_NONE_MATCH, mark);
-    }
-    if let Some(body) = body {
-        request = request.json(body);
-    }
-    let response = match request.send().await {
-        Ok(response) => response,
+    let answer = match answered {
+        Ok(answer) => answer,
         Err(error) => {
-            let unsent = error.is_connect();
-            let error = ForgeError::Unavailable { reason: in_words(error) };
+            let unsent = cause(&error).is_some_and(reqwest::Error::is_connect);
+            let error = ForgeError::Unavailable { reason: in_words(&error) };
             return if unsent || again == Again::Always { Tried::Later(0, error) } else { Tried::Failed(error) };
         }
     };
-    let (status, headers) = (response.status(), response.headers().clone());
-    if status == StatusCode::NOT_MODIFIED
-        && let Some((_, bytes)) = kept.get(url.as_str())
-    {
+    let status = answer.status();
+    if let (StatusCode::NOT_MODIFIED, Some((_, bytes))) = (status, before) {
         return Tried::Done(bytes.clone());
     }
+    let mark = answer.headers().get(ETAG).cloned();
     let most = if status.is_success() { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
-    match (body_of(response, most).await, status.is_success()) {
-        (Ok(bytes), true) => {
-            if let Some(mark) = headers.get(ETAG).filter(|_| method == Method::GET && bytes.len() <= MAX_KEPT_BYTES) {
+    match (bounded(answer, most).await, status.is_success()) {
+        (Ok(answer), true) => {
+            let bytes = answer.into_body();
+            if let (Sent::Get, Some(mark)) = (sent, mark.filter(|_| bytes.len() <= MAX_KEPT_BYTES)) {
                 if kept.len() >= MAX_KEPT {
                     kept.pop_first();
                 }
-                kept.insert(url.to_string(), (mark.clone(), bytes.clone()));
+                kept.insert(address.to_owned(), (mark, bytes.clone()));
             }
             Tried::Done(bytes)
         }
-        (Err(error), true) if again == Again::Always => Tried::Later(0, error),
-        (Err(error), true) => Tried::Failed(error),
-        (bytes, false) => refused(status, &headers, &bytes.unwrap_or_default(), url, again),
+        (Ok(answer), false) => refused(answer, address, again).await,
+        (Err(error), _) if again == Again::Always => Tried::Later(0, error),
+        (Err(error), _) => Tried::Failed(error),
+    }
+}
+
+/// An answer whose body is read, and no longer than this.
+async fn bounded(answer: Answer, most: usize) -> Result<axum::http::Response<Bytes>, ForgeError> {
+    let (head, body) = answer.into_parts();
+    match Limited::new(body, most).collect().await {
+        Ok(body) => Ok(axum::http::Response::from_parts(head, body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(ForgeError::Answer { reason: format!("it is longer than {most} bytes") })
+        }
+        Err(error) => Err(ForgeError::Unavailable { reason: in_words(&*error) }),
     }
 }
 
 /// What an answer that is no success means.
-fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], url: &Url, again: Again) -> Tried {
-    let reason = said(body).unwrap_or_else(|| status.to_string());
-    if let Some(wait_secs) = limited(status, headers, &reason) {
+async fn refused(answer: axum::http::Response<Bytes>, address: &str, again: Again) -> Tried {
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let whole = answer.map(|bytes| Full::new(bytes).map_err(|never| match never {}).boxed());
+    let reason = match octocrab::map_github_error(whole).await {
+        Err(octocrab::Error::GitHub { source, .. }) => {
+            said(&source.message, source.errors.as_deref().unwrap_or_default())
+        }
+        Err(error) => in_words(&error),
+        Ok(_) => status.to_string(),
+    };
+    if let Some(wait_secs) = limited(status, &headers, &reason) {
         return Tried::Later(wait_secs, ForgeError::RateLimited { wait_secs });
     }
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Tried::Failed(ForgeError::Denied { reason }),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Tried::Failed(ForgeError::NotFound { what: url.path().to_owned() }),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Tried::Failed(ForgeError::NotFound { what: path(address) }),
         status if status.is_redirection() => {
             let reason = "what was asked for has moved; name the repository by its new name".to_owned();
             Tried::Failed(ForgeError::Refused { status: status.as_u16(), reason })
@@ -218,6 +248,10 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], url: &Url, agai
         }
         status => Tried::Failed(ForgeError::Refused { status: status.as_u16(), reason }),
     }
+}
+
+fn path(address: &str) -> String {
+    address.split('?').next().unwrap_or_default().to_owned()
 }
 
 /// For how many seconds nothing more is answered, where that is why a request was refused. Nothing was carried out then.
@@ -238,49 +272,32 @@ pub(super) fn limited(status: StatusCode, headers: &HeaderMap, reason: &str) -> 
 }
 
 /// What a refusal says, on one line of bounded length.
-pub(super) fn said(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Refusal {
-        message: String,
-        #[serde(default)]
-        errors: Vec<Value>,
-    }
-    let Refusal { message, errors } = serde_json::from_slice(body).ok()?;
+pub(super) fn said(message: &str, errors: &[Value]) -> String {
     let detail = |one: &Value| {
         let text = one.as_str().or_else(|| one.get("message").and_then(Value::as_str));
         text.map_or_else(|| one.to_string(), str::to_owned)
     };
-    let whole = errors.iter().take(3).fold(message, |text, one| format!("{text}; {}", detail(one)));
+    let whole = errors.iter().take(3).fold(message.to_owned(), |text, one| format!("{text}; {}", detail(one)));
     let visible = |c: char| if c.is_control() { ' ' } else { c };
-    Some(whole.chars().take(MAX_SHOWN_CHARS).map(visible).collect())
-}
-
-async fn body_of(mut response: Response, most: usize) -> Result<Vec<u8>, ForgeError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| ForgeError::Unavailable { reason: in_words(error) })?
-    {
-        if bytes.len() + chunk.len() > most {
-            return Err(ForgeError::Answer { reason: format!("it is longer than {most} bytes") });
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+    whole.chars().take(MAX_SHOWN_CHARS).map(visible).collect()
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ForgeError> {
     serde_json::from_slice(bytes).map_err(|error| ForgeError::Answer { reason: error.to_string() })
 }
 
-/// The library's error with everything that caused it.
-fn in_words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+/// Why the client failed, somewhere below what octocrab says.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a reqwest::Error> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| StdError::source(*error))
+}
+
+/// An error with everything that caused it. From the client on: what octocrab says above it is only that it was the client.
+fn in_words(error: &(dyn StdError + 'static)) -> String {
+    let first: &(dyn StdError + 'static) = cause(error).map_or(error, |error| error);
+    let words: Vec<String> = chain(first).map(ToString::to_string).collect();
+    said(&words.join(": "), &[])
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use octocrab::secrecy::ExposeSecret as _;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -40,17 +41,19 @@ fn a_token_goes_nowhere_where_others_could_read_it() {
 
 #[test]
 fn a_token_is_never_shown_and_what_cannot_be_one_is_none() {
-    assert_eq!(format!("{:?}", Token::new("  ghs_abc\n")), "Some(Token(…))");
+    let shown = format!("{:?}", Token::new("  ghs_abc\n"));
+    assert!(shown.starts_with("Some(Token(") && !shown.contains("ghs"), "{shown}");
     for text in ["", " ", "two words", "a\u{1b}b", "é", &"a".repeat(5_000)] {
-        assert_eq!(Token::new(text), None, "{text:?}");
+        assert!(Token::new(text).is_none(), "{text:?}");
     }
 }
 
 #[test]
 fn an_app_signs_that_it_is_itself_and_for_a_short_time() {
     let key = AppKey::new(KEY).expect("a key");
-    let token = key.token(7, Timestamp::from_millis(1_700_000_000_000)).expect("a token").bearer();
-    let parts: Vec<&str> = token.strip_prefix("Bearer ").expect("a bearer").split('.').collect();
+    let token = key.token(7, Timestamp::from_millis(1_700_000_000_000)).expect("a token").secret();
+    let token = token.expose_secret();
+    let parts: Vec<&str> = token.split('.').collect();
     let [head, claims, signature] = parts[..] else { panic!("three parts: {token}") };
     let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).expect("base64");
     assert_eq!(String::from_utf8_lossy(&decoded(head)), r#"{"alg":"RS256","typ":"JWT"}"#);
@@ -85,13 +88,11 @@ fn a_limit_is_told_from_a_refusal() {
 
 #[test]
 fn what_a_forge_says_is_one_line_of_bounded_length() {
-    let check = |body: &str| said(body.as_bytes());
-    assert_eq!(check(r#"{"message":"Not\nFound"}"#).as_deref(), Some("Not Found"));
+    let check = |message: &str, errors: Value| said(message, errors.as_array().map(Vec::as_slice).unwrap_or_default());
+    assert_eq!(check("Not\nFound", json!([])), "Not Found");
     assert_eq!(
-        check(r#"{"message":"Validation Failed","errors":[{"message":"body is too long"},"x",{"code":"y"}]}"#)
-            .as_deref(),
-        Some(r#"Validation Failed; body is too long; x; {"code":"y"}"#)
+        check("Validation Failed", json!([{ "message": "body is too long" }, "x", { "code": "y" }])),
+        r#"Validation Failed; body is too long; x; {"code":"y"}"#
     );
-    assert_eq!(check("<html>"), None);
-    assert_eq!(check(&format!(r#"{{"message":"{}"}}"#, "é".repeat(5_000))).map(|text| text.chars().count()), Some(300));
+    assert_eq!(check(&"é".repeat(5_000), json!([])).chars().count(), 300);
 }
