@@ -45,6 +45,16 @@ pub enum FailedPhase {
     Soaking,
 }
 
+impl FailedPhase {
+    /// The word for people and files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applying => "applying",
+            Self::Soaking => "soaking",
+        }
+    }
+}
+
 impl TerminalFailure {
     /// One sentence for people: what failed and what became of it.
     pub fn describe(&self) -> String {

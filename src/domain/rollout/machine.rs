@@ -29,7 +29,7 @@ pub mod world;
 
 pub use explain::Awaited;
 pub use hear::Word;
-pub use member::{Back, Change, Member, Phase, Reversal, Wait};
+pub use member::{Back, Change, Member, Noted, Phase, Reversal, Wait};
 pub use refusal::{Acknowledge, Act, Refusal, SupersedeAt, Which};
 pub use world::{Returns, World};
 

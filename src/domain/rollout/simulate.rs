@@ -250,9 +250,13 @@ impl<W: World + ?Sized> Running<'_, W> {
             let takes = 1 + self.world.draw("latency", device, odds.latency_secs.max(1).into());
             let then = self.now.plus_secs(i64::try_from(takes).unwrap_or(i64::MAX));
             let outcome = match fails {
-                true => {
-                    Word::Failed { digest, failure: Failure::Failed, message: "simulated".to_owned(), log: Vec::new() }
-                }
+                true => Word::Failed {
+                    digest,
+                    failure: Failure::Failed,
+                    phase: None,
+                    message: "simulated".to_owned(),
+                    log: Vec::new(),
+                },
                 false => Word::Healthy { digest, since: then },
             };
             self.say(self.now, device, Saying::Word(Word::Acknowledged { digest }));

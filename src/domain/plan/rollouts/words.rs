@@ -29,6 +29,7 @@ pub(super) fn word(rollout: &RolloutName, record: &DeviceRecord) -> Option<Word>
         return Some(Word::Failed {
             digest,
             failure: Failure::Rejected,
+            phase: None,
             message: refused.message.clone(),
             log: Vec::new(),
         });
@@ -36,7 +37,8 @@ pub(super) fn word(rollout: &RolloutName, record: &DeviceRecord) -> Option<Word>
     let failure = report.failure.as_ref().filter(|one| one.digest == digest && one.attempt == assignment.attempt);
     if let Some(failure) = failure {
         let how = if failure.rolled_back_to.is_some() { Failure::RolledBack } else { Failure::Failed };
-        return Some(Word::Failed { digest, failure: how, message: failure.describe(), log: failure.log.clone() });
+        let (phase, message, log) = (Some(failure.phase), failure.describe(), failure.log.clone());
+        return Some(Word::Failed { digest, failure: how, phase, message, log });
     }
     // A device that soaks has everything and is well; only the time is missing, which the rollout counts as well.
     let is_soaking = report.applied == Some(digest)

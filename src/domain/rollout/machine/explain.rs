@@ -1,10 +1,10 @@
 //! What a rollout waits for, and when that is looked at: in order, as data.
 
-use super::{Blocked, Phase, Returns, Rollout, Status, StepStatus, World};
-use crate::domain::ids::DeviceId;
+mod device;
+
+use super::{Blocked, Returns, Rollout, Status, StepStatus, World};
 use crate::domain::rollout::freeze::Weather;
 use crate::domain::rollout::gate::Standing;
-use crate::domain::rollout::machine::Wait;
 use crate::domain::time::{Timestamp, show_secs};
 use serde::{Deserialize, Serialize};
 
@@ -194,89 +194,5 @@ impl Rollout {
             all.push(awaited("catching-up", message, None, None));
         }
         all
-    }
-
-    /// What one device waits for in this rollout. `None` if it is none of its devices, or has all that it gets.
-    pub fn explain_device<W: World + ?Sized>(&self, device: &DeviceId, now: Timestamp, world: &W) -> Option<Awaited> {
-        let member = self.members.get(device)?;
-        let policy = self.head.policy.step(member.step.unwrap_or(0) as usize);
-        let title = match member.step {
-            Some(step) => format!("step {} ({})", step + 1, policy.name),
-            None => "a later step".to_owned(),
-        };
-        let stands = !matches!(self.head.status, Status::Active | Status::Done { .. });
-        Some(match &member.phase {
-            Phase::Succeeded { .. } => return None,
-            Phase::Excluded { reason } => {
-                awaited("excluded", format!("kept out of {}: {reason}", self.head.name), None, None)
-            }
-            Phase::Bad { failure, at, message } => {
-                let why = message.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-                let hint = format!("`bellwether rollout retry {} {device} --reason '…'`", self.head.name);
-                awaited("failed", format!("{failure} at {at}{why}"), None, Some(hint))
-            }
-            Phase::Queued { .. } | Phase::Offered { .. } if stands => {
-                awaited("rollout", format!("it is {}", self.head.status), None, None)
-            }
-            Phase::Queued { wait: Wait::Until(at) } => {
-                awaited("window-closed", format!("{title}: its window opens at {at}"), Some(*at), None)
-            }
-            Phase::Queued { wait: Wait::Word } => {
-                awaited("offline", format!("{title}: it is not heard of"), None, None)
-            }
-            Phase::Queued { wait: Wait::CatchUp(_) } => {
-                awaited("catching-up", "it was away, and catches up when its turn comes".to_owned(), None, None)
-            }
-            Phase::Queued { wait: Wait::Turn } => self.turn_of(device, &title, now, world)?,
-            Phase::Offered { since } => {
-                awaited("not-acknowledged", format!("offered at {since}, not yet acknowledged"), None, None)
-            }
-            Phase::InProgress { since, healthy: None, .. } => {
-                awaited("in-progress", format!("at work since {since}"), None, None)
-            }
-            Phase::InProgress { healthy: Some(since), .. } => {
-                let done = since.plus_secs(policy.soak_secs.into());
-                awaited("soaking", format!("healthy since {since}, soaks until {done}"), Some(done), None)
-            }
-            Phase::Ready { since } => {
-                awaited("site", format!("ready since {since}, and waits for the rest of its site"), None, None)
-            }
-            Phase::Superseded => {
-                awaited("superseded", "a newer commit took the rollout's place".to_owned(), None, None)
-            }
-            Phase::Canceled => awaited("canceled", format!("it is {}", self.head.status), None, None),
-        })
-    }
-
-    fn turn_of<W: World + ?Sized>(&self, device: &DeviceId, title: &str, now: Timestamp, world: &W) -> Option<Awaited> {
-        let member = self.members.get(device)?;
-        let current = member.step.map(|step| step as usize) == Some(self.head.current);
-        let Some((policy, step)) = self.current().filter(|_| current) else {
-            let running = self.head.current + 1;
-            return Some(awaited("queued", format!("{title} begins when step {running} has passed"), None, None));
-        };
-        if step.clock.shown_ms(now) < member.due_ms {
-            let at = step.clock.shows_at(member.due_ms, now);
-            let message = at.map_or("its turn comes when the clock of the step runs again".to_owned(), |at| {
-                format!("its turn is at {at}")
-            });
-            return Some(awaited("turn", format!("{title}: {message}"), at, None));
-        }
-        let group = self.agenda.parked.iter().find(|(_, waiting)| waiting.contains(&(member.due_ms, device.clone())));
-        if let Some(((budget, value), _)) = group {
-            let label =
-                self.head.policy.budgets.get(*budget).map(|budget| budget.label.to_string()).unwrap_or_default();
-            let message = format!("{title}: as many devices with {label}={value} are away as may be");
-            return Some(awaited("budget", message, None, None));
-        }
-        match policy.rate {
-            Some(rate) => Some(awaited(
-                "rate",
-                format!("{title}: its turn has come; {rate} may start"),
-                self.next(now, world),
-                None,
-            )),
-            None => Some(awaited("turn", format!("{title}: its turn has come"), self.next(now, world), None)),
-        }
     }
 }

@@ -5,7 +5,7 @@ use super::member::{Back, Change, Excerpt, Member, Phase, Reversal, Slot, Timing
 use super::steps::{BLOCKED_STIR_SECS, number};
 use super::work::Work;
 use super::{Blocked, Effect, Rollout, Status, Turn, World};
-use crate::domain::device::terminal::{MAX_LOG_LINE_BYTES, MAX_LOG_LINES};
+use crate::domain::device::terminal::{FailedPhase, MAX_LOG_LINE_BYTES, MAX_LOG_LINES};
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::ids::DeviceId;
@@ -40,6 +40,8 @@ pub enum Word {
         digest: Digest,
         /// How.
         failure: Failure,
+        /// When in its life what it was given failed; `None` if it did not say.
+        phase: Option<FailedPhase>,
         /// What it said.
         message: String,
         /// The last lines of output that it sent with it.
@@ -134,10 +136,10 @@ impl<W: World + ?Sized> Work<'_, W> {
                     work.begins(device, None);
                 }
             }),
-            Word::Failed { digest, failure, message, log } => self.at(device, digest, |work, member| {
+            Word::Failed { digest, failure, phase, message, log } => self.at(device, digest, |work, member| {
                 if !matches!(member.phase, Phase::Bad { .. }) {
                     work.fail(device, failure, Some(&message));
-                    work.keep_log(device, log);
+                    work.keep_word(device, phase, log);
                 }
             }),
             Word::Left { reason } => self.left(device, reason),
@@ -284,15 +286,13 @@ impl<W: World + ?Sized> Work<'_, W> {
     }
 
     /// Keeps what a device sent with its failure: its next report may say something else.
-    fn keep_log(&mut self, device: &DeviceId, log: Vec<String>) {
-        if log.is_empty() {
-            return;
-        }
+    fn keep_word(&mut self, device: &DeviceId, phase: Option<FailedPhase>, log: Vec<String>) {
+        let member = self.rollout.members[device].clone();
         let cut = |line: String| line[..line.floor_char_boundary(MAX_LOG_LINE_BYTES)].to_owned();
         let first = log.len().saturating_sub(MAX_LOG_LINES);
-        let lines = log.into_iter().skip(first).map(cut).collect();
-        let member = self.rollout.members[device].clone();
-        self.put(device, Member { log: Some(Box::new(Excerpt(lines))), ..member });
+        let lines: Vec<String> = log.into_iter().skip(first).map(cut).collect();
+        let log = if lines.is_empty() { member.log.clone() } else { Some(Box::new(Excerpt(lines))) };
+        self.put(device, Member { failed_in: phase, log, ..member });
     }
 
     /// Too many of those that came late failed: nobody else is offered it.

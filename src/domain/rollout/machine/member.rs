@@ -1,5 +1,6 @@
 //! One device of a rollout.
 
+use crate::domain::device::terminal::FailedPhase;
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::rollout::gate::Failure;
@@ -75,6 +76,9 @@ pub struct Member {
     /// Where it is on its way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Back>,
+    /// When in its life what it was given failed, as it said with its newest failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_in: Option<FailedPhase>,
     /// What it sent with its newest failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Box<Excerpt>>,
@@ -119,6 +123,16 @@ pub enum Noted {
     No,
     /// Somebody has.
     Acknowledged,
+}
+
+impl Noted {
+    /// Whether nobody has taken note of it.
+    pub fn is_no(&self) -> bool {
+        match self {
+            Self::No => true,
+            Self::Acknowledged => false,
+        }
+    }
 }
 
 /// How far a device is.
@@ -328,6 +342,7 @@ impl Member {
             timing: Timing::InTime,
             site: None,
             back: None,
+            failed_in: None,
             log: None,
         }
     }

@@ -100,7 +100,7 @@ impl<W: World + ?Sized> Work<'_, W> {
     }
 
     /// The devices that start together with this one: itself, or its site.
-    fn unit(&self, device: &DeviceId) -> Vec<DeviceId> {
+    pub(super) fn unit(&self, device: &DeviceId) -> Vec<DeviceId> {
         let member = &self.rollout.members[device];
         let Some(site) = &member.site else { return vec![device.clone()] };
         let key = (member.step.unwrap_or(0), site.clone());
@@ -110,7 +110,7 @@ impl<W: World + ?Sized> Work<'_, W> {
     }
 
     /// What keeps a device, if anything does. All of its unit must be free.
-    fn kept(&self, device: &DeviceId, unit: &[DeviceId]) -> Option<Kept> {
+    pub(super) fn kept(&self, device: &DeviceId, unit: &[DeviceId]) -> Option<Kept> {
         if let Some(kept) = self.kept_alone(device) {
             return Some(kept);
         }
@@ -127,7 +127,7 @@ impl<W: World + ?Sized> Work<'_, W> {
         })
     }
 
-    fn kept_alone(&self, device: &DeviceId) -> Option<Kept> {
+    pub(super) fn kept_alone(&self, device: &DeviceId) -> Option<Kept> {
         if let Some(reason) = self.world.excluded(device) {
             return Some(Kept::Excluded { reason });
         }

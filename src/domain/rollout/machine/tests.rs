@@ -1,6 +1,7 @@
 //! Rollouts in virtual time.
 
 mod bench;
+mod explained;
 mod laws;
 mod peers;
 

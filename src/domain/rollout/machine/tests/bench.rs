@@ -27,6 +27,8 @@ pub struct Device {
     pub online: bool,
     pub manner: Manner,
     pub windows: Windows,
+    /// How its windows stand, whatever they are.
+    pub opening: Option<Opening>,
     pub labels: BTreeMap<LabelName, String>,
     pub groups: BTreeSet<String>,
     pub excluded: Option<String>,
@@ -38,6 +40,7 @@ impl Device {
             online: true,
             manner: Manner::Good(10),
             windows: Windows::default(),
+            opening: None,
             labels: BTreeMap::new(),
             groups: BTreeSet::new(),
             excluded: None,
@@ -89,7 +92,8 @@ impl World for Fleet {
     }
 
     fn opening(&self, device: &DeviceId, now: Timestamp) -> Opening {
-        self.devices[device].windows.opening(now)
+        let one = &self.devices[device];
+        one.opening.unwrap_or_else(|| one.windows.opening(now))
     }
 
     fn label<'a>(&'a self, label: &LabelName, device: &DeviceId) -> Option<&'a str> {
@@ -257,7 +261,8 @@ impl Bench {
             (Manner::Vanishes, false, _) => vec![(after(1), Word::Acknowledged { digest })],
             (Manner::Fails(secs), false, _) => {
                 let failure = Failure::Failed;
-                let failed = Word::Failed { digest, failure, message: "no space left".to_owned(), log: Vec::new() };
+                let failed =
+                    Word::Failed { digest, failure, phase: None, message: "no space left".to_owned(), log: Vec::new() };
                 vec![(after(1), Word::Acknowledged { digest }), (after(1 + secs), failed)]
             }
         };
