@@ -7,7 +7,7 @@ use super::console::{Console, Outcome};
 use super::fault::usage;
 use super::remote::{Controller, encoded};
 use super::render::devices::events;
-use super::render::rollouts::{detail, explained, failures};
+use super::render::rollouts::{Lists, detail, explained, failures, not_listed};
 use super::span::{parse_secs, parse_time};
 use crate::clock;
 use crate::domain::fleet::Event;
@@ -195,7 +195,8 @@ fn show(name: &RolloutName, explain: bool, console: &Console) -> anyhow::Result<
         Output::Json | Output::Yaml if explain => console.data(&found.waits, output)?,
         Output::Json | Output::Yaml => console.data(&found, output)?,
         Output::Table | Output::Wide | Output::Md if explain => console.print(explained(&found, clock::now()))?,
-        Output::Table | Output::Wide | Output::Md => console.print(detail(&found, console.width(), clock::now()))?,
+        Output::Wide => console.print(detail(&found, Lists::Whole, console.width(), clock::now()))?,
+        Output::Table | Output::Md => console.print(detail(&found, Lists::Short, console.width(), clock::now()))?,
     }
     Ok(Outcome::Fine)
 }
@@ -206,7 +207,7 @@ fn watch_it(name: &RolloutName, console: &Console) -> anyhow::Result<Outcome> {
     let mut shown = String::new();
     loop {
         let found = get(&controller, name)?;
-        let text = detail(&found, console.width(), clock::now());
+        let text = detail(&found, Lists::Short, console.width(), clock::now());
         if text != shown {
             console.print(&text)?;
             shown = text;
@@ -243,6 +244,9 @@ fn show_failures(name: &RolloutName, console: &Console) -> anyhow::Result<Outcom
         Output::Json | Output::Yaml => console.data(&found.failures, output)?,
         Output::Table | Output::Wide | Output::Md if found.failures.is_empty() => console.note("nobody has failed"),
         Output::Table | Output::Wide | Output::Md => console.print(failures(&found.failures, clock::now()))?,
+    }
+    if let Some(note) = not_listed(&found) {
+        console.note(&note);
     }
     Ok(Outcome::Fine)
 }

@@ -7,7 +7,7 @@ mod registry;
 mod rollouts;
 
 pub use registry::{Listing, Registered, Registry, RegistryAttribute};
-pub use rollouts::{Content, RolloutChange, RolloutRecord};
+pub use rollouts::{Content, RolloutChange, RolloutMoment, RolloutRecord};
 
 use super::actions::Actions;
 use super::assignment::{Assignment, Mark};
@@ -444,6 +444,9 @@ pub struct Event {
     pub subject: String,
     /// One sentence.
     pub message: String,
+    /// Where the rollout stood that it is about, for programs; `None` if it is about something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<RolloutMoment>>,
 }
 
 /// One change of the state. Everything that a pass decides is a list of these, written in one transaction.

@@ -123,7 +123,7 @@ pub fn pending(devices: &[DeviceDetail], now: Timestamp) -> Table {
 /// Events, as they were answered: newest first.
 pub fn events(events: &[Event], now: Timestamp) -> Table {
     let mut table = Table::new(&["WHEN", "WHO", "WHAT", "ABOUT", "MESSAGE"]);
-    for Event { at, actor, kind, subject, message } in events {
+    for Event { at, actor, kind, subject, message, rollout: _ } in events {
         table.row(row![age(now, *at), actor, kind, subject, message]);
     }
     table

@@ -1,8 +1,11 @@
 //! Rollouts for people.
 
+mod left_out;
+mod taken_back;
+
 use super::table::{Cell, Table, row};
-use super::text::{Tone, age, plain};
-use crate::domain::overview::rollouts::{FailureRow, RolloutDetail, RolloutRow};
+use super::text::{Tone, age, count, plain};
+use crate::domain::overview::rollouts::{FailureRow, RolloutDetail, RolloutRow, StepRow};
 use crate::domain::rollout::eta::Eta;
 use crate::domain::rollout::machine::Drafted;
 use crate::domain::time::Timestamp;
@@ -50,12 +53,17 @@ pub fn list(rows: &[RolloutRow], now: Timestamp) -> Table {
     ]);
     for one in rows {
         let reported = one.ok + one.bad;
+        // Where everything is taken back, that is what goes on.
+        let (progress, success) = match taken_back::undone(one) {
+            Some(back) => (percent(back.went_back, back.all()), "-".to_owned()),
+            None => (percent(reported, one.devices), percent(one.ok, reported)),
+        };
         table.row(row![
             &one.rollout,
             toned(&one.status),
             format!("{}/{}", one.step.min(one.steps), one.steps),
-            percent(reported, one.devices),
-            percent(one.ok, reported),
+            progress,
+            success,
             one.bad,
             one.devices,
             &one.policy,
@@ -66,8 +74,17 @@ pub fn list(rows: &[RolloutRow], now: Timestamp) -> Table {
     table
 }
 
+/// How many of a list of devices are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lists {
+    /// A few; the rest is counted.
+    Short,
+    /// As many as the controller has told.
+    Whole,
+}
+
 /// Everything about one.
-pub fn detail(found: &RolloutDetail, width: Option<u16>, now: Timestamp) -> String {
+pub fn detail(found: &RolloutDetail, lists: Lists, width: Option<u16>, now: Timestamp) -> String {
     let RolloutDetail { row: one, all_steps, phases, failures: failed, .. } = found;
     let mut facts = Table::new(&[]);
     facts.fact("rollout", Cell::from(&one.rollout));
@@ -95,7 +112,10 @@ pub fn detail(found: &RolloutDetail, width: Option<u16>, now: Timestamp) -> Stri
             format!("{progress} of the devices have reported, {success} of these succeeded")
         }
     };
-    facts.fact("progress", Cell::from(progress));
+    match taken_back::undone(one) {
+        Some(back) => facts.fact("taken back", Cell::from(taken_back::sentence(back))),
+        None => facts.fact("progress", Cell::from(progress)),
+    }
     if let Some(eta) = eta_fact(&one.eta, now) {
         facts.fact("eta", eta);
     }
@@ -114,13 +134,15 @@ pub fn detail(found: &RolloutDetail, width: Option<u16>, now: Timestamp) -> Stri
             &step.name,
             number_of(counts.members),
             number_of(counts.ok),
-            number_of(reported - counts.ok),
+            failed_of(step, number_of(reported - counts.ok)),
             number_of(counts.members.saturating_sub(reported)),
             number_of(step.excluded),
             &step.devices
         ]);
     }
     let mut text = format!("{}\n{}", facts.text(width), steps.text(width));
+    text.push_str(&taken_back::list(found, lists));
+    text.push_str(&left_out::list(found, lists));
     let waits = explained(found, now);
     if !waits.is_empty() {
         let _ = write!(text, "\nwaits for:\n{waits}");
@@ -144,12 +166,23 @@ pub fn explained(found: &RolloutDetail, now: Timestamp) -> String {
     text
 }
 
+/// How many devices of a step failed; those of which somebody took note count no more, and are shown beside.
+fn failed_of(step: &StepRow, failed: String) -> String {
+    match step.acknowledged {
+        0 => failed,
+        noted => format!("{failed} (+{noted} acked)"),
+    }
+}
+
 /// Devices that failed, with what they said and the last lines of output.
 pub fn failures(failures: &[FailureRow], now: Timestamp) -> String {
     let mut text = String::new();
     for one in failures {
-        let generation = one.order.map(|order| format!(" at {order}")).unwrap_or_default();
-        let _ = writeln!(text, "{} {}{generation}, {}", one.device, one.failure, age(now, one.at));
+        let FailureRow { device, order, failure, phase, note, at, message: _, log: _ } = one;
+        let generation = order.map(|order| format!(" at {order}")).unwrap_or_default();
+        let phase = phase.map(|phase| format!(" while {}", phase.as_str())).unwrap_or_default();
+        let noted = if note.is_no() { "" } else { ", acknowledged" };
+        let _ = writeln!(text, "{device} {failure}{generation}{phase}, {}{noted}", age(now, *at));
         if let Some(message) = &one.message {
             let _ = writeln!(text, "  {}", plain(message));
         }
@@ -158,4 +191,11 @@ pub fn failures(failures: &[FailureRow], now: Timestamp) -> String {
         }
     }
     text
+}
+
+/// What is said where more devices failed than are listed; `None` if all are.
+pub fn not_listed(found: &RolloutDetail) -> Option<String> {
+    let (all, listed) = (found.row.bad, found.failures.len());
+    (all > listed)
+        .then(|| format!("the first {listed} of {} by name; {} more failed", count(all, "device"), all - listed))
 }

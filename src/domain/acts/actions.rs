@@ -180,5 +180,6 @@ fn event(device: &DeviceId, one: &ActionRecord, result: &ActionResult, now: Time
         kind: kind.to_owned(),
         subject: device.to_string(),
         message,
+        rollout: None,
     })
 }

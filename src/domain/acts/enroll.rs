@@ -137,6 +137,7 @@ fn let_in(request: &EnrollRequest, key: Digest, id: &str, record: &TokenRecord, 
             kind: "Enrolled".to_owned(),
             subject: request.device.to_string(),
             message,
+            rollout: None,
         }),
     ]
 }

@@ -108,6 +108,7 @@ impl Acting {
             kind: kind.to_owned(),
             subject: subject.to_string(),
             message,
+            rollout: None,
         })
     }
 }

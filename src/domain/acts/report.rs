@@ -75,6 +75,7 @@ pub fn report(state: &FleetState, device: &DeviceId, report: Report, now: Timest
                     kind: "Conflict".to_owned(),
                     subject: device.to_string(),
                     message,
+                    rollout: None,
                 }),
             ]))
         }

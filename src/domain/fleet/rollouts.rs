@@ -2,6 +2,7 @@
 
 use crate::domain::digest::Digest;
 use crate::domain::ids::{CommitId, DeviceId, RolloutName};
+use crate::domain::rollout::gate::Counts;
 use crate::domain::rollout::machine::{Head, Member, Rollout, quarantines, serves};
 use crate::domain::spec::SealedSpec;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,21 @@ pub struct Content {
     pub spec: SealedSpec,
     /// Its commit.
     pub commit: CommitId,
+}
+
+/// Where a rollout stood when something happened to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutMoment {
+    /// The commit that it brings.
+    pub commit: CommitId,
+    /// Where it stood afterwards: one word.
+    pub status: String,
+    /// Which step it was at, from 1.
+    pub step: usize,
+    /// How many steps it has.
+    pub steps: usize,
+    /// What had become of the devices of that step.
+    pub counts: Counts,
 }
 
 /// One change of what is remembered of a rollout.
@@ -60,10 +76,15 @@ impl RolloutRecord {
         Rollout::load(Head::clone(&self.head), members.collect())
     }
 
-    /// The rollout with this device alone, for what concerns no other: whoever asks about one device does not wait for a million.
-    pub fn load_one(&self, device: &DeviceId) -> Rollout {
-        let member = self.members.get(device).map(|member| (device.clone(), Member::clone(member)));
-        Rollout::load(Head::clone(&self.head), member.into_iter().collect())
+    /// The rollout with this device, those of its site, and those that hold slots of budgets: whoever asks what one device waits for
+    /// does not wait for a million to be copied.
+    pub fn load_near(&self, device: &DeviceId) -> Rollout {
+        let site = self.members.get(device).and_then(|member| member.site.as_deref());
+        let near = self.members.iter().filter(|(other, member)| {
+            *other == device || member.holds_slot() || (site.is_some() && member.site.as_deref() == site)
+        });
+        let near = near.map(|(device, member)| (device.clone(), Member::clone(member)));
+        Rollout::load(Head::clone(&self.head), near.collect())
     }
 
     /// Whether what a device was offered and has not acknowledged may be handed to it.

@@ -1,5 +1,12 @@
 //! Rollouts as people see them.
 
+pub mod left_out;
+pub mod taken_back;
+
+use left_out::LeftOutRow;
+use taken_back::{BackCounts, BackRow};
+
+use crate::domain::device::terminal::FailedPhase;
 use crate::domain::fleet::{DeviceRecord, RolloutRecord};
 use crate::domain::generation::Order;
 use crate::domain::ids::{CommitId, DeviceId, PolicyName, RolloutName, StageName};
@@ -9,13 +16,15 @@ use crate::domain::plan::waits::Wait;
 use crate::domain::rollout::eta::{Eta, devices_ahead, eta};
 use crate::domain::rollout::freeze::Freezes;
 use crate::domain::rollout::gate::{Counts, Failure};
-use crate::domain::rollout::machine::{Awaited, Drafted, Member, Phase, Status};
+use crate::domain::rollout::machine::{Awaited, Drafted, Member, Noted, Phase, Status};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How many failures an answer carries; the rest is counted.
 pub const MAX_FAILURES: usize = 1000;
+/// How many devices that take no part, or that something is taken back from, an answer carries; the rest is counted.
+pub const MAX_LISTED: usize = 1000;
 
 /// One line about a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +48,7 @@ pub struct RolloutRow {
     pub steps: usize,
     /// Its devices.
     pub devices: usize,
-    /// Devices that succeeded.
+    /// Devices that succeeded, and have not gone back with the rollout since.
     pub ok: usize,
     /// Devices that failed.
     pub bad: usize,
@@ -52,6 +61,9 @@ pub struct RolloutRow {
     pub since: Option<Timestamp>,
     /// When it will be done.
     pub eta: Eta,
+    /// Where devices are from which its content is taken back; `None` if it is from none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<BackCounts>,
 }
 
 /// Everything about a rollout.
@@ -74,6 +86,12 @@ pub struct RolloutDetail {
     pub next: Option<Timestamp>,
     /// Devices that failed, by name, at most [`MAX_FAILURES`].
     pub failures: Vec<FailureRow>,
+    /// Devices that take no part, by name, at most [`MAX_LISTED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutRow>,
+    /// Devices that something is taken back from, those first that are not back, at most [`MAX_LISTED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_back: Vec<BackRow>,
 }
 
 /// One step.
@@ -87,6 +105,9 @@ pub struct StepRow {
     pub devices: String,
     /// What has become of them.
     pub counts: Counts,
+    /// How many of its devices failed and count no more, because somebody took note of that.
+    #[serde(default)]
+    pub acknowledged: u32,
     /// How many were kept out.
     pub excluded: u32,
     /// When it began.
@@ -107,6 +128,12 @@ pub struct FailureRow {
     pub order: Option<Order>,
     /// How.
     pub failure: Failure,
+    /// When in its life what it was assigned failed; `None` if the device did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<FailedPhase>,
+    /// Whether a person has taken note of it, so that it counts no more.
+    #[serde(default, skip_serializing_if = "Noted::is_no")]
+    pub note: Noted,
     /// When.
     pub at: Timestamp,
     /// What it said.
@@ -147,12 +174,13 @@ fn row(input: &PassInput<'_>, record: &RolloutRecord) -> RolloutRow {
         step: head.current + 1,
         steps: head.steps.len(),
         devices: record.members.len(),
-        ok: count(|phase| matches!(phase, Phase::Succeeded { .. })),
+        ok: record.members.values().filter(|member| taken_back::has_succeeded(&head.status, member)).count(),
         bad: count(|phase| matches!(phase, Phase::Bad { .. })),
         exposed: head.exposed,
         created: head.created,
         since: head.steps.iter().filter_map(|step| step.started).min(),
         eta: eta_of(input, record),
+        back: taken_back::counts(record),
     }
 }
 
@@ -187,6 +215,7 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
             status: step.status.as_str().to_owned(),
             devices,
             counts: step.counts,
+            acknowledged: step.acknowledged,
             excluded: step.excluded,
             started: step.started,
             ended: step.ended,
@@ -194,14 +223,14 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
     });
     let mut phases: BTreeMap<String, usize> = BTreeMap::new();
     for member in record.members.values() {
-        *phases.entry(member.phase.as_str().to_owned()).or_default() += 1;
+        *phases.entry(taken_back::word(&head.status, member).to_owned()).or_default() += 1;
     }
     let desired = input.accepted(&head.stage);
-    let (waits, next) = match desired {
-        Some(desired) => {
-            let world = FleetWorld::new(input, desired, record);
+    let world = desired.map(|desired| FleetWorld::new(input, desired, record));
+    let (waits, next) = match &world {
+        Some(world) => {
             let rollout = record.load();
-            (rollout.explain(input.now, &world), rollout.next(input.now, &world))
+            (rollout.explain(input.now, world), rollout.next(input.now, world))
         }
         None => (Vec::new(), None),
     };
@@ -212,6 +241,8 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
             device: device.clone(),
             order: known.and_then(|known| order(head.name.as_str(), known)),
             failure: *failure,
+            phase: member.failed_in.filter(|_| matches!(failure, Failure::Failed | Failure::RolledBack)),
+            note: member.note,
             at: *at,
             message: message.as_deref().map(str::to_owned),
             log: known.map(|known| log(member, known)).unwrap_or_default(),
@@ -225,6 +256,8 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
         waits,
         next: next.filter(|_| head.is_under_way()),
         failures: failures.take(MAX_FAILURES).collect(),
+        left_out: left_out::rows(record, MAX_LISTED),
+        taken_back: taken_back::rows(record, world.as_ref(), MAX_LISTED),
     })
 }
 
@@ -270,7 +303,7 @@ pub fn device_waits(input: &PassInput<'_>, stage: &StageName, device: &DeviceId)
     });
     let explained = of_stage.filter_map(|record| {
         let world = FleetWorld::new(input, desired, record);
-        let awaited = record.load_one(device).explain_device(device, input.now, &world)?;
+        let awaited = record.load_near(device).explain_device(device, input.now, &world)?;
         let on_the_way = record.members.get(device).and_then(|member| on_the_way(record, member)).unwrap_or_default();
         let message = format!("rollout {}: {on_the_way}{}", record.head.name, awaited.message);
         Some(Wait { code: awaited.code, message, hint: awaited.hint, place: None, since: None })

@@ -161,6 +161,7 @@ pub(super) fn judge_candidates(
                 kind: kind.to_owned(),
                 subject: stage.to_string(),
                 message,
+                rollout: None,
             })
         };
         match judge(&PlanInput { policy, stages, state, accepted, candidate }, now, &mut plan) {
@@ -294,6 +295,7 @@ pub(super) fn decide_device(input: &PassInput<'_>, counting: &Counting, found: &
                     kind: "Conflict".to_owned(),
                     subject: device.to_string(),
                     message: conflict.message.clone(),
+                    rollout: None,
                 }));
                 Arc::make_mut(&mut control).conflict = Some(conflict);
             }

@@ -3,8 +3,9 @@
 #![allow(missing_docs, reason = "each function is a test, and its name is the sentence")]
 
 use super::Store;
-use crate::domain::fleet::{Change, Event, FleetState, RolloutChange};
-use crate::domain::ids::Actor;
+use crate::domain::fleet::{Change, Event, FleetState, RolloutChange, RolloutMoment};
+use crate::domain::ids::{Actor, CommitId};
+use crate::domain::rollout::gate::Counts;
 use crate::domain::time::Timestamp;
 
 pub mod sample;
@@ -192,5 +193,14 @@ pub fn event(subject: &str, at: i64) -> Event {
         kind: "Held".to_owned(),
         subject: subject.to_owned(),
         message: "a message with 'quotes', \"more\" and ünïcode".to_owned(),
+        rollout: (at == 2).then(|| {
+            Box::new(RolloutMoment {
+                commit: CommitId::new(&"1".repeat(40)).unwrap(),
+                status: "ACTIVE".to_owned(),
+                step: 1,
+                steps: 2,
+                counts: Counts { members: 3, ok: 1, ..Counts::default() },
+            })
+        }),
     }
 }

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "registry", sql: include_str!("migrations/0002_registry.sql") },
     Migration { name: "actions", sql: include_str!("migrations/0003_actions.sql") },
     Migration { name: "rollouts", sql: include_str!("migrations/0004_rollouts.sql") },
+    Migration { name: "moments", sql: include_str!("migrations/0005_moments.sql") },
 ];
 
 const RECORD: &str = "CREATE TABLE IF NOT EXISTS migrations (

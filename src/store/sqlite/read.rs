@@ -189,7 +189,7 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
 pub(super) fn events(connection: &Connection, subject: Option<&str>, limit: usize) -> Result<Vec<Event>, StoreError> {
     let attempted = failed("read the events");
     let limit = i64::try_from(limit.min(MAX_EVENTS)).expect("the bound on events is far below 2^63");
-    let columns = "SELECT at, actor, kind, subject, message FROM events";
+    let columns = "SELECT at, actor, kind, subject, message, rollout FROM events";
     let sql = match subject {
         Some(_) => format!("{columns} WHERE subject = ?2 ORDER BY id DESC LIMIT ?1"),
         None => format!("{columns} WHERE ?2 IS NULL ORDER BY id DESC LIMIT ?1"),
@@ -208,5 +208,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         kind: row.get(2)?,
         subject: row.get(3)?,
         message: row.get(4)?,
+        // What cannot be read any more is still told by the message.
+        rollout: row.get::<_, Option<String>>(5)?.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }

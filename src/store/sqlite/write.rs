@@ -119,10 +119,10 @@ impl Write<'_> {
     }
 
     fn event(&self, event: &Event) -> Result<(), StoreError> {
-        let Event { at, actor, kind, subject, message } = event;
+        let Event { at, actor, kind, subject, message, rollout } = event;
         self.run(
-            "INSERT INTO events (at, actor, kind, subject, message) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![at.millis(), actor.as_str(), kind, subject, message],
+            "INSERT INTO events (at, actor, kind, subject, message, rollout) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![at.millis(), actor.as_str(), kind, subject, message, rollout.as_deref().map(json)],
         )
     }
 

@@ -4,7 +4,7 @@ use super::world::World;
 use bellwether::cli::fault::render_error;
 use bellwether::cli::render::detail::waits;
 use bellwether::cli::render::devices::{Columns, events, table};
-use bellwether::cli::render::rollouts::{detail, explained, failures, list};
+use bellwether::cli::render::rollouts::{Lists, detail, explained, failures, list};
 use bellwether::cli::rollout::{Ask, Named};
 use bellwether::cli::{Cli, Command, rollout};
 use bellwether::domain::acts::operator::check_reason;
@@ -57,7 +57,10 @@ fn bellwether(world: &mut World, who: &str, words: &[String]) -> anyhow::Result<
     let now = world.clock();
     match &cli.command {
         Command::Rollouts(_) => world.look(|input| Ok(list(&rollouts::rows(&input.pass), now).text(None))),
-        Command::Rollout(args) => of_rollout(world, who, args),
+        Command::Rollout(args) => {
+            let wide = words.ends_with(&["-o".to_owned(), "wide".to_owned()]);
+            of_rollout(world, who, args, if wide { Lists::Whole } else { Lists::Short })
+        }
         Command::Devices(_) => world.look(|input| {
             let all = device::devices(input).into_iter().map(|one| device::row(input, one));
             Ok(table(&all.collect::<Vec<_>>(), Columns::Usual, now).text(None))
@@ -77,7 +80,7 @@ fn actor(who: &str) -> Actor {
     Actor::new(who).expect("an actor")
 }
 
-fn of_rollout(world: &mut World, who: &str, args: &rollout::Args) -> anyhow::Result<String> {
+fn of_rollout(world: &mut World, who: &str, args: &rollout::Args, lists: Lists) -> anyhow::Result<String> {
     let now = world.clock();
     let found = |world: &mut World, name: &RolloutName| {
         world.look(|input| {
@@ -93,7 +96,7 @@ fn of_rollout(world: &mut World, who: &str, args: &rollout::Args) -> anyhow::Res
             return Ok(events(&all, now).text(None));
         }
         (None, Some(name)) if args.explain => return Ok(explained(&found(world, name)?, now)),
-        (None, Some(name)) => return Ok(detail(&found(world, name)?, None, now)),
+        (None, Some(name)) => return Ok(detail(&found(world, name)?, lists, None, now)),
         (Some(Ask::Failures { name }), _) => return Ok(failures(&found(world, name)?.failures, now)),
         (Some(Ask::Approve(named)), _) => (named, Act::Approve),
         (Some(Ask::Pause { named, until, lasting }), _) => {

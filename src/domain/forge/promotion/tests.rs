@@ -38,12 +38,23 @@ fn rollout(commit: &CommitId, status: &str) -> RolloutDetail {
         status: "PASSED".to_owned(),
         devices: "all others".to_owned(),
         counts: Default::default(),
+        acknowledged: 0,
         excluded: 0,
         started: Some(at(60)),
         ended: Some(at(3_600)),
     };
     let (all_steps, waits) = (vec![step], Vec::new());
-    RolloutDetail { row, all_steps, phases: Default::default(), waits, next: None, failures: Vec::new(), draft: None }
+    RolloutDetail {
+        row,
+        all_steps,
+        phases: Default::default(),
+        waits,
+        next: None,
+        failures: Vec::new(),
+        draft: None,
+        left_out: Vec::new(),
+        taken_back: Vec::new(),
+    }
 }
 
 fn check(from: &StageStatus, rollouts: &[RolloutDetail]) -> String {

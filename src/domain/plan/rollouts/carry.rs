@@ -2,7 +2,7 @@
 
 use crate::domain::assignment::Assignment;
 use crate::domain::digest::Digest;
-use crate::domain::fleet::{Change, Content, Control, Event, RolloutChange, RolloutRecord, StageRecord};
+use crate::domain::fleet::{Change, Content, Control, Event, RolloutChange, RolloutMoment, RolloutRecord, StageRecord};
 use crate::domain::generation::Attempt;
 use crate::domain::ids::{Actor, DeviceId, RolloutName, StageName};
 use crate::domain::plan::pass::{PassInput, PassOutput, next_order};
@@ -64,7 +64,7 @@ impl<'a> Carried<'a> {
 
     pub(super) fn event(&mut self, kind: &str, subject: String, message: String) {
         let (at, actor) = (self.input.now, Actor::controller());
-        self.changes.push(Change::Event(Event { at, actor, kind: kind.to_owned(), subject, message }));
+        self.changes.push(Change::Event(Event { at, actor, kind: kind.to_owned(), subject, message, rollout: None }));
     }
 
     pub(super) fn stage(&mut self, stage: &StageName, record: StageRecord) {
@@ -173,10 +173,13 @@ impl<'a> Carried<'a> {
 
     fn note(&mut self, rollout: &Rollout, entry: Entry) {
         let Entry { at, actor, kind, message, status, step, counts } = entry;
-        let (name, steps) = (&rollout.head().name, rollout.head().steps.len());
+        let (head, steps) = (rollout.head(), rollout.head().steps.len());
         let (ok, bad, members) = (counts.ok, counts.reported() - counts.ok, counts.members);
-        let message = format!("{message} [{status}, step {}: {ok} ok, {bad} bad of {members}]", (step + 1).min(steps));
-        self.changes.push(Change::Event(Event { at, actor, kind, subject: subject(name), message }));
+        let step = (step + 1).min(steps);
+        let message = format!("{message} [{status}, step {step}: {ok} ok, {bad} bad of {members}]");
+        let moment = RolloutMoment { commit: head.commit.clone(), status, step, steps, counts };
+        let (subject, rollout) = (subject(&head.name), Some(Box::new(moment)));
+        self.changes.push(Change::Event(Event { at, actor, kind, subject, message, rollout }));
     }
 
     /// Everything that is to be written; the devices whose assignments change.

@@ -367,7 +367,7 @@ pub(super) fn delete(
     }
     let (at, actor, kind) = (input.now, actor.clone(), "Deleted".to_owned());
     let subject = format!("rollout {}", head.name);
-    let event = Event { at, actor, kind, subject, message: reason.to_owned() };
+    let event = Event { at, actor, kind, subject, message: reason.to_owned(), rollout: None };
     Ok(vec![Change::Rollout(head.name.clone(), RolloutChange::Gone), Change::Event(event)])
 }
 
