@@ -182,13 +182,11 @@ fn policies(node: &Node, problems: &mut Problems) -> BTreeMap<PolicyName, Policy
     policies
 }
 
+/// The keys of a policy.
+const KNOWN: &[&str] = &["steps", "final", "approvals", "on_error", "supersede", "lost_after", "late", "budgets"];
+
 fn policy(name: PolicyName, node: &Node, problems: &mut Problems) -> Option<Policy> {
-    const KEYS: Keys = Keys {
-        what: "a rollout policy",
-        known: &["steps", "final", "approvals", "on_error", "supersede", "lost_after", "late", "budgets"],
-        later: &[],
-        extensions: Extensions::Unknown,
-    };
+    const KEYS: Keys = Keys { what: "a rollout policy", known: KNOWN, later: &[], extensions: Extensions::Unknown };
     let mut policy = Policy::new(name);
     for field in read::fields(node, &KEYS, problems)? {
         let value = &field.value;

@@ -19,7 +19,8 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 const MAX_PER_MIN: u64 = 1_000_000;
 const MAX_COUNT: u64 = 1_000_000_000;
 
-const KNOWN: &[&str] = &[
+/// The keys of a step.
+pub(super) const KNOWN: &[&str] = &[
     "name",
     "group",
     "filter",

@@ -7,6 +7,7 @@ use crate::domain::rollout::gate::{AbortRule, Failure};
 use crate::domain::rollout::policy::Retry;
 use crate::domain::rollout::rate::Rate;
 use crate::domain::rollout::share::{Amount, Share};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn read(text: &str) -> (Rollouts, Vec<Draft>) {
@@ -56,15 +57,69 @@ fn the_example_of_the_documentation_is_right_and_means_what_it_says() {
     assert_eq!(rollouts.freezes.0.len(), 2);
 }
 
+/// The keys of a table of the documentation, each with what it says of the default.
+fn defaults(of: &str) -> Vec<(&'static str, &'static str)> {
+    let document = include_str!("../../../../docs/rollouts.md");
+    let heading = format!("| key of a {of} | meaning | default |\n|---|---|---|\n");
+    let (_, rest) = document.split_once(&heading).expect("there is a table of them");
+    let rows = rest.lines().take_while(|line| line.starts_with('|'));
+    let keys = rows.flat_map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [keys, _, stated] = cells[..] else { panic!("three cells: {row}") };
+        let keys: Vec<&str> = keys.split('`').skip(1).step_by(2).collect();
+        // Several keys in one row have a default each, or the same one.
+        let each: Vec<&str> = stated.split(", ").collect();
+        let one_each = keys.len() > 1 && each.len() == keys.len();
+        (0..keys.len()).map(move |at| (keys[at], if one_each { each[at] } else { stated })).collect::<Vec<_>>()
+    });
+    keys.collect()
+}
+
+/// `KEY: VALUE` of all whose default is a value, as `final` has it if that differs.
+fn written_out(defaults: &[(&str, &str)], of_final: &str) -> String {
+    let value = |stated: &str| {
+        let (usual, last) = stated.split_once("; `final`: ").unwrap_or((stated, stated));
+        let stated = if of_final == "final" { last } else { usual };
+        stated.starts_with('`').then(|| stated.trim_matches('`').to_owned())
+    };
+    let fields = defaults.iter().filter_map(|(key, stated)| Some(format!("{key}: {}", value(stated)?)));
+    fields.collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn every_default_that_the_documentation_states_is_the_one_that_counts() {
+    let (of_policy, of_step) = (defaults("policy"), defaults("step"));
+    let keys = |stated: &[(&'static str, &str)]| stated.iter().map(|(key, _)| *key).collect::<BTreeSet<_>>();
+    assert_eq!(keys(&of_policy), KNOWN.iter().copied().collect(), "every key of a policy is in the table");
+    assert_eq!(keys(&of_step), step::KNOWN.iter().copied().collect(), "every key of a step is in the table");
+
     let (rollouts, _) = read("rollouts: {plain: {steps: [{}]}}");
     let plain = rollouts.policies.values().next().expect("it is written").clone();
-    let explicit = "rollouts: {plain: {approvals: 0, on_error: pause, lost_after: 15m, late: {catchup_rate: 60, max_failures: 5%}, \
-                    budgets: [], steps: [{window: 0, timeout: 30m, min_reports: 80%, min_success: 95%, soak: 1m, abort: [], \
-                    approvals: 0, on_insufficient_reports: pause, allow_empty: false, spread: rank}], \
-                    final: {timeout: 30m, on_insufficient_reports: advance}}}";
-    assert_eq!(read(explicit).0.policies.values().next(), Some(&plain));
+    let of_last = of_step.iter().copied().filter(|(key, _)| !["name", "allow_empty"].contains(key));
+    let of_others = of_policy.iter().copied().filter(|(key, _)| !["steps", "final"].contains(key));
+    let explicit = format!(
+        "rollouts: {{plain: {{{}, steps: [{{{}}}], final: {{{}}}}}}}",
+        written_out(&of_others.collect::<Vec<_>>(), "steps"),
+        written_out(&of_step, "steps"),
+        written_out(&of_last.collect::<Vec<_>>(), "final"),
+    );
+    assert_eq!(found(&explicit), "", "{explicit}");
+    assert_eq!(read(&explicit).0.policies.values().next(), Some(&plain), "{explicit}");
+
+    // What is stated in words.
+    let words: Vec<_> = of_step.iter().filter(|(_, stated)| !stated.starts_with('`')).copied().collect();
+    let step = &plain.steps[0];
+    for (key, stated) in words {
+        match (key, stated) {
+            ("group" | "filter", "all") => assert_eq!(step.selector, Selector::All),
+            ("take", "all of them") => assert_eq!(step.take, None),
+            ("rate", "no limit") => assert_eq!(step.rate, None),
+            ("abort", "none") => assert_eq!(step.abort, []),
+            ("retry", "never") => assert_eq!(step.retry.max, 0),
+            ("site", "none") => assert_eq!(step.site, None),
+            _ => panic!("nobody compares the default of {key}: {stated}"),
+        }
+    }
 }
 
 #[test]
