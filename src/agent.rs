@@ -23,6 +23,7 @@ pub mod os;
 pub mod secrets;
 pub mod settings;
 
+mod dumps;
 mod enrolling;
 mod errands;
 mod joining;
@@ -129,6 +130,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
         file,
         trust: Arc::new(trust),
         locks,
+        dumps: settings.core_dumps.as_deref().map(dumps::DumpFolder::at),
     };
     if let Err(error) = ledger::catch_up_starts(&directory, &mut ledger) {
         // The ledger counts starts too; this is for a device that loses it.

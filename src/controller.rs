@@ -6,6 +6,7 @@
 
 pub mod alarm;
 pub mod arranged;
+pub mod dumps;
 pub mod fetching;
 pub mod lists;
 pub mod owner;

@@ -3,6 +3,7 @@
 //! Nothing is decided here. `bellwether serve`, the tests and the benchmarks start the same thing.
 
 use crate::config::CertificateSource;
+use crate::controller::dumps::{Dumps, MAX_KEPT_BYTES};
 use crate::controller::lists::Lists;
 use crate::controller::owner::{self, Counters};
 use crate::controller::vault::Vault;
@@ -170,6 +171,9 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
     let folder = data_dir.join("inventories");
     let lists = Lists::open(&folder, lists.iter().map(|one| one.url.clone()));
     let lists = Arc::new(lists.map_err(|source| DaemonError::DataDir { path: folder, source })?);
+    let folder = data_dir.join("core-dumps");
+    let dumps = Dumps::open(folder.clone(), MAX_KEPT_BYTES);
+    let dumps = dumps.map_err(|source| DaemonError::DataDir { path: folder, source })?;
     let providers = secrets.open()?;
     let options = Arc::new(options);
     let running = owner::start(options.clone(), Box::new(store))?;
@@ -188,6 +192,7 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         world: running.world.clone(),
         published: running.published,
         counters: running.counters.clone(),
+        dumps,
         vault,
         address: Some(address),
         key: keys.signing,

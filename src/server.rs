@@ -5,6 +5,7 @@
 pub mod actions;
 pub mod auth;
 pub mod device;
+pub mod dumps;
 pub mod errors;
 pub mod keys;
 pub mod metrics;
@@ -13,6 +14,7 @@ pub mod request;
 pub mod rollouts;
 pub mod select;
 
+use crate::controller::dumps::Dumps;
 use crate::controller::fetching::Fetching;
 use crate::controller::lists::Lists;
 use crate::controller::owner::{Counters, Handle};
@@ -27,7 +29,7 @@ use crate::protocol::v1::operator::MAX_DEVICES_REQUEST_BYTES;
 use auth::PeerInfo;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -58,6 +60,8 @@ pub struct Server {
     pub published: Arc<Published>,
     /// For metrics.
     pub counters: Arc<Counters>,
+    /// Core dumps that devices sent.
+    pub dumps: Dumps,
     /// Values of secrets, for envelopes.
     pub vault: Arc<Vault>,
     /// The network address that it listens on, if any.
@@ -86,11 +90,13 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/enroll", post(device::enroll))
         .route("/v1/assignment", get(device::assignment))
         .route("/v1/report", post(device::report))
+        .route("/v1/core-dump", put(dumps::take))
         .route("/v1/status", get(select::status))
         .route("/v1/devices", get(operator::devices))
         .route("/v1/select", get(select::select))
         .route("/v1/groups", get(select::groups))
         .route("/v1/devices/{device}", get(operator::device))
+        .route("/v1/devices/{device}/core-dump", get(dumps::one))
         .route("/v1/devices/{device}/why", get(operator::why))
         .route("/v1/devices/{device}/approve", post(operator::approve_device))
         .route("/v1/devices/{device}/reject", post(operator::reject_device))

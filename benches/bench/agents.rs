@@ -101,6 +101,7 @@ fn run(kind: Kind, all: Vec<Settings>, stopping: &watch::Receiver<()>) -> anyhow
 
 fn settings(folder: &Path, server: &str, token: &str, number: usize) -> anyhow::Result<Settings> {
     Ok(Settings {
+        core_dumps: None,
         state_dir: folder.join(fleet::device_name(number)),
         enrollment: Some(JoinSettings {
             server: server.to_owned(),

@@ -93,8 +93,14 @@ impl Device {
                 Effect::Tidy { keep: _ } => {}
                 Effect::Look { images } => {
                     let (apps, os) = (Ok(self.engine.look(&images)), Ok(Some(self.os.look())));
-                    let look =
-                        Look { apps, os, locks: Locks::default(), logs: BTreeMap::new(), host: Default::default() };
+                    let look = Look {
+                        apps,
+                        os,
+                        locks: Locks::default(),
+                        logs: BTreeMap::new(),
+                        dumps: Vec::new(),
+                        host: Default::default(),
+                    };
                     events.push(Event::Looked(Box::new(look)));
                 }
                 Effect::Act(action) => {

@@ -4,6 +4,7 @@ use super::identity::{Enrollment, Identity};
 use crate::clock;
 use crate::domain::actions::MAX_OPEN_ACTIONS;
 use crate::domain::device::action::Failure;
+use crate::domain::device::dump::DumpName;
 use crate::domain::device::machine::Event;
 use crate::domain::enrollment::JoinToken;
 use crate::domain::reported::{Report, ReportId};
@@ -11,7 +12,7 @@ use crate::domain::secret::SecretValues;
 use crate::domain::time::Timestamp;
 use crate::protocol::v1::actions::{self, ACTIONS_HEADER};
 use crate::protocol::v1::envelope::{self, MAX_ENVELOPE_BYTES, Trust};
-use crate::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody, RECORDED_HEADER};
+use crate::protocol::v1::messages::{DumpAnswer, EnrollAnswer, EnrollRequest, ErrorBody, RECORDED_HEADER};
 use crate::trust;
 use reqwest::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
@@ -25,6 +26,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long an answer may take beyond the time that the controller was asked to hold it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long sending a part of a core dump may take: a quarter of a megabyte over a link of a few kilobytes in a second.
+const PART_TIMEOUT: Duration = Duration::from_secs(300);
 /// The longest error or answer other than an envelope that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// The longest name of a list of actions, in bytes: the numbers of all, with a dot behind each.
@@ -106,7 +109,7 @@ impl LinkError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Setup { .. } => true,
-            Self::Refused { status, .. } => matches!(status, 400 | 401 | 403 | 404),
+            Self::Refused { status, .. } => matches!(status, 400 | 401 | 403 | 404 | 413),
             Self::Unreachable { .. } | Self::BadAnswer { .. } => false,
         }
     }
@@ -206,6 +209,24 @@ impl Link {
                 Event::ReportFailed { failure, retry_after_secs }
             }
         }
+    }
+
+    /// Sends a part of a core dump; how much of it the controller has.
+    pub(super) async fn send_dump(&self, name: &DumpName, from: u64, part: Vec<u8>) -> Result<u64, LinkError> {
+        let request = self
+            .client
+            .put(format!("{}/v1/core-dump", self.server))
+            .query(&[("name", name.as_str()), ("from", &from.to_string())])
+            .header(AUTHORIZATION, &self.bearer)
+            .timeout(PART_TIMEOUT)
+            .body(part);
+        let answer = request.send().await.map_err(unreachable_because)?;
+        if answer.status() != StatusCode::OK {
+            return Err(refused(answer).await);
+        }
+        let bytes = body(answer, MAX_ANSWER_BYTES).await?;
+        let bad = |error: serde_json::Error| LinkError::BadAnswer { reason: error.to_string() };
+        serde_json::from_slice(&bytes).map(|DumpAnswer { have }| have).map_err(bad)
     }
 
     async fn try_report(&self, report: &Report) -> Result<(), LinkError> {

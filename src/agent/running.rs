@@ -1,6 +1,7 @@
 //! The loop: performs the machine's effects and brings it the answers. It contains no choices.
 
 use super::api::Api;
+use super::dumps::DumpFolder;
 use super::enrolling::chain;
 use super::errands::{self, Hands};
 use super::ledger::LedgerFile;
@@ -11,6 +12,7 @@ use super::secrets::SecretsFile;
 use crate::clock;
 use crate::domain::device::action::{Action, Failure};
 use crate::domain::device::concealing::conceal_report;
+use crate::domain::device::dump::CoreDump;
 use crate::domain::device::errand::Errand;
 use crate::domain::device::health::{ServiceId, suspects};
 use crate::domain::device::host::{Change, FoundHost, HookFailure, HostAction, HostAsk};
@@ -38,7 +40,7 @@ use tokio::time::Instant;
 /// How long a look may take; an engine that says nothing for so long does not answer.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// How long reading the last lines of a container may take. They are of use, and nothing depends on them.
-const LOG_LIMIT: Duration = Duration::from_secs(5);
+const LOG_LIMIT: Duration = Duration::from_secs(20);
 /// What of it is of use: the lines that a failure carries, which may be longer than what of each is kept.
 const EXCERPT: LogBound = LogBound { lines: MAX_LOG_LINES as u32, bytes: 32 << 10 };
 /// How long an action may take, stopping a stubborn container included.
@@ -61,6 +63,8 @@ pub(super) struct Parts {
     pub(super) trust: Arc<Trust>,
     pub(super) locks: Arc<LockFiles>,
     pub(super) reboot: Arc<[String]>,
+    /// Where core dumps are, if anybody said so.
+    pub(super) dumps: Option<DumpFolder>,
 }
 
 type Lane<T = Event> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -73,6 +77,9 @@ struct Lanes {
     poll: Option<Lane<Polled>>,
     report: Option<Lane>,
     tidy: Option<Lane<()>>,
+    /// A core dump that is sent, and the last one for which that was begun.
+    dump: Option<Lane<()>>,
+    dump_begun: Option<CoreDump>,
     /// How far the images have come that are being brought.
     progress: Option<watch::Receiver<Progress>>,
     probes: Option<Lane>,
@@ -114,6 +121,7 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: 
             }
             queue.extend(perform_all(effects, &machine, &mut lanes, &parts));
         }
+        send_dump(&machine, &mut lanes, &parts);
         let event = tokio::select! {
             () = &mut stop, if deadline.is_none() => {
                 tell(Word::Stopping);
@@ -133,6 +141,7 @@ pub(super) async fn run(started: (Machine, Vec<Effect>), parts: Parts, mut api: 
             }
             event = next_of(&mut lanes.report) => event,
             () = next_of(&mut lanes.tidy) => continue,
+            () = next_of(&mut lanes.dump) => continue,
             progress = next_progress(&mut lanes.progress) => Event::Brought(progress),
             event = next_of(&mut lanes.errands) => event,
             request = api.next() => match request.answer(&machine, clock::now()) {
@@ -204,6 +213,15 @@ fn perform_all(effects: Vec<Effect>, machine: &Machine, lanes: &mut Lanes, parts
     answers
 }
 
+/// Sends the core dump of a failure, once in the life of the agent, beside everything else.
+fn send_dump(machine: &Machine, lanes: &mut Lanes, parts: &Parts) {
+    let (Some(folder), Some(dump)) = (&parts.dumps, machine.dump_to_send()) else { return };
+    if lanes.dump_begun.as_ref() != Some(dump) {
+        lanes.dump_begun = Some(dump.clone());
+        lanes.dump = Some(Box::pin(folder.clone().send(parts.link.clone(), dump.clone())));
+    }
+}
+
 fn going(effects: &[Effect]) -> Going {
     if effects.contains(&Effect::Exit) { Going::Exit } else { Going::On }
 }
@@ -254,6 +272,7 @@ fn look(
 ) -> Lane {
     let (engine, os) = (Arc::clone(&parts.engine), Arc::clone(&parts.os));
     let (secrets, locks, host) = (Arc::clone(&parts.secrets), Arc::clone(&parts.locks), Arc::clone(&parts.host));
+    let folder = parts.dumps.clone().filter(|_| wanted_lines == Excerpts::Wanted);
     Box::pin(async move {
         let apps = async { engine.look(&images).await.map_err(|error| error.failure()) };
         let apps = tokio::time::timeout(LOOK_LIMIT, apps).await.unwrap_or_else(|_| Err(timed_out(LOOK_LIMIT)));
@@ -271,7 +290,8 @@ fn look(
             (Ok(_), Excerpts::Unwanted) | (Err(_), _) => BTreeMap::new(),
         };
         let host = look_at_host(host.as_ref(), &ask, wanted.as_deref(), &values).await;
-        Event::Looked(Box::new(Look { apps, os, locks: locks.look(), logs, host }))
+        let dumps = folder.map(|folder| folder.look(&values)).unwrap_or_default();
+        Event::Looked(Box::new(Look { apps, os, locks: locks.look(), logs, dumps, host }))
     })
 }
 

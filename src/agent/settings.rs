@@ -62,6 +62,7 @@ pub const KEYS: &[(&str, &str)] = &[
         "how settings of the kernel begin that the fleet repo may set, such as net.ipv4.,vm.swappiness; none",
     ),
     ("boot_id_file", "file whose text changes with each boot; /proc/sys/kernel/random/boot_id"),
+    ("core_dumps", "directory in which core dumps are left, one of which is sent when an assignment fails; none"),
     ("lock_dir", "directory of update locks, below a file system in memory; /run/bellwether/locks"),
     ("branch", "the stage that the device chooses, where the repo lets it"),
     ("api_socket", "the local API's socket, or none; agent.sock in the state directory"),
@@ -121,6 +122,8 @@ pub struct Settings {
     pub os: OsKind,
     /// Who sets the host.
     pub host: HostKind,
+    /// Directory of core dumps; `None` sends none.
+    pub core_dumps: Option<PathBuf>,
     /// Directory of update locks.
     pub lock_dir: PathBuf,
     /// The file with the name of the machine's boot.
@@ -352,6 +355,7 @@ impl Inputs {
             enrollment: self.enrollment()?,
             engine,
             os,
+            core_dumps: self.directory("core_dumps")?,
             lock_dir: self.text("lock_dir").unwrap_or(DEFAULT_DIRECTORY).into(),
             boot_id_file: self.text("boot_id_file").unwrap_or(BOOT_ID_FILE).into(),
             branch: self.parsed("branch")?,

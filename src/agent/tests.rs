@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// How long a test waits for something that must come. Only a failing test waits so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What a test tells the plane, and what the plane saw.
 #[derive(Clone, Default)]
@@ -98,6 +98,7 @@ impl Plane {
                 ca_file: None,
             }),
             engine: EngineKind::Simulated,
+            core_dumps: None,
             os: OsKind::None,
             host: HostKind::Simulated,
             lock_dir: place.join("locks"),

@@ -1,6 +1,7 @@
 //! `bellwether device`: everything about one device, and what operators say of it.
 
 mod actions;
+mod core_dump;
 
 use super::console::{Console, Outcome};
 use super::{Output, render};
@@ -76,6 +77,14 @@ Example:
     Actions(actions::ActionsArgs),
     /// Take an action back that has not ended
     Cancel(actions::CancelArgs),
+    /// Bring the core dump that the device attached to its newest failure
+    #[command(after_help = "\
+Agents send one if `core_dumps` of their configuration says where the device leaves them. A dump has the memory of its process, and so
+may have its secrets.
+
+Example:
+  bellwether device core-dump kiosk-1 --to kiosk-1.core.zst")]
+    CoreDump(core_dump::CoreDumpArgs),
 }
 
 /// Flags of `device register`.
@@ -160,6 +169,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         (Some(Act::Logs(args)), _) => actions::logs(args, console),
         (Some(Act::Actions(args)), _) => actions::list(args, console),
         (Some(Act::Cancel(args)), _) => actions::cancel(args, console),
+        (Some(Act::CoreDump(args)), _) => core_dump::run(args, console),
         (None, Some(device)) => show(device, console),
         (None, None) => Err(super::fault::usage("name a device")),
     }

@@ -4,6 +4,7 @@ pub mod action;
 pub mod backoff;
 pub mod canonical;
 pub mod concealing;
+pub mod dump;
 pub mod errand;
 pub mod health;
 pub mod host;

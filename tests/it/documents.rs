@@ -6,7 +6,7 @@ use bellwether::domain::reported::Report;
 use bellwether::domain::spec::DeviceSpec;
 use bellwether::protocol::v1::actions::ActionsStatement;
 use bellwether::protocol::v1::envelope::{Envelope, Statement};
-use bellwether::protocol::v1::messages::{EnrollAnswer, EnrollRequest, ErrorBody, ReportAnswer};
+use bellwether::protocol::v1::messages::{DumpAnswer, EnrollAnswer, EnrollRequest, ErrorBody, ReportAnswer};
 use bellwether::protocol::v1::operator::{AttributesRequest, Done, SelectAnswer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +45,7 @@ fn every_example_of_the_protocol_is_what_the_code_reads() {
             "ErrorBody" => check_example::<ErrorBody>(name, json),
             "Folder" => check_example::<Folder>(name, json),
             "Report" => check_example::<Report>(name, json),
+            "DumpAnswer" => check_example::<DumpAnswer>(name, json),
             "ReportAnswer" => check_example::<ReportAnswer>(name, json),
             "SelectAnswer" => check_example::<SelectAnswer>(name, json),
             "Statement" => check_example::<Statement>(name, json),

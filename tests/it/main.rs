@@ -6,6 +6,7 @@
 mod ansible;
 mod bad_input;
 mod branches;
+mod core_dumps;
 mod demo;
 mod device_actions;
 mod documents;

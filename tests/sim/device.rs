@@ -137,7 +137,7 @@ impl Device {
         };
         let host = self.host.look(&HostAsk::of(&self.disk));
         let (os, locks) = (Ok(Some(self.os.look())), self.locks.clone());
-        bellwether::domain::device::machine::Look { apps, os, locks, logs: BTreeMap::new(), host }
+        bellwether::domain::device::machine::Look { apps, os, locks, logs: BTreeMap::new(), dumps: Vec::new(), host }
     }
 
     /// Performs an action for the host.

@@ -46,8 +46,8 @@ impl Inputs {
         }
     }
 
-    /// What the repo writes or runs must not depend on where the agent stands.
-    fn directory(&self, key: &'static str) -> Result<Option<PathBuf>, SettingsError> {
+    /// What the repo writes or runs, or a failure carries, must not depend on where the agent stands.
+    pub(super) fn directory(&self, key: &'static str) -> Result<Option<PathBuf>, SettingsError> {
         match self.text(key) {
             Some(path) if !Path::new(path).is_absolute() => Err(self.bad(key, "it is no absolute path".to_owned())),
             path => Ok(path.map(PathBuf::from)),

@@ -1,6 +1,7 @@
 //! Everything about one device.
 
 use super::drift;
+use super::rollouts::core_dump;
 use super::table::{Cell, Table, escaped, row};
 use super::text::{Tone, age, age_or_never, names, phase, plain, verdict};
 use crate::domain::condition::ConditionStatus;
@@ -207,7 +208,10 @@ fn locks(detail: &DeviceDetail, now: Timestamp) -> Table {
 /// The last lines of what failed for good.
 fn last_words(detail: &DeviceDetail) -> String {
     let lines = detail.failure.iter().flat_map(|failure| &failure.log);
-    lines.map(|line| format!("  {}\n", plain(line))).collect()
+    let log: String = lines.map(|line| format!("  {}\n", plain(line))).collect();
+    let dump = detail.failure.as_ref().and_then(|failure| failure.core_dump.as_ref());
+    let dump = dump.map(|dump| format!("  {}\n", core_dump(dump, &detail.row.device))).unwrap_or_default();
+    log + &dump
 }
 
 fn found(detail: &DeviceDetail, now: Timestamp) -> Table {

@@ -5,6 +5,9 @@ mod taken_back;
 
 use super::table::{Cell, Table, row};
 use super::text::{Tone, age, count, plain};
+use crate::domain::device::dump::{CoreDump, MAX_DUMP_BYTES};
+use crate::domain::device::progress::show_bytes;
+use crate::domain::ids::DeviceId;
 use crate::domain::overview::rollouts::{FailureRow, RolloutDetail, RolloutRow, StepRow};
 use crate::domain::rollout::eta::Eta;
 use crate::domain::rollout::machine::Drafted;
@@ -174,6 +177,18 @@ fn failed_of(step: &StepRow, failed: String) -> String {
     }
 }
 
+/// A core dump, and the command that brings it.
+pub fn core_dump(dump: &CoreDump, device: &DeviceId) -> String {
+    let CoreDump { name, bytes, at: _ } = dump;
+    let (name, size) = (plain(name.as_str()), show_bytes(*bytes));
+    match dump.is_sent() {
+        true => format!("core dump {name} ({size}): `bellwether device core-dump {device} --to FILE`"),
+        false => {
+            format!("core dump {name} ({size}) stays on the device: at most {} are sent", show_bytes(MAX_DUMP_BYTES))
+        }
+    }
+}
+
 /// Devices that failed, with what they said and the last lines of output.
 pub fn failures(failures: &[FailureRow], now: Timestamp) -> String {
     let mut text = String::new();
@@ -188,6 +203,9 @@ pub fn failures(failures: &[FailureRow], now: Timestamp) -> String {
         }
         for line in &one.log {
             let _ = writeln!(text, "  | {}", plain(line));
+        }
+        if let Some(dump) = &one.core_dump {
+            let _ = writeln!(text, "  {}", core_dump(dump, &one.device));
         }
     }
     text

@@ -285,8 +285,11 @@ impl Ledger {
         end.rolled_back_to = self.previous.as_ref().map(|previous| previous.mark.digest);
         let failures = self.failures(digest, attempt).max(1);
         for one in &mut self.failed {
-            // Only the newest keeps the lines of a log: the ledger is small.
-            one.end.iter_mut().for_each(|end| end.log.clear());
+            // Only the newest keeps the lines of a log and names a core dump: the ledger is small.
+            one.end.iter_mut().for_each(|end| {
+                end.log.clear();
+                end.core_dump = None;
+            });
         }
         self.remember(FailedDigest { digest, attempt, failures, end: Some(Box::new(end)) });
     }

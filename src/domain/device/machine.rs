@@ -49,6 +49,7 @@ mod tests;
 
 use super::action::{Action, Failure};
 use super::backoff::Draws;
+use super::dump::CoreDump;
 use super::errand::Errand;
 use super::health::{ServiceId, Vigil};
 use super::host::{FoundHost, HookEnd, HookFailure};
@@ -217,6 +218,8 @@ pub struct Look {
     pub locks: Locks,
     /// The last lines of the output of services that may not be well, without secrets.
     pub logs: BTreeMap<ServiceId, Vec<String>>,
+    /// The newest core dumps of the device, at most [`MAX_DUMPS`](super::dump::MAX_DUMPS); none if nobody said where they are.
+    pub dumps: Vec<CoreDump>,
     /// What the host is set to, as far as that is of interest.
     pub host: FoundHost,
 }
@@ -398,7 +401,7 @@ impl Machine {
             actions: Actions::default(),
             os: OsLane::default(),
             vigil: Vigil::default(),
-            trial: Trial::default(),
+            trial: Trial::begun(now),
             probing: Probing::default(),
             host: HostLane::default(),
         };

@@ -1,5 +1,6 @@
 //! How an attempt at a digest ended for good.
 
+use super::dump::CoreDump;
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::time::Timestamp;
@@ -28,6 +29,9 @@ pub struct TerminalFailure {
     /// The last lines of the component's output, oldest first, without secrets, at most [`MAX_LOG_LINES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// The newest core dump of the attempt, if the device says where its dumps are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_dump: Option<CoreDump>,
     /// When, by the device's clock.
     pub at: Timestamp,
     /// The digest that the device went back to. `None`: there was none that had been good, and it stays.

@@ -6,6 +6,7 @@ pub mod taken_back;
 use left_out::LeftOutRow;
 use taken_back::{BackCounts, BackRow};
 
+use crate::domain::device::dump::CoreDump;
 use crate::domain::device::terminal::FailedPhase;
 use crate::domain::fleet::{DeviceRecord, RolloutRecord};
 use crate::domain::generation::Order;
@@ -142,6 +143,9 @@ pub struct FailureRow {
     /// The last lines of output that it sent with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// The core dump that it named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_dump: Option<CoreDump>,
 }
 
 /// All rollouts, the newest first.
@@ -246,6 +250,7 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
             at: *at,
             message: message.as_deref().map(str::to_owned),
             log: known.map(|known| log(member, known)).unwrap_or_default(),
+            core_dump: known.and_then(|known| core_dump(member, known)),
         })
     });
     Some(RolloutDetail {
@@ -272,6 +277,11 @@ fn log(member: &Member, record: &DeviceRecord) -> Vec<String> {
     let reported = failure.filter(|failure| failure.digest == member.leg()).map(|failure| failure.log.clone());
     let kept = || member.log.as_ref().map(|kept| kept.0.clone()).unwrap_or_default();
     reported.filter(|log| !log.is_empty()).unwrap_or_else(kept)
+}
+
+fn core_dump(member: &Member, record: &DeviceRecord) -> Option<CoreDump> {
+    let failure = record.reported.as_ref()?.report.failure.as_ref()?;
+    failure.core_dump.clone().filter(|_| failure.digest == member.leg())
 }
 
 /// `on its way through web 1.9.0, then 2.0.0: `; `None` for a device that goes straight to what it shall have.

@@ -5,8 +5,9 @@
 //! | `POST /v1/enroll` with [`EnrollRequest`] | 200 [`EnrollAnswer`]; 401 unknown or used-up token; 403 rejected; 429 too many pending |
 //! | `GET /v1/assignment?wait=SECS`, `If-None-Match: "epoch.generation.digest"` | 200 [`super::envelope::Envelope`] and `ETag`; 304 unchanged; 204 nothing assigned yet |
 //! | `POST /v1/report` with [`crate::domain::reported::Report`] | 200 [`ReportAnswer`] |
+//! | `PUT /v1/core-dump?name=NAME&from=BYTES` with the bytes from there on | 200 [`DumpAnswer`]; 404 no failure names it; 413 too large |
 //!
-//! The last two carry `Authorization: Bearer <device key>`. 401 means that the key is not known, 403 that the device still
+//! All but the first carry `Authorization: Bearer <device key>`. 401 means that the key is not known, 403 that the device still
 //! waits for approval; an agent keeps running what it has in both cases. Errors have a body of [`ErrorBody`].
 
 pub use crate::domain::acts::enroll::{EnrollRequest, EnrollStatus};
@@ -40,6 +41,13 @@ pub enum ReportAnswer {
     Recorded,
     /// Older than what is known, or the same: ignored.
     Stale,
+}
+
+/// The answer to a part of a core dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DumpAnswer {
+    /// How much of it the controller has, in bytes: what comes next begins there.
+    pub have: u64,
 }
 
 /// The body of every error.

@@ -90,6 +90,7 @@ impl Device {
             reason: "CrashLoop".to_owned(),
             message: "it ended four times".to_owned(),
             log: Vec::new(),
+            core_dump: None,
             at: Timestamp::from_millis(now + self.skew),
             rolled_back_to: self.runs,
         });

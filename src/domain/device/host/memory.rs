@@ -165,7 +165,8 @@ impl HostMemory {
         let FailedHook { digest, attempt, reason, message, log, at } = *failed;
         let component = format!("hook {hook}");
         let phase = FailedPhase::Applying;
-        Some(TerminalFailure { digest, attempt, phase, component, reason, message, log, at, rolled_back_to: None })
+        let (core_dump, rolled_back_to) = (None, None);
+        Some(TerminalFailure { digest, attempt, phase, component, reason, message, log, core_dump, at, rolled_back_to })
     }
 
     /// Forgets what is beyond the bound, of what is not wanted any more.

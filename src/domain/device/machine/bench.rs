@@ -83,6 +83,8 @@ pub(super) struct Bench {
     pub(super) wrong: BTreeMap<&'static str, &'static str>,
     /// What services have written last.
     pub(super) logs: BTreeMap<ServiceId, Vec<String>>,
+    /// Core dumps on the device.
+    pub(super) dumps: Vec<CoreDump>,
     /// The boundary of an effect at which the agent is killed.
     kill_at: Option<usize>,
     /// How many boundaries there were.
@@ -127,6 +129,7 @@ impl Bench {
             stops: Vec::new(),
             wrong: BTreeMap::new(),
             logs: BTreeMap::new(),
+            dumps: Vec::new(),
             kill_at: None,
             boundaries: 0,
             is_dead: false,
@@ -153,6 +156,7 @@ impl Bench {
         Self {
             wrong: self.wrong,
             logs: self.logs,
+            dumps: self.dumps,
             locks: self.locks,
             transcript: self.transcript + "killed\n" + &next.transcript,
             ..next
@@ -230,6 +234,7 @@ impl Bench {
                 os: Ok(Some(self.os.look())),
                 locks: self.locks.clone(),
                 logs: self.logs.clone(),
+                dumps: self.dumps.clone(),
                 host: self.host.look(&self.ask()),
             })),
             Effect::Act(action) => self.act(&action),

@@ -66,6 +66,11 @@ impl Reporting {
         self.demand = Demand::Anyway;
     }
 
+    /// The newest report that the controller has taken.
+    pub(super) fn taken(&self) -> Option<&Report> {
+        self.answered.as_ref().map(|(_, content)| &**content)
+    }
+
     pub(super) fn answered(&mut self) {
         if let State::Sending { content, found } = std::mem::replace(&mut self.state, State::Idle) {
             self.answered = Some((ReportId { start: content.start, seq: self.seq }, content));

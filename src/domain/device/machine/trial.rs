@@ -13,6 +13,7 @@
 use super::conditions::{HEALTHY, READY};
 use super::{Effect, Look, Machine, Timer};
 use crate::domain::device::action::{Action, Failure};
+use crate::domain::device::dump::CoreDump;
 use crate::domain::device::health::{Ailment, ServiceId, ailments};
 use crate::domain::device::ledger::Held;
 use crate::domain::device::terminal::{FailedPhase, TerminalFailure};
@@ -32,6 +33,8 @@ const MAX_IMAGE_TRIES: u32 = 16;
 /// What is remembered of a trial. Nothing of it outlives the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Trial {
+    /// When it began, by the wall clock; an agent that starts begins it anew. `None`: before anything was to be tried.
+    since: Option<Timestamp>,
     /// The digest that soaks, and until when.
     soak: Option<(Digest, i64)>,
     /// Since when successors run.
@@ -52,6 +55,11 @@ pub enum Excerpts {
 }
 
 impl Trial {
+    /// A trial that begins.
+    pub(super) fn begun(now: Timestamp) -> Self {
+        Self { since: Some(now), ..Self::default() }
+    }
+
     /// What is not well has not soaked.
     pub(super) fn interrupt(&mut self) {
         self.soak = None;
@@ -72,6 +80,11 @@ impl Machine {
             true => Excerpts::Wanted,
             false => Excerpts::Unwanted,
         }
+    }
+
+    /// The core dump that the newest failure names, if the controller shall have it. It has to have heard of the failure first.
+    pub fn dump_to_send(&self) -> Option<&CoreDump> {
+        self.reporting.taken()?.failure.as_ref()?.core_dump.as_ref().filter(|dump| dump.is_sent())
     }
 
     /// Whether the device has gone back to this.
@@ -155,6 +168,8 @@ impl Machine {
         let logs = self.seen.as_ref().map(|look| &look.logs);
         let of_component = |(app, service): &ServiceId| format!("{app}/{service}") == component;
         let log = logs.and_then(|logs| logs.iter().find(|(id, _)| of_component(id))).map(|(_, log)| log.clone());
+        let dumps = self.seen.as_ref().map(|look| look.dumps.as_slice()).unwrap_or_default();
+        let core_dump = self.trial.since.and_then(|since| CoreDump::of_attempt(dumps, since)).cloned();
         self.wanted.fail(TerminalFailure {
             digest: held.mark.digest,
             attempt: held.attempt,
@@ -163,6 +178,7 @@ impl Machine {
             reason: reason.to_owned(),
             message,
             log: log.unwrap_or_default(),
+            core_dump,
             at: now,
             rolled_back_to: None,
         });

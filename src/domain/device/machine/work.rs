@@ -145,7 +145,7 @@ impl Machine {
         self.unmended.clear();
         self.waiting_since = None;
         self.vigil.clear();
-        self.trial = Trial::default();
+        self.trial = Trial::begun(now);
         self.host.begin_anew();
         self.phase = Phase::Applying;
         self.conditions.set(READY, ConditionStatus::False, "Applying", "a newer assignment was accepted", now);

@@ -122,6 +122,7 @@ impl World {
                 reason: "CrashLoop".to_owned(),
                 message: "it ended four times".to_owned(),
                 log: Vec::new(),
+                core_dump: None,
                 at,
                 rolled_back_to: report.applied,
             });

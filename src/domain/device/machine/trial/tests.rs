@@ -1,6 +1,7 @@
 //! Assignments that prove themselves, and those that do not: scripts in, transcripts out.
 
 use crate::domain::assignment::Force;
+use crate::domain::device::dump::CoreDump;
 use crate::domain::device::ledger::Held;
 use crate::domain::device::locks::{Lock, LockText, Place};
 use crate::domain::device::machine::bench::{Bench, app, held, service, web};
@@ -90,6 +91,31 @@ fn a_wall_clock_that_jumps_neither_ends_nor_stretches_a_soak() {
     bench.fire(Timer::Soak);
     bench.run();
     assert_eq!(bench.machine.phase(), Phase::Settled);
+}
+
+#[test]
+fn a_failure_names_the_newest_core_dump_of_its_own_attempt() {
+    let check = |dumps: &[(&str, i64)], expected: Option<&str>| {
+        let mut bench = good();
+        bench.jump(60_000);
+        bench.offer(soaking(2, web("crash")));
+        bench.run();
+        let dump = |(name, after): &(&str, i64)| CoreDump {
+            name: (*name).to_owned().try_into().expect("a name"),
+            bytes: 7,
+            at: bench.wall().plus_millis(*after),
+        };
+        bench.dumps = dumps.iter().map(dump).collect();
+        set(&mut bench, ServiceState::Running, 7, Health::Unchecked);
+        assert_eq!(bench.machine.dump_to_send(), None, "nothing has failed");
+        look(&mut bench);
+        let sent = bench.machine.dump_to_send().map(|dump| dump.name.as_str());
+        assert_eq!(sent, expected);
+        assert_eq!(bench.disk.end().and_then(|end| end.core_dump.as_ref()).map(|dump| dump.name.as_str()), expected);
+    };
+    check(&[], None);
+    check(&[("core.before", -60_000)], None);
+    check(&[("core.before", -60_000), ("core.app", 1), ("core.other", 0)], Some("core.app"));
 }
 
 #[test]
