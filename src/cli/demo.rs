@@ -31,7 +31,7 @@ use watch::Watch;
 /// The demo's stages, least gated first.
 const STAGES: [&str; 3] = ["main", "canary", "production"];
 /// How long one scene may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]

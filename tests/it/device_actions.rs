@@ -161,7 +161,7 @@ fn what_is_asked_of_a_device_is_done_once_on_its_engine() {
     // It is away; what was asked meanwhile is done once it is back.
     fleet.agents.remove(DEVICE);
     let before = started(&fleet, "web/nav");
-    cli(&fleet, &["device", "restart", DEVICE, "web/db", "--within", "60s", "--reason", "after the move"]);
+    cli(&fleet, &["device", "restart", DEVICE, "web/db", "--within", "1h", "--reason", "after the move"]);
     let shown = cli(&fleet, &["device", "actions", DEVICE]);
     assert!(shown.contains("waiting") && shown.contains("after the move"), "{shown}");
     let authority = fleet.ca_file().display().to_string();

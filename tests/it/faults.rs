@@ -98,6 +98,7 @@ fn a_full_disk_keeps_neither_an_identity_nor_a_secret_from_being_whole() {
     fleet.stop_controller();
     fleet.controller_environment.insert("TOKEN".to_owned(), "canary-token-55aa".to_owned());
     fleet.start_controller();
+    fleet.seen("main");
     let state = fleet.state_dir(name);
     let fill = small_disk(&state);
 

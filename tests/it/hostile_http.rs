@@ -14,7 +14,10 @@ const STRANGER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabb
 
 fn start(name: &str) -> Fleet {
     let files = [("fleet.yml", "name: acme\n"), ("inventory.yml", "all:\n  hosts:\n    honest: { branch: main }\n")];
-    Fleet::start(name, On::Simulated, &files)
+    let fleet = Fleet::start(name, On::Simulated, &files);
+    // Who enrolls is assigned something before he is answered.
+    fleet.seen("main");
+    fleet
 }
 
 /// A client that believes the controller and may do anything else wrong.
@@ -127,8 +130,15 @@ fn hostile_requests_are_refused_clearly_and_the_controller_goes_on() {
         ("a long header", device(Method::GET, "/v1/assignment").header("x-long", "x".repeat(10_000))),
         ("a huge header", device(Method::GET, "/v1/assignment").header("x-long", "x".repeat(1 << 20))),
     ];
-    let told: Vec<String> =
-        cases.into_iter().map(|(what, request)| format!("{what}: {}", answer(&fleet, request))).collect();
+    // Who is refused before the end of what he sends may be hung up on, and then may not get to read the answer.
+    let early = ["413 too-large", "no answer (hung up)"];
+    let told = cases.into_iter().map(|(what, request)| {
+        let answer = answer(&fleet, request);
+        let is_early = what.contains("oversized") && early.contains(&answer.as_str());
+        let is_huge = what == "a huge header" && (answer.starts_with("431") || answer == early[1]);
+        format!("{what}: {}", if is_early || is_huge { "refused early" } else { &answer })
+    });
+    let told: Vec<String> = told.collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
     no such path: 404 no-route
     a path that leaves: 401 unknown-key
@@ -152,15 +162,15 @@ fn hostile_requests_are_refused_clearly_and_the_controller_goes_on() {
     not JSON by its own word: 415 malformed
     a start without a name: 422 malformed
     many attributes: 422 malformed
-    an oversized report: 413 too-large
-    an oversized enrollment: 413 too-large
+    an oversized report: refused early
+    an oversized enrollment: refused early
     a bad token: 401 bad-token
     a forged token: 401 bad-token
     a name with odd characters: 422 malformed
     a name of another script: 422 malformed
     a short key: 422 malformed
     a long header: 200
-    a huge header: no answer (hung up)
+    a huge header: refused early
     "#);
 
     // After all that, it still serves, and nothing of it was taken in.

@@ -44,7 +44,10 @@ fn others_follow(fleet: &Fleet, held: &StageStatus) -> StageStatus {
     eventually("the other stages have accepted the list", || {
         let status = fleet.status().status;
         let follow = status.stages.iter().filter(|one| one.stage != held.stage).all(|one| one.inventory == list);
-        follow.then(|| production(fleet))
+        follow.then(|| {
+            fleet.decided();
+            production(fleet)
+        })
     })
 }
 

@@ -11,7 +11,7 @@ const POLICY: &str = "\
 name: acme
 rollouts:
   careful:
-    steps: [{name: canaries, group: canaries, min_success: 100%, soak: 3s}]
+    steps: [{name: canaries, group: canaries, min_success: 100%, soak: 10s}]
     final: {soak: 1s}
 rollout: [{stage: main, policy: careful}]
 ";
@@ -20,7 +20,8 @@ const BETTER: &str = "trap 'exit 0' TERM; sleep 86399 & wait";
 const CRASHING: &str = "echo there is no such display; exit 3";
 
 fn compose(image: &str, line: &str) -> String {
-    format!("services:\n  app:\n    image: {image}\n    command: [/bin/sh, -c, \"{line}\"]\n")
+    // What ends stays ended, so the next look sees it, however fast the machine is.
+    format!("services:\n  app:\n    image: {image}\n    restart: 'no'\n    command: [/bin/sh, -c, \"{line}\"]\n")
 }
 
 /// The only rollout there is, or the newest one.
@@ -77,6 +78,7 @@ fn a_bad_release_is_caught_by_its_canary_goes_back_and_the_good_one_goes_through
     fleet.refresh();
     fleet.kill_controller();
     fleet.start_controller();
+    fleet.has_read();
     fleet.refresh();
     assert_eq!(fleet.get::<Vec<RolloutRow>>("/v1/rollouts").len(), 1);
     assert_eq!(fleet.assigned(rest), before);

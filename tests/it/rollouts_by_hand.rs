@@ -7,7 +7,7 @@ use crate::harness::process::eventually;
 use bellwether::domain::overview::rollouts::{RolloutDetail, RolloutRow};
 
 const STAGES: &str = "stages: [main, canary, production]\n";
-const FLEET: &str = "name: acme\nrollouts: {careful: {steps: [{name: canaries, group: canaries, min_success: 100%, soak: 3s}], final: {soak: 3s}}}\n";
+const FLEET: &str = "name: acme\nrollouts: {careful: {steps: [{name: canaries, group: canaries, min_success: 100%, soak: 10s}], final: {soak: 10s}}}\n";
 const INVENTORY: &str = "all:\n  children:\n    canaries: {hosts: {CANARY: }}\n    others: {hosts: {REST: }}\n";
 
 fn inventory(canary: &str, rest: &str) -> String {

@@ -9,7 +9,10 @@ const DEVICE: &str = "host-of-strangers";
 const WELL: &str = "trap 'exit 0' TERM; sleep 86400 & wait";
 
 fn release(image: &str, line: &str) -> Vec<(String, String)> {
-    let service = format!("    image: {image}\n    command: [/bin/sh, -c, \"{line}\"]\n    volumes: [data:/data]\n");
+    // What ends stays ended, so the next look sees it, however fast the machine is.
+    let service = format!(
+        "    image: {image}\n    restart: 'no'\n    command: [/bin/sh, -c, \"{line}\"]\n    volumes: [data:/data]\n"
+    );
     let compose = format!("services:\n  app:\n{service}volumes: {{ data: }}\n");
     [
         ("fleet.yml", "name: acme\n".to_owned()),

@@ -6,7 +6,8 @@ use crate::harness::process::{BELLWETHER_AGENT, eventually, program};
 use bellwether::domain::overview::device::DeviceDetail;
 use bellwether::domain::reported::Phase;
 
-const STAGES: &str = "stages: [{name: main, soak_secs: 3}, canary, production]\n";
+/// Longer than the engine takes to start something five times that ends at once.
+const STAGES: &str = "stages: [{name: main, soak_secs: 15}, canary, production]\n";
 const GOOD: &str = "trap 'exit 0' TERM; sleep 86400 & wait";
 const CRASHING: &str = "echo the token is $TOKEN; echo there is no such display; exit 3";
 

@@ -50,10 +50,13 @@ fn a_program_that_takes_too_long_is_ended_with_everything_that_it_started() {
     // A grandchild that shares no pipe with us, that does not listen, and whose end shows as the end of the fifo.
     let script =
         format!("(trap '' TERM; sleep 1000) >{} 2>/dev/null </dev/null & echo so far >&2; wait", fifo.display());
+    // Held open here until then: if the grandchild never gets to open it, there is an end all the same.
+    let held = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
     let reading = std::thread::spawn(move || std::fs::read(fifo));
     let bounds = Bounds { wall: Duration::from_secs(2), ..SECONDS };
     let error = shell(&script).run(bounds, &Stop::default()).unwrap_err();
     assert_eq!(error.to_string(), "sh did not come to an end within 2 s; its last words: so far");
+    drop(held);
     assert!(reading.join().unwrap().unwrap().is_empty(), "the grandchild has ended too");
 }
 

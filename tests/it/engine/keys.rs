@@ -198,7 +198,7 @@ services:
     image: IMAGE
     command: ['/bin/sh', '-c', \"trap 'exit 0' TERM; sleep 86400 & wait\"]
     ipc: shareable
-    healthcheck: {test: 'test -e /ready', interval: 1s, timeout: 5s, retries: 60}
+    healthcheck: {test: 'test -e /ready', interval: 1s, timeout: 5s, retries: 600}
   job: {image: IMAGE, restart: 'no', command: ['/bin/sh', '-c', 'exit 0']}
   late:
     image: IMAGE

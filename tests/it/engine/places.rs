@@ -126,7 +126,7 @@ pub(super) fn boot_systemd(device: &Device, text: &str, status: &str) {
     assert_eq!(state, "running");
     // systemd is up when its unit was started, which is before the unit has written.
     eventually("its unit ran", || inside(&["cat", "/run/ready"]).ok().filter(|text| text == "ready"));
-    device.real.docker(&["stop", "--time", "30", &container]);
+    device.real.docker(&["stop", "--time", "120", &container]);
     let end = device.real.docker(&["inspect", "--format", "{{.State.ExitCode}}", &container]);
     assert_eq!(end, status, "the signal shuts it down, nobody has to kill it");
     // A service that ended is started again, and is not made anew.

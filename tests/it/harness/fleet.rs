@@ -19,7 +19,9 @@ use bellwether::protocol::v1::operator::{Done, StatusAnswer, TokenAnswer, TokenR
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tokio::runtime::Runtime;
@@ -267,8 +269,27 @@ impl Fleet {
             let status = self.stage(&name);
             let waiting = status.waiting.as_ref().map(|waiting| &waiting.commit);
             let seen = [status.accepted.as_ref(), waiting].into_iter().flatten().any(|commit| commit.as_str() == tip);
-            seen.then_some(status)
-        })
+            seen.then_some(())
+        });
+        self.decided();
+        self.stage(&name)
+    }
+
+    /// Returns when the controller has decided everything that comes of what it was told before: it answers this in its turn.
+    #[track_caller]
+    pub fn decided(&self) {
+        let _: Vec<serde_json::Value> = self.get("/v1/events?limit=1");
+    }
+
+    /// Waits until the controller has read, since its start, what counts.
+    pub fn has_read(&self) {
+        eventually("the controller has read what counts", || {
+            let mut stream = UnixStream::connect(self.socket()).ok()?;
+            stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            answer.starts_with("HTTP/1.1 200").then_some(())
+        });
     }
 
     /// Makes the controller look at its repo now.

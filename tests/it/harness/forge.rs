@@ -4,7 +4,7 @@
 //! In front of it stands a notary that writes down what was asked, and can ask for another of the described answers.
 
 use super::process::eventually;
-use super::run::run;
+use super::run::{free_port, run};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -76,7 +76,7 @@ impl GitHub {
         let own = run().scratch(purpose);
         let path = own.join("github.json");
         std::fs::write(&path, description.0.to_string()).expect("write the description");
-        let behind = free_port();
+        let behind = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let log = std::fs::File::create(own.join("log")).expect("make a log");
         let process = run()
             .command("node")
@@ -147,11 +147,6 @@ impl Examples {
         let name = first["$ref"].as_str().and_then(|text| text.rsplit('/').next()).expect("a reference").to_owned();
         &mut self.0["components"]["examples"][name]["value"]
     }
-}
-
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
-    listener.local_addr().expect("an address")
 }
 
 fn serve(mut client: TcpStream, behind: SocketAddr, asked: &Mutex<Vec<Asked>>, rules: &Mutex<Vec<(String, Instead)>>) {

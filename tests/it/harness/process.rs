@@ -16,6 +16,8 @@ pub const BELLWETHER_AGENT: &str = env!("CARGO_BIN_EXE_bellwether-agent");
 /// How long [`eventually`] waits. Far more than anything here takes, because a loaded CI machine is slow and a failure is
 /// worth waiting for; it bounds a hang and measures nothing.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// How long the end of a program is waited for, which takes as long as all of its steps.
+const PATIENCE_WITH_PROGRAMS: Duration = Duration::from_secs(1200);
 /// How often [`eventually`] looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -23,15 +25,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 ///
 /// The only place of these tests that reads a clock or sleeps: another process tells nobody that it is ready. No result may
 /// depend on how long it took.
+#[track_caller]
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, look)
+}
+
 #[allow(clippy::disallowed_methods, reason = "another process can only be waited for with a timer")]
 #[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+fn eventually_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = std::time::Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "gave up waiting until {what}, after {} s", PATIENCE.as_secs());
+        assert!(start.elapsed() < patience, "gave up waiting until {what}, after {} s", patience.as_secs());
         std::thread::sleep(LOOK_EVERY);
     }
 }
@@ -122,7 +129,7 @@ impl Running {
     /// Waits for its end.
     #[track_caller]
     pub fn status(&mut self) -> ExitStatus {
-        eventually("a process ends", || self.try_status())
+        eventually_within(PATIENCE_WITH_PROGRAMS, "a process ends", || self.try_status())
     }
 
     /// Its process identifier.

@@ -118,7 +118,7 @@ impl Rauc {
             ("--reboot-command", at("reboot.sh")),
             ("--boot-id-file", at("state/boot-id")),
             ("--os-soak-secs", "1".to_owned()),
-            ("--os-trial-secs", "60".to_owned()),
+            ("--os-trial-secs", "900".to_owned()),
             ("--disk-reserve-mb", "1".to_owned()),
         ];
         flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
@@ -133,6 +133,11 @@ impl Rauc {
     /// Whether the agent has asked for a reboot since the last one.
     pub fn is_asked_to_reboot(&self) -> bool {
         self.asked_file().exists()
+    }
+
+    /// From now on it has not asked.
+    pub fn forget_asked(&self) {
+        let _ = std::fs::remove_file(self.asked_file());
     }
 
     /// Holds up the next installation, until [`Rauc::release`].

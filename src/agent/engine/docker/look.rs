@@ -13,8 +13,41 @@ use crate::domain::reported::{Changes, ObservedApp, ObservedService, ServiceStat
 use crate::ports::engine::EngineError;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How often the containers are listed in one look: who makes a container anew gives it another id, and the new one is not in
+/// a list from before.
+const LISTINGS: usize = 3;
+
+/// What is done about a container that was listed and is gone.
+#[derive(Clone, Copy)]
+enum Gone {
+    ListAnew,
+    LeaveOut,
+}
+
 impl DockerEngine {
     pub(super) async fn look_now(&self, images: &BTreeSet<String>) -> Result<Observed, EngineError> {
+        let mut found = None;
+        for _ in 1..LISTINGS {
+            found = self.apps(Gone::ListAnew).await?;
+            if found.is_some() {
+                break;
+            }
+        }
+        let apps = match found {
+            Some(apps) => apps,
+            None => self.apps(Gone::LeaveOut).await?.unwrap_or_default(),
+        };
+        let mut present = BTreeSet::new();
+        for image in images {
+            if self.present(image).await?.is_some() {
+                present.insert(image.clone());
+            }
+        }
+        Ok(Observed { apps, images: present, engine: self.connected().await?.1.attributes() })
+    }
+
+    /// What the device has; `None` if that changed meanwhile and shall be listed anew.
+    async fn apps(&self, gone: Gone) -> Result<Option<BTreeMap<AppName, ObservedApp>>, EngineError> {
         let mut apps: BTreeMap<AppName, ObservedApp> = BTreeMap::new();
         let known = self.known().await?;
         for (app, volumes) in &known.volumes {
@@ -30,7 +63,12 @@ impl DockerEngine {
             Kind::Podman => Changes::Anew,
         };
         for (id, (app, service)) in &known.containers {
-            let Some(found) = self.inspect(id).await? else { continue };
+            let Some(found) = self.inspect(id).await? else {
+                match gone {
+                    Gone::ListAnew => return Ok(None),
+                    Gone::LeaveOut => continue,
+                }
+            };
             let image_defaults = self.defaults_of(found.image.as_deref().unwrap_or_default()).await?;
             let state = read::state(found.state.as_ref());
             let restarts = found.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
@@ -45,13 +83,7 @@ impl DockerEngine {
                 .and_modify(|first| first.state = ServiceState::Dead)
                 .or_insert(observed);
         }
-        let mut present = BTreeSet::new();
-        for image in images {
-            if self.present(image).await?.is_some() {
-                present.insert(image.clone());
-            }
-        }
-        Ok(Observed { apps, images: present, engine: self.connected().await?.1.attributes() })
+        Ok(Some(apps))
     }
 
     pub(super) async fn containers(&self, more: &[(&str, &str)]) -> Result<Vec<ContainerSummary>, EngineError> {
