@@ -6,6 +6,7 @@
 
 mod file;
 mod flags;
+mod forge;
 mod fragment;
 mod git;
 mod inputs;
@@ -14,6 +15,7 @@ mod schema;
 mod settings;
 
 pub use flags::ServeFlags;
+pub use forge::ForgePart;
 pub use fragment::{Environment, KEYS, Setting};
 pub use inputs::{Effective, Inputs};
 pub use schema::schema;
@@ -75,6 +77,8 @@ pub struct Settings {
     pub secrets: Sources,
     /// Where lists of devices are fetched that fleet repos may name.
     pub lists: Vec<SourceSettings>,
+    /// What it has to do with the forge; `None` if nothing.
+    pub forge: Option<ForgePart>,
 }
 
 /// Where the controller's TLS certificate comes from.

@@ -11,6 +11,7 @@ pub mod fetching;
 pub mod lists;
 pub mod owner;
 pub mod published;
+pub mod telling;
 pub mod vault;
 pub mod watch;
 

@@ -2,21 +2,25 @@
 //!
 //! Nothing is decided here. `bellwether serve`, the tests and the benchmarks start the same thing.
 
-use crate::config::CertificateSource;
+use crate::config::{CertificateSource, ForgePart};
 use crate::controller::dumps::{Dumps, MAX_KEPT_BYTES};
 use crate::controller::lists::Lists;
 use crate::controller::owner::{self, Counters};
+use crate::controller::telling::{self, Teller, Telling};
 use crate::controller::vault::Vault;
 use crate::controller::{Options, SharedWorld, fetching, watch};
 use crate::domain::digest::Digest;
 use crate::domain::ids::{Actor, StageName};
+use crate::forge::settings::{ForgeSettingsError, verifier};
 use crate::git::signature::Signers;
 use crate::git::{Access, GitMirror, MirrorError, RemoteUrl, Stop};
 use crate::lists::{HttpSource, SourceError, SourceSettings};
+use crate::ports::forge::Forge;
 use crate::ports::lists::ListSource;
 use crate::ports::store::{Store as _, StoreError};
 use crate::secrets::{IdentityError, Sources};
 use crate::server::keys::{Keys, KeysError};
+use crate::server::webhook::Hooks;
 use crate::server::{ServeError, Server, bind, serve_socket, serve_tls};
 use crate::store::SqliteStore;
 use crate::{clock, server};
@@ -53,6 +57,8 @@ pub struct Inputs {
     pub secrets: Sources,
     /// Where lists of devices are fetched.
     pub lists: Vec<SourceSettings>,
+    /// What it has to do with the forge.
+    pub forge: Option<ForgePart>,
 }
 
 /// Why a controller could not start or go on.
@@ -94,6 +100,9 @@ pub enum DaemonError {
         #[source]
         source: SourceError,
     },
+    /// The secret of webhooks cannot be used, or the forge cannot be asked so.
+    #[error("could not make ready for the forge")]
+    Forge(#[from] ForgeSettingsError),
     /// It could not serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -116,6 +125,9 @@ impl DaemonError {
             }
             Self::List { .. } => Some(
                 "check the files that `inventories` of the configuration names; the controller must be able to read them",
+            ),
+            Self::Forge(_) => Some(
+                "check `forge` of the configuration and the files that it names; the controller must be able to read them",
             ),
             Self::DataDir { .. } | Self::Mirror(_) | Self::Serve(_) | Self::Thread(_) => None,
         }
@@ -145,8 +157,20 @@ pub struct Daemon {
 
 /// Starts a controller. When this returns it answers requests; the fleet repo is being looked at.
 pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
-    let Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets, lists } =
-        inputs;
+    let Inputs {
+        options,
+        data_dir,
+        repo,
+        access,
+        signers,
+        listen,
+        socket,
+        certificate,
+        operators,
+        secrets,
+        lists,
+        forge,
+    } = inputs;
     std::fs::create_dir_all(&data_dir).map_err(|source| DaemonError::DataDir { path: data_dir.clone(), source })?;
     // The store's lock comes first: it makes sure that nobody else uses this folder.
     let mut store = SqliteStore::open(&data_dir.join("bellwether.db"))?;
@@ -183,6 +207,8 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         .map_err(DaemonError::Thread)?;
     let interval = Duration::from_secs(options.poll_secs.max(1));
     let asking = fetching::start(sources, &lists, interval, &watching.waker).map_err(DaemonError::Thread)?;
+    let hooks = forge.as_ref().map(hooks).transpose()?.flatten();
+    let teller = forge.and_then(|forge| teller(forge, &options, &running)).transpose()?;
     let server = Arc::new(Server {
         options,
         owner: running.handle,
@@ -198,6 +224,8 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         key: keys.signing,
         ca_fingerprint: keys.ca_fingerprint,
         operators,
+        hooks,
+        teller,
         stopping: CancellationToken::new(),
     });
     let tls = tokio::spawn(serve_tls(server.clone(), listener, keys.tls));
@@ -218,6 +246,25 @@ pub async fn start(inputs: Inputs) -> Result<Daemon, DaemonError> {
         owner: running.thread,
         fetching,
     })
+}
+
+/// What takes webhooks, if any are taken.
+fn hooks(forge: &ForgePart) -> Result<Option<Hooks>, DaemonError> {
+    let Some(path) = &forge.webhook_secret else { return Ok(None) };
+    Ok(Some(Hooks::new(&forge.repository, Box::new(verifier(path)?))))
+}
+
+/// What tells the forge how rollouts go, if it is told.
+fn teller(forge: ForgePart, options: &Arc<Options>, running: &owner::Running) -> Option<Result<Teller, DaemonError>> {
+    let ForgePart { repository: _, settings, stages, link, webhook_secret: _ } = forge;
+    let settings = settings?;
+    let open = move || match settings.open() {
+        Ok(forge) => Ok(Box::new(forge) as Box<dyn Forge>),
+        Err(error) => Err(owner::show_chain(&error)),
+    };
+    let (world, owner) = (running.world.clone(), running.handle.clone());
+    let started = telling::start(Telling { stages, link }, options, Box::new(open), world, owner);
+    Some(started.map_err(DaemonError::Thread))
 }
 
 impl Daemon {

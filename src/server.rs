@@ -13,16 +13,19 @@ pub mod operator;
 pub mod request;
 pub mod rollouts;
 pub mod select;
+pub mod webhook;
 
 use crate::controller::dumps::Dumps;
 use crate::controller::fetching::Fetching;
 use crate::controller::lists::Lists;
 use crate::controller::owner::{Counters, Handle};
 use crate::controller::published::Published;
+use crate::controller::telling::Teller;
 use crate::controller::vault::Vault;
 use crate::controller::watch::Waker;
 use crate::controller::{Options, SharedWorld};
 use crate::domain::digest::Digest;
+use crate::domain::forge::hook::MAX_HOOK_BYTES;
 use crate::domain::ids::Actor;
 use crate::domain::reported::MAX_REPORT_BYTES;
 use crate::protocol::v1::operator::MAX_DEVICES_REQUEST_BYTES;
@@ -72,6 +75,10 @@ pub struct Server {
     pub ca_fingerprint: Digest,
     /// Operators by the SHA-256 of their key.
     pub operators: BTreeMap<Digest, Actor>,
+    /// Takes webhooks of the forge; `None` if none are taken.
+    pub hooks: Option<webhook::Hooks>,
+    /// Tells the forge how rollouts go, as long as the server lives.
+    pub teller: Option<Teller>,
     /// Is cancelled when the server stops.
     pub stopping: CancellationToken,
 }
@@ -120,6 +127,7 @@ pub fn router(server: Shared) -> Router {
         .route("/v1/tokens", post(operator::token))
         .route("/v1/epoch", post(operator::epoch))
         .route("/v1/refresh", post(operator::refresh))
+        .route("/v1/webhook", post(webhook::webhook).layer(DefaultBodyLimit::max(MAX_HOOK_BYTES)))
         .fallback(errors::no_route)
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(MAX_REPORT_BYTES))

@@ -49,9 +49,10 @@ fn inputs(settings: Settings) -> Inputs {
         log: _,
         secrets,
         lists,
+        forge,
     } = settings;
     let options = Options { fleet, stages, poll_secs, offline_after_secs };
-    Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets, lists }
+    Inputs { options, data_dir, repo, access, signers, listen, socket, certificate, operators, secrets, lists, forge }
 }
 
 async fn serve(inputs: Inputs) -> anyhow::Result<Outcome> {

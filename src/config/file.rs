@@ -28,8 +28,9 @@ const ROOT: Keys = Keys {
         "git",
         "secrets",
         "inventories",
+        "forge",
     ],
-    later: &["database", "forge", "metrics"],
+    later: &["database", "metrics"],
     extensions: Extensions::Ignored,
 };
 const TLS: Keys = Keys { what: "`tls`", known: &["cert", "key"], later: &[], extensions: Extensions::Unknown };
@@ -53,6 +54,12 @@ const SIGNERS: Keys =
     Keys { what: "`signers`", known: &["ssh", "openpgp"], later: &[], extensions: Extensions::Unknown };
 const SECRETS: Keys =
     Keys { what: "`secrets`", known: &["env", "directory", "identity"], later: &[], extensions: Extensions::Unknown };
+const FORGE: Keys = Keys {
+    what: "`forge`",
+    known: &["repository", "api", "token_file", "app_id", "app_key", "stages", "link", "webhook_secret_file"],
+    later: &[],
+    extensions: Extensions::Unknown,
+};
 const STAGE: Keys = Keys {
     what: "a stage",
     known: &["name", "max_unstaged", "deletion_budget", "signers", "host_paths", "privileged", "soak_secs"],
@@ -102,6 +109,7 @@ impl Reading<'_> {
                 "log" => self.section(value, &LOG, "log"),
                 "git" => self.section(value, &GIT, "git"),
                 "secrets" => self.section(value, &SECRETS, "secrets"),
+                "forge" => self.section(value, &FORGE, "forge"),
                 key => self.scalar(value, key),
             }
         }

@@ -79,6 +79,30 @@ pub struct ServeFlags {
     /// age identity that decrypts the files below secrets/ of the fleet repo
     #[arg(long, value_name = "FILE")]
     pub secrets_identity: Option<String>,
+    /// OWNER/NAME on GitHub where people see how rollouts go
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub forge_repository: Option<String>,
+    /// API of GitHub; of an enterprise server https://HOST/api/v3 [default: https://api.github.com]
+    #[arg(long, value_name = "URL")]
+    pub forge_api: Option<String>,
+    /// File with a token for GitHub, read anew when it is refused
+    #[arg(long, value_name = "FILE")]
+    pub forge_token_file: Option<String>,
+    /// Id of the GitHub App that the controller is
+    #[arg(long, value_name = "ID")]
+    pub forge_app_id: Option<String>,
+    /// Private key of the app, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub forge_app_key: Option<String>,
+    /// Stages whose progress is told, separated by commas [default: all]
+    #[arg(long, value_name = "NAMES")]
+    pub forge_stages: Option<String>,
+    /// Address that statuses link to, such as the controller's
+    #[arg(long, value_name = "URL")]
+    pub forge_link: Option<String>,
+    /// File with the secret that webhooks are signed with
+    #[arg(long, value_name = "FILE")]
+    pub forge_webhook_secret_file: Option<String>,
     /// Form of log lines: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -114,6 +138,14 @@ impl ServeFlags {
             secrets_env,
             secrets_directory,
             secrets_identity,
+            forge_repository,
+            forge_api,
+            forge_token_file,
+            forge_app_id,
+            forge_app_key,
+            forge_stages,
+            forge_link,
+            forge_webhook_secret_file,
             log_format,
             log_level,
         } = self;
@@ -140,6 +172,14 @@ impl ServeFlags {
             ("secrets.env", secrets_env),
             ("secrets.directory", secrets_directory),
             ("secrets.identity", secrets_identity),
+            ("forge.repository", forge_repository),
+            ("forge.api", forge_api),
+            ("forge.token_file", forge_token_file),
+            ("forge.app_id", forge_app_id),
+            ("forge.app_key", forge_app_key),
+            ("forge.stages", forge_stages),
+            ("forge.link", forge_link),
+            ("forge.webhook_secret_file", forge_webhook_secret_file),
             ("log.format", log_format),
             ("log.level", log_level),
         ] {

@@ -80,7 +80,7 @@ pub fn schema() -> Value {
         },
     });
     let text = |key: &str| json!({ "type": "string", "description": describe(key) });
-    let seconds = |key: &str| json!({ "type": "integer", "minimum": 1, "description": describe(key) });
+    let positive = |key: &str| json!({ "type": "integer", "minimum": 1, "description": describe(key) });
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Bellwether's controller",
@@ -129,12 +129,12 @@ pub fn schema() -> Value {
                     "ssh_key_file": text("git.ssh_key_file"),
                     "known_hosts_file": text("git.known_hosts_file"),
                     "ssh_agent": text("git.ssh_agent"),
-                    "timeout_secs": seconds("git.timeout_secs"),
+                    "timeout_secs": positive("git.timeout_secs"),
                     "plain_http": { "enum": ["refused", "this-machine"], "description": describe("git.plain_http") },
                 },
             },
-            "poll_secs": seconds("poll_secs"),
-            "offline_after_secs": seconds("offline_after_secs"),
+            "poll_secs": positive("poll_secs"),
+            "offline_after_secs": positive("offline_after_secs"),
             "secrets": {
                 "type": "object",
                 "additionalProperties": false,
@@ -142,6 +142,21 @@ pub fn schema() -> Value {
                     "env": text("secrets.env"),
                     "directory": text("secrets.directory"),
                     "identity": text("secrets.identity"),
+                },
+            },
+            "forge": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["repository"],
+                "properties": {
+                    "repository": { "type": "string", "pattern": "^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", "description": describe("forge.repository") },
+                    "api": text("forge.api"),
+                    "token_file": text("forge.token_file"),
+                    "app_id": positive("forge.app_id"),
+                    "app_key": text("forge.app_key"),
+                    "stages": text("forge.stages"),
+                    "link": text("forge.link"),
+                    "webhook_secret_file": text("forge.webhook_secret_file"),
                 },
             },
             "log": {

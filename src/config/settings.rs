@@ -79,6 +79,7 @@ impl Check<'_> {
         let log = self.log();
         let secrets = self.secrets();
         let lists = self.lists();
+        let forge = self.forge(stages.as_deref().unwrap_or_default());
         Some(Settings {
             fleet: fleet?.0,
             repo: repo?,
@@ -95,6 +96,7 @@ impl Check<'_> {
             log: log?,
             secrets: secrets?,
             lists: lists?,
+            forge: forge?,
         })
     }
 

@@ -106,6 +106,10 @@ enum Command {
         actor: Actor,
         answer: Answer<Vec<Change>>,
     },
+    Note {
+        changes: Vec<Change>,
+        answer: Answer<()>,
+    },
     Events {
         subject: Option<String>,
         limit: usize,
@@ -253,6 +257,9 @@ impl Owner {
             }
             Command::Draft { draft, reason, actor, answer } => {
                 let _ = answer.send(self.take_rollout(|passes, input| passes.draft(input, &draft, &actor, &reason)));
+            }
+            Command::Note { changes, answer } => {
+                let _ = answer.send(self.write(&changes));
             }
             Command::Events { subject, limit, answer } => {
                 let events = self.store.events(subject.as_deref(), limit);

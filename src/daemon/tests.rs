@@ -21,6 +21,7 @@ fn inputs(folder: &Path) -> Inputs {
         operators: BTreeMap::new(),
         secrets: Sources::default(),
         lists: Vec::new(),
+        forge: None,
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod registry;
 mod rollouts;
+mod told;
 
 pub use registry::{Listing, Registered, Registry, RegistryAttribute};
 pub use rollouts::{Content, RolloutChange, RolloutMoment, RolloutRecord};
+pub use told::{Certainty, Standing, Told, Topic};
 
 use super::actions::Actions;
 use super::assignment::{Assignment, Mark};
@@ -42,6 +44,8 @@ pub struct FleetState {
     pub rollouts: BTreeMap<RolloutName, RolloutRecord>,
     /// When the controller was last known to run while a rollout was under way.
     pub heartbeat: Option<Timestamp>,
+    /// What was said on the forge.
+    pub told: BTreeMap<Topic, Told>,
     /// Records of the store that could not be read.
     ///
     /// Whatever such a record is about stands still rather than being decided anew: a device shows a [`Conflict`] with reason
@@ -490,6 +494,10 @@ pub enum Change {
     Rollout(RolloutName, RolloutChange),
     /// The controller runs while a rollout is under way.
     Heartbeat(Timestamp),
+    /// Something was said on the forge, or is about to be.
+    Told(Topic, Told),
+    /// What was said on the forge is over, and nothing asks about it any more.
+    ToldGone(Topic),
     /// Something happened that people may want to read later.
     Event(Event),
 }
@@ -564,6 +572,12 @@ impl FleetState {
                 }
                 Change::Rollout(name, change) => rollouts::apply(&mut self.rollouts, name, change),
                 Change::Heartbeat(at) => self.heartbeat = Some(at),
+                Change::Told(topic, told) => {
+                    self.told.insert(topic, told);
+                }
+                Change::ToldGone(topic) => {
+                    self.told.remove(&topic);
+                }
                 // Events are for people; no decision reads them.
                 Change::Event(_) => {}
             }

@@ -3,4 +3,7 @@
 pub mod bound;
 pub mod check;
 pub mod comment;
+pub mod follow;
+pub mod hook;
 pub mod promotion;
+pub mod words;

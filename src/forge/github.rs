@@ -5,6 +5,7 @@
 
 mod answers;
 mod app;
+mod following;
 mod login;
 mod requests;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use crate::domain::forge::check::{Annotation, Conclusion, Level};
 use crate::domain::forge::promotion::Carrier;
 use crate::domain::ids::CommitId;
 use crate::ports::forge::{
-    Check, Comment, Commit, Forge, ForgeError, MergeRequest, NewCheck, NewMergeRequest, Number, Readiness,
+    Check, Comment, Commit, Forge, ForgeError, MergeRequest, NewCheck, NewMergeRequest, Number, Progress, Readiness,
 };
 use answers::{
     AppAnswer, CheckAnswer, ChecksAnswer, CommentAnswer, CommitAnswer, MadeAnswer, PullAnswer, RefAnswer, UserAnswer,
@@ -257,6 +258,34 @@ impl Forge for GitHub {
         let path = self.path(&format!("issues/{number}/labels"));
         let _: Vec<Value> = self.send(Method::Post, &path, &json!({ "labels": labels }), Again::Always)?;
         Ok(())
+    }
+
+    fn requests_of(&mut self, commit: &CommitId) -> Result<Vec<MergeRequest>, ForgeError> {
+        self.pulls_of(commit)
+    }
+
+    fn shows_status(&mut self, progress: &Progress) -> Result<bool, ForgeError> {
+        self.status_says(progress)
+    }
+
+    fn set_status(&mut self, progress: &Progress) -> Result<(), ForgeError> {
+        self.write_status(progress)
+    }
+
+    fn deployment(&mut self, progress: &Progress) -> Result<Option<u64>, ForgeError> {
+        self.find_deployment(progress)
+    }
+
+    fn deploy(&mut self, progress: &Progress) -> Result<u64, ForgeError> {
+        self.make_deployment(progress)
+    }
+
+    fn shows_deployment(&mut self, id: u64, progress: &Progress) -> Result<bool, ForgeError> {
+        self.deployment_says(id, progress)
+    }
+
+    fn set_deployment(&mut self, id: u64, progress: &Progress) -> Result<(), ForgeError> {
+        self.write_deployment(id, progress)
     }
 }
 

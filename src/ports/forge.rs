@@ -2,9 +2,10 @@
 //!
 //! Everything that is written is written so that doing it again does no harm: who writes looks first.
 
+use crate::domain::fleet::Standing;
 use crate::domain::forge::check::{Annotation, Conclusion};
 use crate::domain::forge::promotion::Carrier;
-use crate::domain::ids::{CommitId, ObjectId};
+use crate::domain::ids::{CommitId, ObjectId, StageName};
 
 /// The number of a merge request within its repository.
 pub type Number = u64;
@@ -158,6 +159,23 @@ pub enum Readiness {
     Draft,
 }
 
+/// How far a commit has come in a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The stage: an environment, and the context of a status.
+    pub stage: StageName,
+    /// The commit.
+    pub commit: CommitId,
+    /// By what its deployment is known again.
+    pub mark: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// One line; what is too long is cut.
+    pub text: String,
+    /// Where people read more.
+    pub link: Option<String>,
+}
+
 /// One repository of a forge.
 pub trait Forge: Send {
     /// The login under which this one writes.
@@ -204,4 +222,25 @@ pub trait Forge: Send {
 
     /// Adds labels to a merge request.
     fn label(&mut self, number: Number, labels: &[&str]) -> Result<(), ForgeError>;
+
+    /// The merge requests by which a commit came to a branch, or would.
+    fn requests_of(&mut self, commit: &CommitId) -> Result<Vec<MergeRequest>, ForgeError>;
+
+    /// Whether the status of the commit in the stage's context says exactly this.
+    fn shows_status(&mut self, progress: &Progress) -> Result<bool, ForgeError>;
+
+    /// Lets the status of the commit say this.
+    fn set_status(&mut self, progress: &Progress) -> Result<(), ForgeError>;
+
+    /// Our deployment of the commit to the stage, if there is one with this mark.
+    fn deployment(&mut self, progress: &Progress) -> Result<Option<u64>, ForgeError>;
+
+    /// Makes a deployment of the commit to the stage. It deploys nothing: it shows what goes on.
+    fn deploy(&mut self, progress: &Progress) -> Result<u64, ForgeError>;
+
+    /// Whether a deployment says exactly this.
+    fn shows_deployment(&mut self, id: u64, progress: &Progress) -> Result<bool, ForgeError>;
+
+    /// Lets a deployment say this.
+    fn set_deployment(&mut self, id: u64, progress: &Progress) -> Result<(), ForgeError>;
 }

@@ -15,6 +15,8 @@ mod enrollment;
 mod faults;
 mod filters;
 mod forge;
+mod forge_following;
+mod forge_webhooks;
 mod git_remotes;
 mod harness;
 mod host;

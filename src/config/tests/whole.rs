@@ -98,6 +98,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
             identity: None,
         },
         lists: [],
+        forge: None,
     }
     "#);
 }
@@ -173,6 +174,7 @@ fn little_must_be_said() {
             identity: None,
         },
         lists: [],
+        forge: None,
     }
     "#);
 }

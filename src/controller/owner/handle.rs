@@ -83,6 +83,13 @@ impl Handle {
         self.ask(|answer| Command::Events { subject, limit, answer }).await
     }
 
+    /// Writes down what was said on the forge; no decision reads it. Called by the thread that says it.
+    pub fn note(&self, changes: Vec<Change>) -> Result<(), CommandError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.blocking_send(Command::Note { changes, answer }).map_err(|_| CommandError::Stopping)?;
+        answered.blocking_recv().map_err(|_| CommandError::Stopping)?
+    }
+
     /// Tells what the fleet repo looks like. Called by the watcher's thread.
     pub fn news(&self, news: News) -> Result<(), CommandError> {
         self.commands.blocking_send(Command::News(news)).map_err(|_| CommandError::Stopping)

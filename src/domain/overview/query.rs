@@ -250,6 +250,8 @@ pub fn touches(change: &Change) -> Option<Option<&DeviceId>> {
         | Change::HoldGone(_)
         | Change::Rollout(..)
         | Change::Heartbeat(_)
+        | Change::Told(..)
+        | Change::ToldGone(_)
         | Change::Event(_) => Some(None),
     }
 }

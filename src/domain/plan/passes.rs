@@ -305,6 +305,8 @@ fn decisive<'a>(before: &FleetState, change: &'a Change) -> Option<&'a DeviceId>
         | Change::HoldGone(_)
         | Change::Rollout(_, RolloutChange::Head { .. } | RolloutChange::Content(_) | RolloutChange::Gone)
         | Change::Heartbeat(_)
+        | Change::Told(..)
+        | Change::ToldGone(_)
         | Change::Event(_) => None,
     }
 }

@@ -3,6 +3,7 @@
 use crate::domain::ids::CommitId;
 use crate::ports::forge::{Check, Comment, Commit, ForgeError, MergeRequest, State};
 use serde::Deserialize;
+use serde_json::Value;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct UserAnswer {
@@ -128,5 +129,53 @@ impl TryFrom<CommitAnswer> for Commit {
     fn try_from(CommitAnswer { sha, tree, parents }: CommitAnswer) -> Result<Self, ForgeError> {
         let parents = parents.iter().map(|one| commit_id(&one.sha)).collect::<Result<_, _>>()?;
         Ok(Self { id: commit_id(&sha)?, tree: commit_id(&tree.sha)?, parents })
+    }
+}
+
+/// Something that was made, of which only its id is used.
+#[derive(Debug, Deserialize)]
+pub(super) struct IdAnswer {
+    pub(super) id: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StatusAnswer {
+    pub(super) context: String,
+    pub(super) state: String,
+    #[serde(default)]
+    description: Option<String>,
+}
+
+impl StatusAnswer {
+    pub(super) fn says(&self, text: &str) -> bool {
+        self.description.as_deref().unwrap_or_default() == text
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DeploymentAnswer {
+    pub(super) id: u64,
+    /// Whatever whoever made it put there: an object, or a text.
+    #[serde(default)]
+    payload: Value,
+}
+
+impl DeploymentAnswer {
+    /// The mark, if it is one of ours.
+    pub(super) fn mark(&self) -> Option<&str> {
+        self.payload.get("bellwether")?.as_str()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DeploymentStatusAnswer {
+    pub(super) state: String,
+    #[serde(default)]
+    description: Option<String>,
+}
+
+impl DeploymentStatusAnswer {
+    pub(super) fn says(&self, text: &str) -> bool {
+        self.description.as_deref().unwrap_or_default() == text
     }
 }

@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "actions", sql: include_str!("migrations/0003_actions.sql") },
     Migration { name: "rollouts", sql: include_str!("migrations/0004_rollouts.sql") },
     Migration { name: "moments", sql: include_str!("migrations/0005_moments.sql") },
+    Migration { name: "told", sql: include_str!("migrations/0006_told.sql") },
 ];
 
 const RECORD: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -1,7 +1,9 @@
 //! Reading. A record that cannot be read is set apart; the rest is read.
 
 use super::{failed, rollouts};
-use crate::domain::fleet::{Conflict, DeviceRecord, Event, FleetState, Hold, HoldScope, POISONED, Quarantined};
+use crate::domain::fleet::{
+    Conflict, DeviceRecord, Event, FleetState, Hold, HoldScope, POISONED, Quarantined, Told, Topic,
+};
 use crate::domain::ids::{Actor, DeviceId};
 use crate::domain::time::Timestamp;
 use crate::ports::store::{MAX_EVENTS, StoreError};
@@ -23,6 +25,7 @@ pub(super) fn load(connection: &Connection) -> Result<FleetState, StoreError> {
         holds: holds(connection, &mut quarantined)?,
         rollouts: rollouts::load(connection, &mut quarantined)?,
         heartbeat: heartbeat(connection)?,
+        told: told(connection)?,
         quarantined,
     })
 }
@@ -48,6 +51,14 @@ fn heartbeat(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
         .optional()
         .map_err(failed("read the heartbeat"))?;
     Ok(document.and_then(|document| serde_json::from_str(&document).ok()))
+}
+
+/// What was said on the forge. What cannot be read counts as not said: before something is said again, it is looked for there.
+fn told(connection: &Connection) -> Result<BTreeMap<Topic, Told>, StoreError> {
+    let all = pairs(connection, "SELECT topic, document FROM told")?;
+    let read =
+        |(topic, told): (String, String)| Some((serde_json::from_str(&topic).ok()?, serde_json::from_str(&told).ok()?));
+    Ok(all.into_iter().filter_map(read).collect())
 }
 
 fn devices(

@@ -116,7 +116,7 @@ fn a_database_of_a_newer_build_is_refused_and_left_alone() {
     disk.open();
     disk.meddle("INSERT INTO migrations VALUES (99, 'later', 'sha256:00')");
     let error = SqliteStore::open(&disk.path()).err().expect("it is newer");
-    assert_eq!(text(&error), "the database has schema version 99; this build knows versions up to 5");
+    assert_eq!(text(&error), "the database has schema version 99; this build knows versions up to 6");
 }
 
 #[test]

@@ -70,6 +70,8 @@ fn write(transaction: &Connection, change: &Change) -> Result<Written, StoreErro
         Change::Unassigned(device) => write.no_part("assignment", device.as_str())?,
         Change::Rollout(name, change) => rollouts::write(transaction, name, change)?,
         Change::Heartbeat(at) => write.put("meta", "name", "heartbeat", at)?,
+        Change::Told(topic, told) => write.put("told", "topic", &json(topic), told)?,
+        Change::ToldGone(topic) => write.delete("told", "topic", &json(topic))?,
         Change::Event(event) => {
             write.event(event)?;
             return Ok(Written::Event);
@@ -156,7 +158,10 @@ fn records(change: &Change) -> Vec<RecordName> {
         Change::Hold(scope, _) | Change::HoldGone(scope) => vec![("hold", json(scope))],
         Change::Unassigned(device) => vec![("assignment", device.to_string())],
         Change::Rollout(name, _) => vec![("rollout", name.to_string())],
-        Change::Epoch(_) | Change::Heartbeat(_) | Change::Event(_) => Vec::new(),
+        // What was said on the forge is found there again: nothing is lost with what cannot be read.
+        Change::Epoch(_) | Change::Heartbeat(_) | Change::Told(..) | Change::ToldGone(_) | Change::Event(_) => {
+            Vec::new()
+        }
     }
 }
 

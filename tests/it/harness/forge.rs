@@ -58,7 +58,7 @@ impl Drop for GitHub {
 
 /// Where the description and the server are.
 #[allow(clippy::disallowed_methods, reason = "a machine may keep them elsewhere")]
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     let kept = std::env::var_os("BELLWETHER_FORGE").map(PathBuf::from);
     let folder = kept.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/forge"));
     let description = folder.join("github.json");

@@ -32,6 +32,9 @@ pub fn changes() -> Vec<Change> {
         Change::Event(super::event("kiosk-1", 7)),
         Change::Unassigned("kiosk-2".parse().unwrap()),
         Change::Heartbeat(Timestamp::from_millis(77)),
+        Change::Told(topic(1), told(Certainty::Said)),
+        Change::Told(topic(2), told(Certainty::Intended)),
+        Change::ToldGone(topic(3)),
         Change::Unreported("kiosk-2".parse().unwrap()),
         Change::Unreported("never-seen".parse().unwrap()),
         Change::Forget("never-seen".parse().unwrap()),
@@ -88,7 +91,17 @@ pub fn removals() -> Vec<Change> {
         Change::ApprovalGone(Digest::of(b"held")),
         Change::HoldGone(HoldScope::Fleet),
         Change::HoldGone(HoldScope::Stage("production".parse().unwrap())),
+        Change::ToldGone(topic(1)),
     ]
+}
+
+fn topic(number: u64) -> Topic {
+    Topic::Progress { stage: stage_name(), commit: commit(number) }
+}
+
+fn told(certainty: Certainty) -> Told {
+    let (news, at) = (Digest::of(b"3 of 5 devices"), Timestamp::from_millis(8));
+    Told { standing: Standing::UnderWay, news, at, times: 2, certainty, id: Some(17) }
 }
 
 /// The change at which a broken commit fails.
