@@ -193,7 +193,7 @@ pub fn core_dump(dump: &CoreDump, device: &DeviceId) -> String {
 pub fn failures(failures: &[FailureRow], now: Timestamp) -> String {
     let mut text = String::new();
     for one in failures {
-        let FailureRow { device, order, failure, phase, note, at, message: _, log: _ } = one;
+        let FailureRow { device, order, failure, phase, note, at, message: _, log: _, core_dump: _ } = one;
         let generation = order.map(|order| format!(" at {order}")).unwrap_or_default();
         let phase = phase.map(|phase| format!(" while {}", phase.as_str())).unwrap_or_default();
         let noted = if note.is_no() { "" } else { ", acknowledged" };
