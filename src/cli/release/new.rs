@@ -4,7 +4,7 @@ use super::invalidate::moves;
 use crate::cli::console::{Console, Outcome};
 use crate::cli::editing::{EditArgs, WorkTree, edit_output};
 use crate::cli::fault::{Hint as _, usage, with_hint};
-use crate::domain::edits::images::{ImagesError, ServiceImage, images, with_images};
+use crate::domain::edits::images::{ImagesError, ServiceImage, images, with_images, with_values};
 use crate::domain::edits::release::{About, create, folder};
 use crate::domain::edits::{Desk, sound};
 use crate::domain::finding::Severity;
@@ -30,6 +30,7 @@ committing is up to you. A release that exists is never changed.
 Examples:
   bellwether release new signage 1.6.0 --compose compose.yml --notes 'Menus in three languages'
   bellwether release new signage 2.0.0-rc.1 --compose compose.yml --draft --requires-type raspberrypi5
+  bellwether release new signage 1.6.0 --compose compose.yml --set TAG=1.6.0     it says `image: signage:${TAG}`
   bellwether release new signage 1.6.0 --compose compose.yml --plain-http registry.local:5000")]
 pub struct Args {
     /// The app
@@ -53,6 +54,9 @@ pub struct Args {
     /// A device type that it runs on [default: all]; may be given several times
     #[arg(long, value_name = "TYPE")]
     pub requires_type: Vec<DeviceType>,
+    /// What a variable of the Compose file is, such as `${TAG}`: it is written in its place; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_set)]
+    pub set: Vec<(String, String)>,
     /// Leave tags as they are, without asking any registry
     #[arg(long)]
     pub keep_tags: bool,
@@ -88,10 +92,28 @@ fn parse_tag(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Values are put into YAML as they are, quoted or not, so they hold nothing that has a meaning there.
+fn parse_set(text: &str) -> Result<(String, String), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+');
+    match text.split_once('=') {
+        Some((name, value)) if crate::domain::ids::VariableName::new(name).is_ok() => {
+            let is_plain = value.starts_with(|c: char| c.is_ascii_alphanumeric()) && !value.ends_with(':');
+            match is_plain && value.chars().all(fits) {
+                true => Ok((name.to_owned(), value.to_owned())),
+                false => {
+                    Err("a value is made of letters, digits and `._-/:@+`, and begins with one of the first two"
+                        .to_owned())
+                }
+            }
+        }
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
 /// Runs `release new`.
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     edit_output(console)?;
-    let Args { app, version, compose, notes, tags, draft, requires_type, keep_tags, registry, edit } = args;
+    let Args { app, version, compose, notes, tags, draft, requires_type, set, keep_tags, registry, edit } = args;
     if semver::Version::parse(version.as_str()).is_err() {
         return Err(usage(format!("{version} is not a semantic version: write it as 1.6.0")));
     }
@@ -101,6 +123,9 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         Some(hint) => with_hint(error.into(), hint),
         None => error.into(),
     };
+    let text = with_values(&text, &set.iter().cloned().collect())
+        .map_err(cannot_use)
+        .with_context(|| format!("cannot use {}", compose.display()))?;
     let images = images(&text).map_err(cannot_use).with_context(|| format!("cannot use {}", compose.display()))?;
     let about = About {
         draft: *draft,

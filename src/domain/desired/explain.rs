@@ -11,12 +11,14 @@ use super::{Branch, PickedRelease, Resolver};
 use crate::domain::finding::Place;
 use crate::domain::history::LastChange;
 use crate::domain::ids::{DeviceId, ServiceName, StageName};
+use crate::domain::manifest::compose::{Defaulted, Filled};
 use crate::domain::manifest::read::Setting;
 use crate::domain::manifest::sealed::{as_written, opened};
 use crate::domain::manifest::template::{Out, OutPiece, Template, Value};
 use crate::domain::manifest::vars::{BranchRule, ConfigValue, Health, MaintenanceValue, Merge, TheDevice, TypedKeys};
 use crate::domain::secret::SecretRef;
 use crate::domain::snapshot::Snapshot;
+use manifests::filled_in_environment;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,11 +53,12 @@ pub struct Explained {
     /// Of a pin that leaves a choice: what it came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picked: Option<PickedRelease>,
-    /// For a template: what it comes to on this device, with references in the place of secrets. `None` if it cannot be
-    /// rendered, and for a value that is no template.
+    /// For a template: what it comes to on this device, with references in the place of secrets; for a value of a Compose file with
+    /// `${NAME:-default}`: what that comes to. `None` if it cannot be rendered, and for a value that is neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered: Option<String>,
-    /// For a template: the variables that it uses, and those that they use in turn, by name.
+    /// For a template: the variables that it uses, and those that they use in turn, by name; of a Compose file, those whose defaults
+    /// were filled in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<UsedVariable>,
     /// What it overrode, from the nearest to the farthest.
@@ -101,12 +104,20 @@ struct History<'a>(BTreeMap<String, Vec<Line<'a>>>);
 struct Line<'a> {
     written: Overridden,
     template: Option<(&'a Arc<str>, &'a Template)>,
+    /// What Compose makes of it, where that is something else.
+    filled: Option<Filled>,
 }
 
 impl<'a> History<'a> {
     fn push(&mut self, key: String, value: String, place: Place, template: Option<(&'a Arc<str>, &'a Template)>) {
         let written = Overridden { value: opened(value), place, changed: None };
-        self.0.entry(key).or_default().push(Line { written, template });
+        self.0.entry(key).or_default().push(Line { written, template, filled: None });
+    }
+
+    /// A value of a Compose file whose variables are filled in.
+    fn push_filled(&mut self, key: String, value: String, place: Place, filled: Filled) {
+        let written = Overridden { value: opened(value), place, changed: None };
+        self.0.entry(key).or_default().push(Line { written, template: None, filled: Some(filled) });
     }
 
     fn add<T: ?Sized>(&mut self, key: String, written: Written<'_, T>, show: impl Fn(&T) -> String) {
@@ -141,7 +152,7 @@ impl<'a> History<'a> {
         layers: &Layers<'a>,
         pick: impl Fn(&'a TypedKeys) -> Option<&'a Merge<K, Value<V>>>,
     ) {
-        layers.entries(pick, |key, written| self.add_value(format!("{prefix}.{key}"), written));
+        layers.told(pick, |key, written| self.add_value(format!("{prefix}.{key}"), written));
     }
 
     /// A name is `branch`; keys are `branch.from` and `branch.allowed`. What a name replaced, or what keys replaced it, counts as
@@ -188,11 +199,14 @@ impl<'a> History<'a> {
 
     fn finish(self, scope: &Scope<'_>) -> Vec<Explained> {
         let explained = |(key, mut all): (String, Vec<Line<'_>>)| {
-            let Line { written: Overridden { value, place, changed }, template } = all.pop()?;
+            let Line { written: Overridden { value, place, changed }, template, filled } = all.pop()?;
             let overridden = all.into_iter().rev().map(|line| line.written).collect();
-            let (rendered, uses) = match template {
-                None => (None, Vec::new()),
-                Some((file, template)) => (
+            let (rendered, uses) = match (template, filled) {
+                (None, None) => (None, Vec::new()),
+                (None, Some(Filled { text, defaulted })) => {
+                    (Some(opened(text)), defaulted.into_iter().map(|one| used_default(one, &place)).collect())
+                }
+                (Some((file, template)), _) => (
                     scope.render(file, template).ok().map(show_out).map(opened),
                     scope.used(template).into_iter().map(used_variable).collect(),
                 ),
@@ -221,6 +235,11 @@ fn show_out(out: Out) -> String {
     }
 }
 
+/// A variable of a Compose file has its default where it stands, for there is no shell to set it.
+fn used_default(Defaulted { name, value }: Defaulted, place: &Place) -> UsedVariable {
+    UsedVariable { name, value, place: place.clone() }
+}
+
 fn used_variable(used: Used<'_>) -> UsedVariable {
     let Used { name, file, node } = used;
     UsedVariable { name: name.to_owned(), value: as_written(node), place: place(file, node.span) }
@@ -243,7 +262,7 @@ pub(super) fn explanation(
     if let Some(entry) = picked.image() {
         history.image(entry);
     }
-    layers.entries(
+    layers.told(
         |keys| keys.hold.as_ref(),
         |key, written| history.add(format!("hold.{key}"), written, ToString::to_string),
     );
@@ -254,7 +273,7 @@ pub(super) fn explanation(
         |profiles| profiles.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
     );
     history.map("pins", &layers, |keys| keys.pins.as_ref());
-    layers.entries(
+    layers.told(
         |keys| keys.config.as_ref(),
         |key, Written { file, span, value }| {
             let template = match value {
@@ -278,7 +297,7 @@ pub(super) fn explanation(
             history.push(format!("config.{key}"), shown, place(file, span), template);
         },
     );
-    layers.entries(
+    layers.told(
         |keys| keys.maintenance.as_ref(),
         |key, Written { file, span, value }| {
             let template = match value {
@@ -298,16 +317,22 @@ pub(super) fn explanation(
             let Some(sealed) = &outcome.device.spec else { return true };
             sealed.spec.apps.get(app).is_some_and(|app| app.services.contains_key(name))
         };
+        history.declared(&release.compose_file, app, &release.declared);
         for (name, service) in release.services.iter().filter(|(name, _)| runs(name)) {
             history.service(&release.compose_file, &format!("{app}/{name}"), service);
-            layers.environment(&release.compose_file, app, name, service, |variable, written| {
+            layers.environment_told(&release.compose_file, app, name, service, |variable, written| {
                 let Said { file, span, value } = written;
+                let key = format!("{app}/{name}.environment.{variable}");
+                if Arc::ptr_eq(file, &release.compose_file)
+                    && let Some((written, filled)) = filled_in_environment(service, variable)
+                {
+                    return history.push_filled(key, written, place(file, span), filled);
+                }
                 let (value, template) = match value {
                     None => (REMOVED.to_owned(), None),
                     Some(Words::Text(text)) => (text.to_owned(), None),
                     Some(Words::Template(template)) => (template.to_string(), Some((file, template))),
                 };
-                let key = format!("{app}/{name}.environment.{variable}");
                 history.push(key, value, place(file, span), template);
             });
         }
@@ -343,7 +368,7 @@ pub(super) fn explanation(
 fn unused_variables<'a>(layers: &Layers<'a>, history: &mut History<'a>) {
     let used: BTreeSet<String> =
         history.0.keys().filter_map(|key| key.split_once(".environment.").map(|(_, name)| name.to_owned())).collect();
-    layers.entries(
+    layers.told(
         |keys| keys.variables.as_ref(),
         |name, written| {
             if !used.contains(name.as_str()) {

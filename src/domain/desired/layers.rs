@@ -2,6 +2,8 @@
 //!
 //! Resolving and explaining go through the same functions, so an explanation cannot differ from what a device gets.
 
+mod told;
+
 use crate::domain::ids::{AppName, ServiceName, VariableName};
 use crate::domain::manifest::compose::Service;
 use crate::domain::manifest::read::Setting;
@@ -216,10 +218,13 @@ fn own_variables<'a>(vars: &'a Vars, whose: Whose, app: &AppName, name: &Service
 
 fn entries<'a>(vars: &'a Vars, merge: &'a Variables, visit: &mut impl FnMut(&'a VariableName, Said<'a>)) {
     for (name, setting) in &merge.entries {
-        let value = setting.value.as_ref().map(|value| match value {
-            Value::Known(text) => Words::Text(text),
-            Value::Template(template) => Words::Template(template),
-        });
-        visit(name, Said { file: &vars.file, span: setting.span, value });
+        visit(name, Said { file: &vars.file, span: setting.span, value: setting.value.as_ref().map(words) });
+    }
+}
+
+fn words(value: &Value<String>) -> Words<'_> {
+    match value {
+        Value::Known(text) => Words::Text(text),
+        Value::Template(template) => Words::Template(template),
     }
 }

@@ -7,6 +7,7 @@
 
 mod outcomes;
 mod reading;
+mod rules;
 mod variant;
 
 pub use variant::NoVariant;

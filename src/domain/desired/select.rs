@@ -87,6 +87,10 @@ fn names(key: &str) -> Vec<String> {
             // `healthcheck` as well as `test`.
             names.extend(of_service.split_once('.').map(|(_, below)| below.to_owned()));
         }
+        // `networks` of whatever app.
+        let declared = key.split_once('.').map(|(_, below)| below);
+        let is_declared = |below: &&str| ["networks.", "volumes."].iter().any(|above| below.starts_with(above));
+        names.extend(declared.filter(|_| !is_of_device && !key.contains('/')).filter(is_declared).map(str::to_owned));
         return names;
     };
     let plain = service.rsplit('/').next().unwrap_or(service);

@@ -7,10 +7,12 @@ mod laws;
 mod lists;
 mod maintenance;
 mod peers;
+mod policies;
 mod precedence;
 mod releases;
 mod sealed;
 mod templates;
+mod told;
 
 use super::{Branch, Desired, Resolver};
 use crate::domain::finding::{Affects, Severity};

@@ -1,9 +1,9 @@
 //! The images that a Compose file names, and the same file with other names for them.
 
-use crate::domain::manifest::compose::{FillError, SHORT_FORM_SERVICE, fill};
+use crate::domain::manifest::compose::{FillError, SHORT_FORM_SERVICE, fill, set};
 use crate::domain::manifest::edit::{EditError, find, set_at_source};
 use crate::domain::manifest::yaml::{Field, Kind, Map, Node, YamlError, parse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The image of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub enum ImagesError {
         /// Why.
         source: FillError,
     },
+    /// A value was given for a variable that the file does not have.
+    #[error("nothing in the file is `${{{0}}}`")]
+    Unused(String),
     /// The name cannot be written.
     #[error("the image of `{service}` cannot be written: {source}")]
     Edit {
@@ -54,14 +57,54 @@ impl ImagesError {
         match self {
             Self::Yaml(error) => error.hint,
             Self::NoServices => Some("name a Compose file: docs/compose.md says what can stand in it"),
-            Self::Variable { source: FillError::Unset(_), .. } => {
-                Some("write the name out, or give the variable a default as in `${TAG:-1.0}`")
-            }
+            Self::Variable { source: FillError::Unset(_), .. } => Some(
+                "give it with `--set NAME=VALUE`, write the name out, or give the variable a default as in `${TAG:-1.0}`",
+            ),
             Self::Variable { source: FillError::Invalid, .. } => Some("write the name out"),
+            Self::Unused(_) => Some("leave out its `--set`, or look for another spelling in the file"),
             Self::Edit { .. } => {
                 Some("write the image where nothing but services has it, or leave tags as they are with `--keep-tags`")
             }
         }
+    }
+}
+
+/// The Compose file with these values in the place of its variables; everything else stays as it is, comments too. Values hold
+/// nothing that YAML gives a meaning.
+pub fn with_values(text: &str, values: &BTreeMap<String, String>) -> Result<String, ImagesError> {
+    if values.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let mut spans = BTreeSet::new();
+    if let Some(root) = parse(text.as_bytes()).map_err(ImagesError::Yaml)? {
+        scalars(&root, &mut spans);
+    }
+    let mut used = BTreeSet::new();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for (start, end) in spans {
+        // Aliases stand where they repeat, and are no words.
+        let (Some(between), Some(scalar)) = (text.get(at..start), text.get(start..end)) else { continue };
+        out.push_str(between);
+        out.push_str(&set(scalar, values, &mut used));
+        at = end;
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    match values.keys().find(|name| !used.contains(*name)) {
+        Some(name) => Err(ImagesError::Unused(name.clone())),
+        None => Ok(out),
+    }
+}
+
+/// Where values with variables stand, as bytes.
+fn scalars(node: &Node, spans: &mut BTreeSet<(usize, usize)>) {
+    match &node.kind {
+        Kind::Scalar(scalar) if scalar.text.contains('$') => {
+            spans.insert((node.span.start as usize, node.span.end as usize));
+        }
+        Kind::Scalar(_) => {}
+        Kind::List(items) => items.iter().for_each(|item| scalars(item, spans)),
+        Kind::Map(map) => map.entries.iter().for_each(|field| scalars(&field.value, spans)),
     }
 }
 
@@ -205,9 +248,29 @@ mod tests {
           b:
             image: db:2@sha256:0
         "#);
-        insta::assert_snapshot!(named("services:\n  a:\n    image: web:${TAG}\n"), @"line 3: the image of `a`: the variable `TAG` is not set: Compose would take it from the shell, and there is none here (write the name out, or give the variable a default as in `${TAG:-1.0}`)");
-        insta::assert_snapshot!(named("services:\n  a:\n    image: web:${TAG:?}\n"), @"line 3: the image of `a`: the variable `TAG` is not set: Compose would take it from the shell, and there is none here (write the name out, or give the variable a default as in `${TAG:-1.0}`)");
+        insta::assert_snapshot!(named("services:\n  a:\n    image: web:${TAG}\n"), @"line 3: the image of `a`: the variable `TAG` is not set: Compose would take it from the shell, and there is none here (give it with `--set NAME=VALUE`, write the name out, or give the variable a default as in `${TAG:-1.0}`)");
+        insta::assert_snapshot!(named("services:\n  a:\n    image: web:${TAG:?}\n"), @"line 3: the image of `a`: the variable `TAG` is not set: Compose would take it from the shell, and there is none here (give it with `--set NAME=VALUE`, write the name out, or give the variable a default as in `${TAG:-1.0}`)");
         insta::assert_snapshot!(named("services:\n  a:\n    image: web:${\n"), @"line 3: the image of `a`: a `$` stands before something that is not the name of a variable (write the name out)");
+    }
+
+    #[test]
+    fn given_values_are_written_where_their_variables_stood_and_nowhere_else() {
+        let text = "# ${TAG} is the version\nservices:\n  a:\n    image: \"web:${TAG}\" # ${TAG}\n    command: [run, '${TAG}', $$TAG]\n    \
+                    environment: &e\n      VERSION: ${TAG:-none}\n      OTHER: ${OTHER:-x}\n  b: { image: 'db:1', environment: *e }\n";
+        let values = |name: &str| [(name.to_owned(), "1.2.0".to_owned())].into();
+        insta::assert_snapshot!(with_values(text, &values("TAG")).expect("it is used"), @r#"
+        # ${TAG} is the version
+        services:
+          a:
+            image: "web:1.2.0" # ${TAG}
+            command: [run, '1.2.0', $$TAG]
+            environment: &e
+              VERSION: 1.2.0
+              OTHER: ${OTHER:-x}
+          b: { image: 'db:1', environment: *e }
+        "#);
+        let unused = with_values(text, &values("TAGS")).expect_err("it is not used");
+        insta::assert_snapshot!(unused, @"nothing in the file is `${TAGS}`");
     }
 
     #[test]

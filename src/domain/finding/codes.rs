@@ -36,7 +36,7 @@ codes! {
     BAD_NUMBER "bad-number" "A number is missing or out of its range." "poll_interval_secs: soon";
     BAD_PATH "bad-path" "A path of the repo cannot be read safely." "releases/../../etc/passwd";
     BAD_PORT "bad-port" "A published port is not of a form that is supported." "ports: [\"80-90:80-90\"]";
-    BAD_ROLLOUT "bad-rollout" "A rollout policy, a rule that names one, or a freeze cannot be meant like that; the policy is left out as a whole." "rollouts: {careful: {steps: [{min_success: 101%}]}}";
+    BAD_ROLLOUT "bad-rollout" "A rollout policy, a rule that names one, or a freeze cannot be meant like that. The commit does not count and the one before does, so nothing gets around a policy by breaking it." "rollouts: {careful: {steps: [{min_success: 101%}]}}";
     BAD_VALUE "bad-value" "A value is not one of those that the key takes." "restart: sometimes";
     BAD_VERSION "bad-version" "A version is not a semantic version, or a range cannot be read." "pins: {kiosk: newest}";
     BAD_VOLUME "bad-volume" "A mount is not of a form that is supported." "volumes: [/data]";
@@ -71,6 +71,7 @@ codes! {
     MISSING_OS_IMAGE "missing-os-image" "The OS catalog has no such image, or none for the device's type." "os: nobody-made-it";
     MISSING_RELEASE "missing-release" "The tree of this commit has no release that the pin can mean." "pins: {kiosk: 9.9.9}";
     NEAR_TYPED_KEY "near-typed-key" "A variable is spelled almost like a key that has a meaning." "varaibles: {A: 1}";
+    NO_SUCH_GROUP "no-such-group" "A rule of `rollout` names a group that neither the inventory nor `groups` has, so it selects nobody and its devices follow another rule or none." "rollout: [{group: kiosk, policy: careful}]";
     NO_TIME_ZONE "no-time-zone" "A maintenance window says no time zone, and nothing gives it one." "maintenance: {apply: [{time: 02:00, duration: 1h}]}";
     NOT_AN_INVENTORY "not-an-inventory" "A file is something that Ansible would run or ask, not an inventory that can be read." "plugin: aws_ec2";
     NOT_FOR_DEVICE_TYPE "not-for-device-type" "A release does not run on devices of this type." "requires: {device_types: [raspberrypi5]}";

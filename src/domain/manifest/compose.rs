@@ -22,7 +22,7 @@ mod words;
 
 pub use rights::{HostRights, Privileged};
 pub use service::Rules;
-pub use words::{FillError, fill};
+pub use words::{Defaulted, FillError, Filled, fill, set};
 
 use super::problems::{Problems, show};
 use super::read::{self, Setting};
@@ -44,6 +44,8 @@ pub struct Compose {
     pub volumes: BTreeSet<VolumeName>,
     /// Networks that are not as plain as they could be.
     pub networks: BTreeMap<NetworkName, NetworkSpec>,
+    /// `networks` and `volumes` at the top level as written, for people.
+    pub declared: Vec<Field>,
 }
 
 /// One service as the release describes it.
@@ -110,6 +112,9 @@ fn file(node: &Node, rules: Rules<'_>, problems: &mut Problems) -> Compose {
     let mut named = false;
     let mut networks = BTreeSet::new();
     for field in table::FILE.fields(node, problems).unwrap_or_default() {
+        if &*field.key.text != "services" {
+            compose.declared.push(field.clone());
+        }
         match &*field.key.text {
             "services" => {
                 named = true;
@@ -143,7 +148,7 @@ fn short_form(node: &Node, rules: Rules<'_>, problems: &mut Problems) -> Compose
         spec.mounts.insert("/data".to_owned(), Mount { volume, access, seeding });
     }
     let volumes = spec.mounts.values().map(|mount| mount.volume.clone()).collect();
-    let mut compose = Compose { services: [(name, service)].into(), volumes, networks: BTreeMap::new() };
+    let mut compose = Compose { services: [(name, service)].into(), volumes, ..Compose::default() };
     check_networks(&compose.services, &BTreeSet::new(), problems);
     check_dependencies(&mut compose.services, problems);
     compose

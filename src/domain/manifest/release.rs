@@ -5,7 +5,7 @@ pub mod requires;
 use super::compose::{self, Compose, Rules, Service};
 use super::problems::{Draft, Problems, show};
 use super::read::{self, Extensions, Keys};
-use super::yaml::{Node, Span, parse};
+use super::yaml::{Field, Node, Span, parse};
 use crate::domain::finding::codes;
 use crate::domain::ids::{AppName, NetworkName, ServiceName, Version, VolumeName};
 use crate::domain::spec::NetworkSpec;
@@ -44,6 +44,8 @@ pub struct Release {
     pub volumes: BTreeSet<VolumeName>,
     /// Networks that are not as plain as they could be.
     pub networks: BTreeMap<NetworkName, NetworkSpec>,
+    /// `networks` and `volumes` of `compose.yml` as written, for people.
+    pub declared: Vec<Field>,
     /// What is wrong with both files.
     pub findings: Vec<Draft>,
     /// Whether there are errors; then no device gets this release.
@@ -111,6 +113,7 @@ impl Release {
             services: BTreeMap::new(),
             volumes: BTreeSet::new(),
             networks: BTreeMap::new(),
+            declared: Vec::new(),
             findings: Vec::new(),
             broken: false,
         };
@@ -124,8 +127,9 @@ impl Release {
         match files.compose.clone() {
             Ok(bytes) => {
                 let compose = compose::read(bytes, rules, &mut compose_problems);
-                let Compose { services, volumes, networks } = compose;
+                let Compose { services, volumes, networks, declared } = compose;
                 (release.services, release.volumes, release.networks) = (services, volumes, networks);
+                release.declared = declared;
             }
             Err(draft) => compose_problems.add(*draft),
         }

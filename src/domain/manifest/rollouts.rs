@@ -1,8 +1,8 @@
 //! Rollout policies as written: `rollouts` (policies by name), `rollout` (which stage and which devices follow which), and
 //! `freezes`.
 //!
-//! What is left out has the default that `docs/rollouts.md` states. A policy with any error is left out as a whole: half a policy
-//! would let a change through that nobody meant to let through.
+//! What is left out has the default that `docs/rollouts.md` states. A policy with any error is left out as a whole, and then the commit
+//! does not count: half a policy, or none, would let a change through that nobody meant to let through.
 
 mod selectors;
 mod step;

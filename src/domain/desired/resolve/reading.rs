@@ -1,6 +1,6 @@
 //! Reading what all devices have in common: the fleet file, the inventory, releases, images and the layers of groups.
 
-use super::{ALL_FIRST, InventorySource, Prepared, Resolver};
+use super::{ALL_FIRST, InventorySource, Prepared, Resolver, rules};
 use crate::domain::desired::device::Inputs;
 use crate::domain::desired::findings::Gathered;
 use crate::domain::desired::layers::{Layer, Stack};
@@ -58,6 +58,9 @@ impl Resolver {
         }
         let stacks = self.stacks(&inventory, &tree.group_vars, &world.fleet, &mut gathered);
         orphaned_groups(tree, &inventory, &mut gathered);
+        if let (Some(source), false) = (tree.fleet, inventory.groups.is_empty()) {
+            rules::unknown_groups(source.path, &world.fleet, &inventory, &mut gathered);
+        }
         Prepared { ground: Ground { world, inventory, stacks }, gathered }
     }
 

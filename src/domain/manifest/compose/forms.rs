@@ -11,8 +11,8 @@ pub(super) fn text(node: &Node, what: &str, problems: &mut Problems) -> Option<S
     let text = read::text(node, what, problems)?;
     match fill(text) {
         Ok(filled) => {
-            if let Some(name) = filled.defaulted.first() {
-                let message = format!("{what} takes the default of `{}`, which nothing sets here", show(name));
+            if let Some(one) = filled.defaulted.first() {
+                let message = format!("{what} takes the default of `{}`, which nothing sets here", show(&one.name));
                 let hint = "set variables of a service with `variables:` in vars files";
                 problems.warning(node.span, codes::INTERPOLATION, message, Some(hint.to_owned()));
             }

@@ -1,5 +1,7 @@
 //! Command lines as words, without a shell, and variables as Compose fills them in.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 /// Why a command line cannot be split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
@@ -60,8 +62,17 @@ const MAX_DEFAULTS: usize = 8;
 pub struct Filled {
     /// The text.
     pub text: String,
-    /// Variables whose default was taken.
-    pub defaulted: Vec<String>,
+    /// Variables whose default was taken, and what that is.
+    pub defaulted: Vec<Defaulted>,
+}
+
+/// A variable that nothing sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaulted {
+    /// Its name.
+    pub name: String,
+    /// What stands for it, filled in itself.
+    pub value: String,
 }
 
 /// Why a text cannot be filled in.
@@ -104,6 +115,69 @@ fn fill_into(text: &str, depth: usize, filled: &mut Filled) -> Result<(), FillEr
     Ok(())
 }
 
+/// Puts values in the place of variables, as Compose does where they are set; variables without a value stay as they are written.
+/// Adds the names that were used.
+pub fn set(text: &str, values: &BTreeMap<String, String>, used: &mut BTreeSet<String>) -> String {
+    set_within(text, values, used, 0)
+}
+
+fn set_within(text: &str, values: &BTreeMap<String, String>, used: &mut BTreeSet<String>, depth: usize) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let from = &rest[at..];
+        let length = if from.starts_with("$$") {
+            2
+        } else if let Some((inside, length)) = from.strip_prefix("${").and_then(|rest| Some((rest, closing(rest)? + 3)))
+        {
+            let inside = &inside[..length - 3];
+            match set_braced(inside, values, used, depth) {
+                Some(text) => out.push_str(&text),
+                None => out.push_str(&from[..length]),
+            }
+            rest = &from[length..];
+            continue;
+        } else {
+            let name = name(&from[1..]);
+            if let Some(value) = values.get(name) {
+                used.insert(name.to_owned());
+                out.push_str(value);
+                rest = &from[1 + name.len()..];
+                continue;
+            }
+            1
+        };
+        out.push_str(&from[..length]);
+        rest = &from[length..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What stands in the place of braces; `None` if they stay.
+fn set_braced(
+    inside: &str,
+    values: &BTreeMap<String, String>,
+    used: &mut BTreeSet<String>,
+    depth: usize,
+) -> Option<String> {
+    let name = name(inside);
+    let rest = &inside[name.len()..];
+    let operator = rest.strip_prefix(':').unwrap_or(rest);
+    let Some(value) = values.get(name) else {
+        // What it falls back to may hang on others.
+        let fallback = operator.strip_prefix(['-', '+']).filter(|_| depth < MAX_DEFAULTS)?;
+        let head = &inside[..inside.len() - fallback.len()];
+        return Some(format!("${{{head}{}}}", set_within(fallback, values, used, depth + 1)));
+    };
+    used.insert(name.to_owned());
+    match operator.strip_prefix('+').filter(|_| depth < MAX_DEFAULTS) {
+        Some(other) => Some(set_within(other, values, used, depth + 1)),
+        None => Some(value.clone()),
+    }
+}
+
 /// What stands between braces.
 fn braced(inside: &str, depth: usize, filled: &mut Filled) -> Result<(), FillError> {
     let name = name(inside);
@@ -114,8 +188,11 @@ fn braced(inside: &str, depth: usize, filled: &mut Filled) -> Result<(), FillErr
     let operator = rest.strip_prefix(':').unwrap_or(rest);
     match operator.chars().next() {
         Some('-') => {
-            filled.defaulted.push(name.to_owned());
-            fill_into(&operator[1..], depth + 1, filled)
+            let (at, from) = (filled.defaulted.len(), filled.text.len());
+            fill_into(&operator[1..], depth + 1, filled)?;
+            // Before those that its own default took.
+            filled.defaulted.insert(at, Defaulted { name: name.to_owned(), value: filled.text[from..].to_owned() });
+            Ok(())
         }
         Some('+') => Ok(()),
         None if rest.is_empty() => Err(FillError::Unset(name.to_owned())),
@@ -171,7 +248,10 @@ mod tests {
 
     fn check(text: &str) -> String {
         match fill(text) {
-            Ok(Filled { text, defaulted }) => format!("{text} {defaulted:?}"),
+            Ok(Filled { text, defaulted }) => {
+                let all: Vec<String> = defaulted.iter().map(|one| format!("{}={}", one.name, one.value)).collect();
+                format!("{text} {all:?}")
+            }
             Err(error) => error.to_string(),
         }
     }
@@ -179,7 +259,7 @@ mod tests {
     #[test]
     fn variables_are_filled_in_as_where_none_is_set() {
         insta::assert_snapshot!(check("a $$b $${C}"), @"a $b ${C} []");
-        insta::assert_snapshot!(check("x${A:-b}y${B-${C:-d}}z${D:-}"), @r#"xbydz ["A", "B", "C", "D"]"#);
+        insta::assert_snapshot!(check("x${A:-b}y${B-${C:-d}}z${D:-}"), @r#"xbydz ["A=b", "B=d", "C=d", "D="]"#);
         insta::assert_snapshot!(check("x${A:+b}y"), @"xy []");
         insta::assert_snapshot!(check("$HOME/x"), @"the variable `HOME` is not set: Compose would take it from the shell, and there is none here");
         insta::assert_snapshot!(check("${A:?say it}"), @"the variable `A` is not set: Compose would take it from the shell, and there is none here");
@@ -187,6 +267,22 @@ mod tests {
         insta::assert_snapshot!(check("${1}"), @"a `$` stands before something that is not the name of a variable");
         insta::assert_snapshot!(check("${A"), @"a `$` stands before something that is not the name of a variable");
         insta::assert_snapshot!(check(&"${A:-".repeat(1000)), @"a `$` stands before something that is not the name of a variable");
+    }
+
+    #[test]
+    fn values_that_are_given_stand_in_the_place_of_their_variables_alone() {
+        let check = |text: &str, wanted: &str, names: &str| {
+            let values = [("TAG", "1.2"), ("HOST", "r.example:5000")];
+            let values = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let mut used = BTreeSet::new();
+            assert_eq!(set(text, &values, &mut used), wanted, "{text}");
+            assert_eq!(used.into_iter().collect::<Vec<_>>().join(" "), names, "{text}");
+        };
+        check("$HOST/web:${TAG}", "r.example:5000/web:1.2", "HOST TAG");
+        check("${TAG:-1} ${TAG-1} ${TAG:?say it} ${TAG:+x${HOST}}", "1.2 1.2 1.2 xr.example:5000", "HOST TAG");
+        check("${OTHER} $OTHER ${OTHER:-x} $$TAG $${TAG} 5$", "${OTHER} $OTHER ${OTHER:-x} $$TAG $${TAG} 5$", "");
+        check("${OTHER:-a${TAG}b}", "${OTHER:-a1.2b}", "TAG");
+        check("${TAG", "${TAG", "");
     }
 
     proptest::proptest! {
