@@ -6,6 +6,7 @@ use crate::harness::process::eventually;
 use crate::harness::run::run;
 use base64::Engine as _;
 use bellwether::agent::engine::simulated::SimulatedEngine;
+use bellwether::domain::overview::rollouts::RolloutRow;
 use bellwether::ports::engine::fake::Tamper;
 use std::path::{Path, PathBuf};
 
@@ -187,5 +188,20 @@ fn values_of_secrets_stand_in_containers_and_nowhere_else() {
     );
     assert_eq!(environment(&fleet), Some(expected(SECOND)));
     assert_nothing_shown(&fleet);
+    assert_nothing_written(&fleet);
+
+    // A change that goes out in a rollout, with another value in it, and cannot go on: nobody is in its first step.
+    let policy =
+        "rollouts: { careful: { steps: [{ name: canaries, group: canaries, soak: 1m }] } }\nrollout: careful\n";
+    let file = "config: { poll_interval_secs: 5 }\nvariables: { TOKEN: \"{{ secret('FLEET_KEY') }}\" }\n";
+    let fleet_file = format!("name: acme\napps: {{ web: {{}} }}\n{policy}");
+    fleet.push("main", "Go slowly", &[("fleet.yml", &fleet_file), ("host_vars/secret-one.yml", file)]);
+    let rollouts: Vec<RolloutRow> = eventually("there is a rollout", || {
+        fleet.try_get("/v1/rollouts").ok().filter(|rollouts: &Vec<RolloutRow>| !rollouts.is_empty())
+    });
+    assert_ne!(rollouts[0].status, "DONE");
+    for (what, answer) in answers(&fleet, DEVICE) {
+        assert_clean(&what, &answer);
+    }
     assert_nothing_written(&fleet);
 }
