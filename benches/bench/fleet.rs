@@ -20,7 +20,14 @@ pub fn name() -> FleetName {
 /// A policy that holds nothing: the gate's work is measured, a person's is not.
 pub fn policies() -> Vec<StagePolicy> {
     let all = Limit { at_least: usize::MAX, per_ten_thousand: 10_000 };
-    vec![StagePolicy { name: stage(), max_unstaged: all, deletion_budget: all, host: Default::default(), soak_secs: 0 }]
+    vec![StagePolicy {
+        name: stage(),
+        max_unstaged: all,
+        deletion_budget: all,
+        host: Default::default(),
+        soak_secs: 0,
+        promotion: Default::default(),
+    }]
 }
 
 /// The name of a device.

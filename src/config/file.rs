@@ -62,8 +62,17 @@ const FORGE: Keys = Keys {
 };
 const STAGE: Keys = Keys {
     what: "a stage",
-    known: &["name", "max_unstaged", "deletion_budget", "signers", "host_paths", "privileged", "soak_secs"],
-    later: &["promotion"],
+    known: &[
+        "name",
+        "max_unstaged",
+        "deletion_budget",
+        "signers",
+        "host_paths",
+        "privileged",
+        "soak_secs",
+        "promotion",
+    ],
+    later: &[],
     extensions: Extensions::Unknown,
 };
 const LIST: Keys = Keys {
@@ -156,6 +165,7 @@ impl Reading<'_> {
         let (max_unstaged, deletion_budget) = (field(self, "max_unstaged"), field(self, "deletion_budget"));
         let (allowed_signers, keyring) = self.signers(node);
         let (privileged, soak_secs) = (field(self, "privileged"), field(self, "soak_secs"));
+        let promotion = field(self, "promotion");
         let Kind::Map(map) = &node.kind else { return None };
         let host_paths = map.value("host_paths").map(|paths| {
             let items = list(paths, "`host_paths`", self.problems).unwrap_or_default();
@@ -172,6 +182,7 @@ impl Reading<'_> {
             host_paths,
             privileged,
             soak_secs,
+            promotion,
         })
     }
 

@@ -146,6 +146,8 @@ pub struct StageGiven {
     pub(super) privileged: Option<Given>,
     /// How long devices must be well with new content.
     pub(super) soak_secs: Option<Given>,
+    /// Whether only verified trees count.
+    pub(super) promotion: Option<Given>,
 }
 
 impl StageGiven {
@@ -160,6 +162,7 @@ impl StageGiven {
             host_paths: Vec::new(),
             privileged: None,
             soak_secs: None,
+            promotion: None,
         }
     }
 }

@@ -48,6 +48,10 @@ pub fn schema() -> Value {
                 "maximum": MAX_SOAK_SECS,
                 "description": "How many seconds devices must be well with new content; until then they go back by themselves when they are not.",
             },
+            "promotion": {
+                "enum": ["any", "verified"],
+                "description": "What the branch may bring: whatever is merged into it, or only trees that have finished in the stage before.",
+            },
         },
     });
     let operator = json!({

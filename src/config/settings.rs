@@ -11,7 +11,7 @@ use crate::domain::manifest::compose::{HostRights, Privileged};
 use crate::domain::manifest::near::nearest;
 use crate::domain::manifest::problems::{Draft, show};
 use crate::domain::manifest::yaml::Span;
-use crate::domain::plan::policy::{Limit, MAX_SOAK_SECS, StagePolicy};
+use crate::domain::plan::policy::{Limit, MAX_SOAK_SECS, Promotion, StagePolicy};
 use crate::secrets::{AllowList, BadPattern, Sources};
 use rustls::pki_types::ServerName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -225,6 +225,7 @@ impl Check<'_> {
             host_paths,
             privileged,
             soak_secs,
+            promotion,
         } = given;
         let name = self.parse(written, name::<StageName>);
         if let Some(name) = &name
@@ -250,8 +251,23 @@ impl Check<'_> {
             None => Some(0),
         };
         let soak_secs = u32::try_from(soak_secs?).unwrap_or(MAX_SOAK_SECS);
+        let choices = [("any", Promotion::Any), ("verified", Promotion::Verified)];
+        let of_first = seen.len() == 1;
+        let promotion = match promotion {
+            Some(given) => self.parse(given, |text| match one_of(text, &choices)? {
+                Promotion::Verified if of_first => {
+                    let problem = wrong(
+                        codes::BAD_VALUE,
+                        "no stage comes before the first one, so nothing can be verified there",
+                    );
+                    Err(problem.hint("write it at the stages after it"))
+                }
+                promotion => Ok(promotion),
+            }),
+            None => Some(Promotion::Any),
+        };
         let (max_unstaged, deletion_budget) = (max_unstaged?, deletion_budget?);
-        Some(StagePolicy { name: name?, max_unstaged, deletion_budget, host, soak_secs })
+        Some(StagePolicy { name: name?, max_unstaged, deletion_budget, host, soak_secs, promotion: promotion? })
     }
 
     fn operators(&mut self) -> Option<BTreeMap<Digest, Actor>> {

@@ -6,10 +6,12 @@
 mod registry;
 mod rollouts;
 mod told;
+mod trees;
 
 pub use registry::{Listing, Registered, Registry, RegistryAttribute};
 pub use rollouts::{Content, RolloutChange, RolloutMoment, RolloutRecord};
 pub use told::{Certainty, Standing, Told, Topic};
+pub use trees::{CountedTree, MAX_TREES, TreeOutcome};
 
 use super::actions::Actions;
 use super::assignment::{Assignment, Mark};
@@ -220,6 +222,9 @@ pub struct StageRecord {
     /// The commit that goes out by rollouts; `None` if what counts changed nothing that would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
+    /// The trees that counted, the newest last; at most [`MAX_TREES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<CountedTree>,
 }
 
 /// A commit that goes out by rollouts. Devices that follow a policy get its content from those and in no other way.
@@ -321,6 +326,25 @@ pub enum HeldReason {
         /// How many.
         taken: usize,
     },
+    /// The stage takes only trees that have finished in the one before.
+    Unverified {
+        /// The stage before.
+        before: StageName,
+        /// What is known of the tree there.
+        why: Unverified,
+    },
+}
+
+/// Why a tree does not count as verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unverified {
+    /// It never counted in the stage before: something was edited, rebased or merged with something else on the way.
+    Unknown,
+    /// It has not finished there.
+    Trying,
+    /// It went wrong there.
+    WentWrong,
 }
 
 impl std::fmt::Display for HeldReason {
@@ -339,6 +363,14 @@ impl std::fmt::Display for HeldReason {
             Self::NewStage { taken } => {
                 write!(f, "the stage is new and would take {taken} devices that run something already")
             }
+            Self::Unverified { before, why } => match why {
+                Unverified::Unknown => write!(
+                    f,
+                    "its tree was never what counted in {before}; merge or squash what `bellwether promote` opens, which has exactly such a tree"
+                ),
+                Unverified::Trying => write!(f, "its tree has not finished in {before} yet"),
+                Unverified::WentWrong => write!(f, "its tree went wrong in {before}"),
+            },
         }
     }
 }

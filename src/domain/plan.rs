@@ -2,7 +2,7 @@
 //!
 //! [`pass`](pass::pass) is the whole decision of the controller. It reads the state and the commits of all stages and returns
 //! changes; it does nothing. Reading order: [`policy`], [`ownership`], [`gate`], [`requires`], [`ways`], [`recovery`], [`pass`],
-//! [`passes`], [`waits`], [`suppose`].
+//! [`passes`], `verified`, [`waits`], [`suppose`].
 
 mod along;
 pub mod conflicts;
@@ -19,6 +19,7 @@ pub mod rollouts;
 pub mod staged;
 pub mod suppose;
 mod tally;
+mod verified;
 pub mod waits;
 pub mod ways;
 

@@ -4,6 +4,7 @@
 use crate::harness::fleet::{Fleet, On, outcome};
 use crate::harness::forge::{Asked, GitHub, Instead, answer};
 use crate::harness::git::FleetRepo;
+use crate::harness::process::eventually;
 use serde_json::{Value, json};
 
 const DEVICE: &str = "promoted-1";
@@ -151,4 +152,101 @@ fn a_stage_goes_back_to_a_tree_of_its_own() {
     let made =
         asked.iter().find(|one| one.what.starts_with("POST /repos/acme/fleet/git/commits")).expect("a commit is made");
     assert_eq!((&made.body["tree"], &made.body["parents"]), (&commit(repo, earlier)["tree"]["sha"], &json!([tip])));
+}
+
+/// One device on canary, one on production, and what they run; the tags are for people.
+const PAIR: &str = "all:\n  hosts:\n    tried-1: { branch: canary }\n    safe-1: { branch: production }\n";
+const RELEASE: [(&str, &str); 2] = [
+    ("releases/web/1.0.0/release.yml", "version: 1.0.0\n"),
+    ("releases/web/1.0.0/compose.yml", "services: { app: { image: registry.example/web:1 } }\n"),
+];
+const VERIFIED: &str = "stages: [main, canary, {name: production, promotion: verified}]\n";
+
+fn variables(number: usize) -> String {
+    format!("pins: {{ web: 1.0.0 }}\nvariables: {{ TRY: '{number}' }}\n")
+}
+
+/// What the controller holds production's newest commit for; `None` if it counts.
+fn held(fleet: &Fleet) -> Option<String> {
+    let status = fleet.seen("production");
+    status.waiting.map(|waiting| bellwether::domain::plan::pass::show_waiting(&waiting.why))
+}
+
+/// The commit that `promote` would make, on a branch of its own that is pushed, as for a merge request.
+fn carrier(repo: &FleetRepo) -> String {
+    let (verified, tip) = (repo.tip("canary"), repo.tip("production"));
+    let tree = repo.git(&["rev-parse", &format!("{verified}^{{tree}}")]);
+    let made = repo.git(&["commit-tree", &tree, "-p", &tip, "-p", &verified, "-m", "promotion"]);
+    repo.git(&["push", "--quiet", "--force", "origin", &format!("{made}:refs/heads/bellwether-promote-production")]);
+    made
+}
+
+/// What a forge does when somebody presses the button.
+fn merged(repo: &FleetRepo, how: &str, from: &str) {
+    repo.git(&["switch", "--quiet", "production"]);
+    match how {
+        "merge" => repo.git(&["merge", "--quiet", "--no-ff", "-m", "merged", from]),
+        "squash" => {
+            repo.git(&["merge", "--quiet", "--squash", from]);
+            repo.git(&["commit", "--quiet", "-m", "squashed"])
+        }
+        // Merge commits are left out, and what is left is put onto the branch one by one.
+        _ => repo.git(&["cherry-pick", "--allow-empty", "--strategy-option=theirs", &format!("{from}^2")]),
+    };
+    repo.push("production");
+}
+
+#[test]
+fn a_stage_takes_verified_trees_however_they_are_merged_and_holds_everything_else() {
+    let first = variables(0);
+    let files =
+        [&[("fleet.yml", "name: acme\n"), ("inventory.yml", PAIR), ("group_vars/all.yml", &first)][..], &RELEASE]
+            .concat();
+    let mut fleet = Fleet::behind_http("verified", On::Simulated, VERIFIED, &files);
+    fleet.enroll(&["tried-1", "safe-1"]);
+    fleet.settled(&["tried-1", "safe-1"]);
+    for (number, how) in ["merge", "squash"].into_iter().enumerate() {
+        fleet.push("canary", "Try it", &[("group_vars/all.yml", &variables(number + 1))]);
+        fleet.settled_on("canary", &["tried-1"]);
+        let made = carrier(&fleet.repo);
+        merged(&fleet.repo, how, &made);
+        eventually(&format!("what was {how}d counts"), || held(&fleet).is_none().then_some(()));
+        fleet.settled_on("production", &["safe-1"]);
+    }
+    let (good, before) = (fleet.repo.tip("production"), fleet.assigned("safe-1"));
+
+    // Somebody edits on the way: the tree is no one's, and `plan` says so before it is merged.
+    fleet.push("canary", "Try more", &[("group_vars/all.yml", &variables(3))]);
+    fleet.settled_on("canary", &["tried-1"]);
+    fleet.repo.switch("production");
+    fleet.repo.git(&["switch", "--quiet", "--create", "edited"]);
+    let edited = fleet.repo.commit("Edit it on the way", &[("group_vars/all.yml", &variables(4))]);
+    let mut plan = fleet.cli(&["plan", "--base", "production", "--head", "edited", "-o", "md", "--repo"]);
+    let (status, shown, stderr) = outcome(plan.arg(fleet.repo.work()));
+    assert!(status == Some(0) && shown.contains("its tree was never what counted in canary"), "{shown}{stderr}");
+    merged(&fleet.repo, "squash", &edited);
+    let why = held(&fleet).expect("it is held");
+    assert!(why.starts_with("its tree was never what counted in canary"), "{why}");
+    assert_eq!(fleet.assigned("safe-1"), before, "nobody got it");
+    let (_, shown, _) = outcome(&mut fleet.cli(&["status"]));
+    assert!(shown.contains("bellwether approve"), "{shown}");
+
+    // A controller that starts again knows as much: back to what it had is not held, nor is a promotion of what canary has.
+    fleet.kill_controller();
+    fleet.start_controller();
+    let revert = {
+        let (tip, tree) = (fleet.repo.tip("production"), fleet.repo.git(&["rev-parse", &format!("{good}^{{tree}}")]));
+        fleet.repo.git(&["commit-tree", &tree, "-p", &tip, "-m", "back"])
+    };
+    merged(&fleet.repo, "merge", &revert);
+    eventually("what it had counts", || held(&fleet).is_none().then_some(()));
+    assert_eq!(
+        fleet.device("safe-1").assignment.map(|one| one.commit.to_string()),
+        before.as_ref().map(|_| good.clone())
+    );
+    let made = carrier(&fleet.repo);
+    merged(&fleet.repo, "rebase", &made);
+    // Put onto a branch that had other commits, it has the same files, which is all that counts.
+    eventually("the same tree counts, whatever its commit", || held(&fleet).is_none().then_some(()));
+    fleet.settled_on("production", &["safe-1"]);
 }

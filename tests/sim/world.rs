@@ -188,6 +188,7 @@ impl World {
                 deletion_budget: limit(1 + setup.below(2) as usize),
                 host: Default::default(),
                 soak_secs: 60,
+                promotion: Default::default(),
             })
             .collect();
         let remote = FakeRemote::new();

@@ -120,6 +120,7 @@ fn a_baseline_whose_commits_the_clone_lacks_leaves_something_unknown() {
             unmanaged: BTreeSet::new(),
             baseline: 0,
             staged: None,
+            trees: Vec::new(),
         };
         base.baseline.records.insert(name, record);
     }

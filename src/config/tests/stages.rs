@@ -1,6 +1,7 @@
 //! What stages ask for and allow.
 
 use super::*;
+use crate::domain::plan::policy::Promotion;
 
 #[test]
 fn stages_name_the_files_of_those_who_may_sign() {
@@ -51,4 +52,26 @@ fn a_stage_can_let_services_reach_the_host() {
     for wrong in ["host_paths: [run]", "host_paths: [/a/../b]", "privileged: maybe", "host_paths: /run"] {
         assert!(check(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn every_stage_but_the_first_can_take_verified_trees_only() {
+    let check = |stages: &str| file(&format!("fleet: acme\nrepo: /srv/fleet.git\nstages: {stages}\n"));
+    let stages =
+        check("[main, {name: canary, promotion: any}, {name: production, promotion: verified}]").unwrap().stages;
+    let promotions: Vec<Promotion> = stages.iter().map(|stage| stage.promotion).collect();
+    assert_eq!(promotions, [Promotion::Any, Promotion::Any, Promotion::Verified]);
+    assert!(check("[main, {name: production, promotion: yes}]").is_err());
+    insta::assert_snapshot!(check("[{name: main, promotion: verified}, production]").unwrap_err(), @r"
+    the configuration cannot be used
+
+    error[bad-value]: no stage comes before the first one, so nothing can be verified there
+     --> bellwether.yml:3:34
+      |
+    3 | stages: [{name: main, promotion: verified}, production]
+      |                                  ^^^^^^^^
+      = hint: write it at the stages after it
+
+    1 error
+    ");
 }

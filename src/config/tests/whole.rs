@@ -42,6 +42,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     privileged: Refused,
                 },
                 soak_secs: 0,
+                promotion: Any,
             },
             StagePolicy {
                 name: "canary",
@@ -58,6 +59,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     privileged: Refused,
                 },
                 soak_secs: 0,
+                promotion: Any,
             },
             StagePolicy {
                 name: "production",
@@ -74,6 +76,7 @@ fn a_whole_file_is_read_with_paths_relative_to_it() {
                     privileged: Refused,
                 },
                 soak_secs: 0,
+                promotion: Any,
             },
         ],
         data_dir: "/folder/etc/data",
@@ -137,6 +140,7 @@ fn little_must_be_said() {
                     privileged: Refused,
                 },
                 soak_secs: 0,
+                promotion: Any,
             },
             StagePolicy {
                 name: "production",
@@ -153,6 +157,7 @@ fn little_must_be_said() {
                     privileged: Refused,
                 },
                 soak_secs: 0,
+                promotion: Any,
             },
         ],
         data_dir: "bellwether-data",

@@ -329,6 +329,7 @@ fn with_held(digests: &[Digest]) -> FleetState {
             unmanaged: BTreeSet::new(),
             baseline: 0,
             staged: None,
+            trees: Vec::new(),
         };
         state.apply(&[Change::Stage(StageName::new(&format!("s{number}")).unwrap(), record)]);
     }

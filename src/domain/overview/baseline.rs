@@ -89,6 +89,7 @@ impl Baseline {
             unmanaged: BTreeSet::new(),
             baseline: claims.len(),
             staged: None,
+            trees: Vec::new(),
         };
         Self { fleet, stages: vec![policy], records: BTreeMap::from([(stage, record)]), claims, assignments }
     }

@@ -13,6 +13,7 @@ use crate::domain::plan::pass::Scope;
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::plan::staged::{Claimed, policy_of, selects};
 use crate::domain::plan::tally::Tally;
+use crate::domain::plan::verified::unverified;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::forecast::{StepForecast, forecast};
 use crate::domain::snapshot::Head;
@@ -276,6 +277,7 @@ fn held_reasons(
     if retargeted > allowed && !planted(Bug::IgnoreBlastRadius) {
         reasons.push(HeldReason::BlastRadius { retargeted, allowed });
     }
+    reasons.extend(unverified(input));
     reasons
 }
 
@@ -377,6 +379,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput
         unmanaged: BTreeSet::new(),
         baseline: 0,
         staged: None,
+        trees: Vec::new(),
     });
     let wait = |mut record: StageRecord, why: WaitingFor| {
         // A commit that goes on waiting for the same thing has waited since then.
@@ -409,6 +412,7 @@ pub fn judge(input: &PlanInput<'_>, now: Timestamp, plan: impl FnOnce(&PlanInput
     record.staged = staged_after(input, &record, &plan);
     record.accepted = Some(candidate.head.commit.clone());
     record.inventory = candidate.inventory;
+    record.note_tree(&candidate.head, approval.as_ref().map(|(_, approval)| approval.actor.clone()));
     record.waiting = None;
     if approval.is_some() {
         record.unmanaged = BTreeSet::new();

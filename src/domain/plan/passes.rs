@@ -13,6 +13,7 @@ use super::pass::{
 };
 use super::rollouts::{Machines, NewDraft, RolloutActError, RolloutAsked};
 use super::tally::Tally;
+use super::verified::Proving;
 use crate::domain::desired::{Desired, Variant};
 use crate::domain::fleet::{Change, FleetState, Hold, HoldScope, RolloutChange, StageRecord};
 use crate::domain::generation::Epoch;
@@ -35,6 +36,7 @@ pub struct Passes {
     planned: BTreeMap<StageName, Planned>,
     decided: Option<Decided>,
     machines: Machines,
+    proving: Proving,
 }
 
 /// What a stage's newest commit came to.
@@ -93,6 +95,7 @@ impl Passes {
             let joins = std::mem::take(&mut output.joins);
             self.machines.join(input, joins, &mut output);
         }
+        self.proving.prove(input, &mut output.changes);
         output
     }
 

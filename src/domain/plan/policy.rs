@@ -38,6 +38,30 @@ pub struct StagePolicy {
     /// when they are not. 0: at once, and nothing is rolled back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub soak_secs: u32,
+    /// What its branch may bring.
+    #[serde(default, skip_serializing_if = "Promotion::is_any")]
+    pub promotion: Promotion,
+}
+
+/// What the branch of a stage may bring without an approval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Promotion {
+    /// Whatever people merge into it.
+    #[default]
+    Any,
+    /// Trees that have finished in the stage before, and those that it had itself.
+    Verified,
+}
+
+impl Promotion {
+    /// Whether it is the default.
+    pub fn is_any(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Verified => false,
+        }
+    }
 }
 
 /// The longest soak, in seconds: a week. Longer is not a trial but a life.
@@ -61,6 +85,7 @@ impl StagePolicy {
             deletion_budget: Self::DELETION_BUDGET,
             host: HostRights::default(),
             soak_secs: 0,
+            promotion: Promotion::Any,
         }
     }
 

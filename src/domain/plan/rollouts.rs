@@ -13,6 +13,7 @@ mod words;
 mod world;
 
 pub use draft::{DraftError, DraftSteps, MAX_DRAFTS, NewDraft, keeps};
+pub use words::has_settled;
 pub use world::{Contacts, FleetWorld, NoContacts, last_seen};
 
 use super::pass::{PassInput, PassOutput, Scope};

@@ -16,8 +16,9 @@ use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// After how many passes a commit must count and its rollouts be made: one for each, and one that finds nothing more to do.
-const MAX_PASSES: usize = 4;
+/// After how many passes a commit must count and its rollouts be made: one for each, one that finds what counts to have finished, and one
+/// that finds nothing more to do.
+const MAX_PASSES: usize = 5;
 
 /// What is supposed besides that the commit counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

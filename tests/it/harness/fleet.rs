@@ -5,6 +5,7 @@
 
 use super::engine::Engine;
 use super::git::FleetRepo;
+use super::git_servers::GitHttp;
 use super::process::{BELLWETHER, BELLWETHER_AGENT, Running, eventually, output_of, program};
 use super::run::{free_port, run};
 use bellwether::cli::client::{Client, ClientError};
@@ -54,6 +55,8 @@ pub struct Fleet {
     address: Option<SocketAddr>,
     /// Lines for the controller's configuration.
     settings: String,
+    /// Where the controller and the work clone find the repo, if not in its folder.
+    server: Option<GitHttp>,
     /// Variables of the controller's environment, from its next start on.
     pub controller_environment: BTreeMap<String, String>,
     /// More flags for agents.
@@ -72,7 +75,25 @@ impl Fleet {
     /// The same with other lines in the controller's configuration; `stages` must be among them.
     #[track_caller]
     pub fn configured(name: &str, on: On, settings: &str, files: &[(&str, &str)]) -> Self {
+        Self::with(name, on, settings, files, None)
+    }
+
+    /// The same behind a real Git server, for the controller and for who pushes.
+    #[track_caller]
+    pub fn behind_http(name: &str, on: On, settings: &str, files: &[(&str, &str)]) -> Self {
+        let settings = format!("{settings}git: {{ plain_http: this-machine }}\n");
+        Self::with(name, on, &settings, files, Some(GitHttp::plain))
+    }
+
+    #[track_caller]
+    fn with(name: &str, on: On, settings: &str, files: &[(&str, &str)], serve: Option<fn(&Path) -> GitHttp>) -> Self {
         let repo = FleetRepo::new(&format!("{name}-repo"));
+        let server = serve.map(|serve| {
+            let server = serve(repo.bare().parent().expect("a repository is in a folder"));
+            repo.git(&["--git-dir", &repo.bare().display().to_string(), "config", "http.receivepack", "true"]);
+            repo.git(&["remote", "set-url", "origin", &server.url("fleet.git")]);
+            server
+        });
         repo.commit("Begin the fleet", files);
         repo.push("main");
         repo.merge("main", "canary");
@@ -91,6 +112,7 @@ impl Fleet {
             client,
             address: None,
             settings: settings.to_owned(),
+            server,
             controller_environment: BTreeMap::new(),
             agent_flags: Vec::new(),
             sockets: BTreeMap::new(),
@@ -106,7 +128,7 @@ impl Fleet {
         let config = self.directory.join("bellwether.yml");
         let text = format!(
             "fleet: acme\nrepo: {}\ndata_dir: {}\nsocket: {}\nlisten: {listen}\npoll_secs: 1\n{}",
-            self.repo.bare().display(),
+            self.server.as_ref().map_or_else(|| self.repo.bare().display().to_string(), |one| one.url("fleet.git")),
             self.data_dir().display(),
             self.socket().display(),
             self.settings,

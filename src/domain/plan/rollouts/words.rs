@@ -60,6 +60,20 @@ pub(super) fn word(rollout: &RolloutName, record: &DeviceRecord) -> Option<Word>
     }
 }
 
+/// Whether a device has everything that it was assigned, has said so, and is well.
+pub fn has_settled(record: &DeviceRecord) -> bool {
+    let (Some(assignment), Some(reported)) = (record.assignment.as_deref(), record.reported.as_deref()) else {
+        return false;
+    };
+    let report = &reported.report;
+    let failed = report.failure.as_ref().is_some_and(|one| one.digest == assignment.spec.digest);
+    report.observed == Some(assignment.mark())
+        && report.applied == Some(assignment.spec.digest)
+        && report.phase == reported::Phase::Settled
+        && !failed
+        && report.conditions.iter().all(|one| !WELL.contains(&one.kind.as_str()) || one.status == ConditionStatus::True)
+}
+
 /// Whether a word says anything that the rollout does not know of the device.
 pub(super) fn is_news(member: &Member, word: &Word) -> bool {
     let is_its = |digest: &_| *digest == member.leg();

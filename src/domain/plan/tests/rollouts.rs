@@ -6,6 +6,7 @@ mod drafts;
 mod later;
 mod reroute;
 mod several;
+mod verified;
 mod ways;
 
 use super::super::gate::{Candidate, Lineage, PlanInput, plan_stage};

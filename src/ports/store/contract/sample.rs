@@ -239,6 +239,7 @@ fn stage() -> StageRecord {
         unmanaged: BTreeSet::from(["kiosk-7".parse().unwrap()]),
         baseline: 7,
         staged: Some(Staged { commit: commit(1), progress: StagedProgress::Made }),
+        trees: Vec::new(),
     }
 }
 
