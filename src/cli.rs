@@ -17,6 +17,7 @@ pub mod enroll;
 pub mod epoch;
 pub mod events;
 pub mod fault;
+pub mod follow;
 pub mod forge;
 pub mod hold;
 pub mod import;
@@ -210,6 +211,8 @@ pub enum Command {
     Post(post::Args),
     /// Open the merge request that brings what one stage runs to the next, with evidence
     Promote(promote::Args),
+    /// Wait for what becomes of a commit that was pushed to a stage
+    Follow(follow::Args),
     /// Show the content of devices before and after a commit, line by line
     Diff(diff::Args),
     /// Report where devices differ from what they were told; changes nothing
@@ -273,6 +276,7 @@ impl Command {
             Self::Simulate(args) => simulate::run(args, console),
             Self::Post(args) => post::run(args, console),
             Self::Promote(args) => promote::run(args, console),
+            Self::Follow(args) => follow::run(args, console),
             Self::Diff(args) => diff::run(args, console),
             Self::Drift(args) => drift::run(args, console),
             Self::Status(args) => status::run(args, console),

@@ -11,14 +11,18 @@ use crate::domain::device::machine::{About, Machine, Moment, Pace};
 use crate::domain::digest::Digest;
 use crate::domain::filter::index::Builder;
 use crate::domain::filter::{Answer, DynamicGroups, Facts, Filter, evaluate};
-use crate::domain::finding::render_findings;
+use crate::domain::finding::{Finding, render_findings};
 use crate::domain::fleet::FleetState;
-use crate::domain::ids::DeviceId;
+use crate::domain::forge::bound::Bound;
+use crate::domain::forge::check::{Annotation, Outcome};
+use crate::domain::forge::comment::{Placement, Seen, marked, place};
+use crate::domain::ids::{CommitId, DeviceId};
 use crate::domain::manifest::inventory::pattern::{select, terms};
 use crate::domain::manifest::inventory::{Builder as InventoryBuilder, Kept, read_list};
 use crate::domain::manifest::vars::{KeyRules, Vars};
 use crate::domain::manifest::yaml::Span;
 use crate::domain::manifest::{scalar, yaml};
+use crate::domain::plan::gate::StagePlan;
 use crate::domain::reported::Report;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -42,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("local", local),
     ("os", os),
     ("pattern", host_pattern),
+    ("plan", plan),
     ("release", release),
     ("report", reported),
     ("template", template),
@@ -64,6 +69,35 @@ const AROUND: &[(&str, &[u8])] = &[
     ("releases/app/1.0.0/compose.yml", b"services: { web: { image: 'web:1', environment: { A: 0, B: 1 } } }\n"),
     ("os/image.yml", b"pi: { version: 1 }\n"),
 ];
+
+/// A plan that somebody else's run has left, as `post` reads it: what is written because of it stays within what forges take.
+fn plan(bytes: &[u8]) {
+    #[derive(serde::Deserialize)]
+    struct Posted {
+        commit: CommitId,
+        #[serde(flatten)]
+        plan: StagePlan,
+        findings: Vec<Finding>,
+    }
+    let Ok(Posted { commit, plan, findings }) = serde_json::from_slice::<Posted>(bytes) else { return };
+    let stage = plan.stage.as_str();
+    let bound = Bound { commit: &commit, stage: &plan.stage };
+    assert!(bound.fits(&commit, stage).is_ok(), "a plan fits the commit and the branch that it is of");
+    assert!(bound.fits(&commit, "another/branch").is_err() || stage == "another/branch");
+    let outcome = Outcome { findings: &findings, held: plan.held.len(), unknown: 0 };
+    let (annotations, left_out) = outcome.annotations("fleet/");
+    assert_eq!(annotations.len() + left_out, findings.len(), "nothing is left out unsaid");
+    for one in &annotations {
+        let Annotation { path, line, title, message, .. } = one;
+        let acts = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
+        assert!(*line > 0 && path.len() < 5_000 && title.chars().count() <= 255 && message.len() < 65_536);
+        assert!(!acts(path) && !acts(title) && !acts(message), "nothing of it acts on a terminal");
+    }
+    let text = marked("plan", stage, "text");
+    assert_eq!(text.matches("-->").count(), 1, "a mark is one comment, whatever the stage is called");
+    let seen = [Seen { id: 1, author: "us", body: &text }];
+    assert_eq!(place("plan", stage, "text", "us", &seen), Placement::Keep(1), "what was written is found again");
+}
 
 /// A commit whose file at this path is made up.
 fn resolved(path: &str, bytes: &[u8]) {

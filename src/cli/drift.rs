@@ -1,10 +1,13 @@
 //! `bellwether drift`: where devices differ from what they were told. It only describes.
 
+mod issue;
 mod places;
 mod suggest;
 
 use super::console::{Console, ExitArgs, Outcome};
+use super::editing::MrArgs;
 use super::fault::{usage, with_hint};
+use super::forge::ForgeArgs;
 use super::lists::ListArgs;
 use super::selecting::{FilterArgs, limited, note_doubts, select};
 use super::{Form, Output, Report, render};
@@ -31,6 +34,7 @@ Examples:
   bellwether drift --stage production --exit-code    3 if anything drifts, 4 if anything is unknown
   bellwether drift -o md >> \"$GITHUB_STEP_SUMMARY\"
   bellwether drift -o html > drift.html              one page that needs nothing beside it; also junit and sarif
+  bellwether drift --issue --repository acme/fleet   one issue, opened and closed by itself
   bellwether drift kiosk-1 --suggest | git apply     let the repo say what was found
   bellwether drift kiosk-1 --suggest --mended        also what its agent has mended already")]
 pub struct Args {
@@ -58,6 +62,15 @@ pub struct Args {
     /// Only devices that this host pattern selects by name and group, such as `web:&zurich:!web-7`
     #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
+    /// Also keep one issue on the forge: open while anything drifts, and closed once all is known to be well
+    #[arg(long, conflicts_with_all = ["suggest", "devices", "limit", "filter", "view"])]
+    pub issue: bool,
+    /// With `--suggest`: whether it goes to a merge request.
+    #[command(flatten)]
+    pub mr: MrArgs,
+    /// Where the issue and the merge request are.
+    #[command(flatten)]
+    pub forge: ForgeArgs,
     /// What the exit code tells.
     #[command(flatten)]
     pub exit: ExitArgs,
@@ -89,6 +102,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         report.devices.retain(|device, _| limited.contains(device));
     }
     let report = narrowed(report, args);
+    if args.mr.mr && !args.suggest {
+        return Err(usage("`--mr` is for `--suggest`"));
+    }
+    if args.issue {
+        issue::run(&report, args.stage.as_ref(), &args.forge, console)?;
+    }
     if let (true, Form::Usual(output)) = (args.suggest, form) {
         return suggest::run(&report, args, output, console);
     }

@@ -1,7 +1,12 @@
 //! Writing what a command has changed in a fleet repo: the work tree is shown the diff first, and nothing is ever committed.
 
+mod mr;
+
+pub use mr::{MrArgs, Proposal, propose};
+
 use super::console::{Console, Outcome};
 use super::fault::{Hint as _, usage, with_hint};
+use super::forge::ForgeArgs;
 use super::lists::{self, ListArgs};
 use super::render::udiff;
 use super::{Output, local};
@@ -34,6 +39,12 @@ pub struct EditArgs {
     /// Write without asking
     #[arg(long, short)]
     pub yes: bool,
+    /// Whether it goes to a merge request.
+    #[command(flatten)]
+    pub mr: MrArgs,
+    /// Where that is opened.
+    #[command(flatten)]
+    pub forge: ForgeArgs,
 }
 
 /// A fleet repo whose files can be changed.
@@ -48,6 +59,9 @@ pub struct WorkTree {
 struct EditView<'a> {
     /// Whether the files were written.
     written: bool,
+    /// What was done on the forge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merge_request: Option<&'a str>,
     /// One sentence each.
     notes: &'a [String],
     files: Vec<FileView<'a>>,
@@ -132,15 +146,32 @@ impl WorkTree {
             }
         }
         notes.iter().for_each(|note| console.note(note));
-        let write = !files.is_empty() && !args.dry_run && self.may_write(&files, args)?;
+        let proposed = match args.mr.mr && !args.dry_run && !files.is_empty() {
+            true => {
+                let proposal = Proposal { files: &files, message, notes };
+                Some(propose(self, &proposal, &args.mr, &args.forge, console)?)
+            }
+            false => None,
+        };
+        let write = !args.mr.mr && !files.is_empty() && !args.dry_run && self.may_write(&files, args)?;
         if write {
             self.write(&files)?;
         }
         if !is_for_people {
-            console.data(&EditView { written: write, notes, files: files.iter().map(view).collect() }, output)?;
+            console.data(
+                &EditView {
+                    written: write,
+                    merge_request: proposed.as_deref(),
+                    notes,
+                    files: files.iter().map(view).collect(),
+                },
+                output,
+            )?;
         }
         if files.is_empty() {
             console.note("nothing changes: the files say so already");
+        } else if let Some(proposed) = &proposed {
+            console.note(format!("merge request: {proposed}"));
         } else if write {
             let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
             let paths = paths.join(" ");

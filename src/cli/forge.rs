@@ -34,6 +34,11 @@ pub struct ForgeArgs {
 impl ForgeArgs {
     /// The forge. Nothing is sent yet.
     pub fn open(&self) -> anyhow::Result<Box<dyn Forge>> {
+        Ok(Box::new(self.open_github()?))
+    }
+
+    /// The same, for what not every forge does.
+    pub fn open_github(&self) -> anyhow::Result<GitHub> {
         let Self { repository, api, token_file, app_id, app_key } = self;
         let missing =
             || with_hint(usage("no repository on a forge is named"), "name it with `--repository OWNER/NAME`");
@@ -52,8 +57,7 @@ impl ForgeArgs {
                 Login::Token(Token::of_workflow().ok_or_else(missing).hint(hint)?)
             }
         };
-        let forge = GitHub::new(api, repository, login).context("cannot use the forge")?;
-        Ok(Box::new(forge))
+        GitHub::new(api, repository, login).context("cannot use the forge")
     }
 }
 

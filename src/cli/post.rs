@@ -10,7 +10,8 @@ use super::render::plan::{markdown, sums};
 use crate::domain::forge::bound::Bound;
 use crate::domain::forge::check;
 use crate::domain::forge::comment::{Placement, Seen, marked, place};
-use crate::ports::forge::{Forge, MergeRequest, NewCheck, Number, State};
+use crate::domain::ids::CommitId;
+use crate::ports::forge::{Forge, MergeRequest, NewCheck, Number, State, Tracker as _};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::io::Read as _;
@@ -30,14 +31,18 @@ changes nothing.
 Examples:
   bellwether plan --base origin/main --head topic --artifact plan.json
   bellwether post plan.json --merge-request 12 --repository acme/fleet
-  bellwether post plan.json --merge-request 12 --only comment")]
+  bellwether post plan.json --merge-request 12 --only comment
+  bellwether post plan.json --head 1a2b3c…       wherever that commit waits to be merged")]
 pub struct Args {
     /// The plan, as `plan --artifact` wrote it
     #[arg(value_name = "FILE")]
     pub plan: PathBuf,
     /// The number of the merge request
-    #[arg(long, value_name = "NUMBER")]
-    pub merge_request: Number,
+    #[arg(long, value_name = "NUMBER", required_unless_present = "head")]
+    pub merge_request: Option<Number>,
+    /// Every open merge request of the plan's branch that is at this commit instead; there may be none
+    #[arg(long, value_name = "COMMIT", conflicts_with = "merge_request")]
+    pub head: Option<CommitId>,
     /// Only one of both
     #[arg(long, value_enum)]
     pub only: Option<Part>,
@@ -70,23 +75,28 @@ struct Posted {
 pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let output = console.act_output()?;
     let view = read(&args.plan)?;
-    let mut forge = args.forge.open()?;
-    let attempted = || format!("cannot post on merge request {}", args.merge_request);
-    let request = forge.merge_request(args.merge_request).map_err(hinted).with_context(attempted)?;
-    let bound = Bound { commit: &view.commit, stage: &view.plan.stage };
-    bound.fits(&request.head, &request.base).hint("plan it again").with_context(attempted)?;
-    if request.state == State::Closed {
-        let error = anyhow::anyhow!("it is closed").context(attempted());
-        return Err(with_hint(error, "nothing waits to be merged there"));
-    }
+    let mut forge = args.forge.open_github()?;
     let mut done = Vec::new();
-    let name = args.plan.file_name().map(|name| name.to_string_lossy());
-    let text = markdown(&view, name.as_deref());
-    if args.only != Some(Part::Check) {
-        done.push(comment(&mut *forge, &request, &view, &text).with_context(attempted)?);
-    }
-    if args.only != Some(Part::Comment) {
-        done.push(check(&mut *forge, &view, text, &folder(&args.folder)).with_context(attempted)?);
+    match (&args.merge_request, &args.head) {
+        (Some(number), _) => {
+            let attempted = || format!("cannot post on merge request {number}");
+            let request = forge.merge_request(*number).map_err(hinted).with_context(attempted)?;
+            done.extend(post(args, &view, &mut forge, &request).with_context(attempted)?);
+        }
+        (None, head) => {
+            let bound = Bound { commit: &view.commit, stage: &view.plan.stage };
+            let head = head.as_ref().unwrap_or(&view.commit);
+            bound.fits(head, view.plan.stage.as_str()).hint("plan it again")?;
+            let open = forge.open_requests(view.plan.stage.as_str()).map_err(hinted);
+            let open = open.context("cannot list the merge requests")?;
+            for request in open.iter().filter(|one| one.head == *head) {
+                let attempted = || format!("cannot post on merge request {}", request.number);
+                done.extend(post(args, &view, &mut forge, request).with_context(attempted)?);
+            }
+            if done.is_empty() {
+                console.note("no open merge request is at that commit");
+            }
+        }
     }
     match output {
         super::Output::Json | super::Output::Yaml => console.data(&done, output)?,
@@ -100,6 +110,24 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
         }
     }
     Ok(Outcome::Fine)
+}
+
+fn post(args: &Args, view: &PlanView, forge: &mut dyn Forge, request: &MergeRequest) -> anyhow::Result<Vec<Posted>> {
+    let bound = Bound { commit: &view.commit, stage: &view.plan.stage };
+    bound.fits(&request.head, &request.base).hint("plan it again")?;
+    if request.state == State::Closed {
+        return Err(with_hint(anyhow::anyhow!("it is closed"), "nothing waits to be merged there"));
+    }
+    let mut done = Vec::new();
+    let name = args.plan.file_name().map(|name| name.to_string_lossy());
+    let text = markdown(view, name.as_deref());
+    if args.only != Some(Part::Check) {
+        done.push(comment(forge, request, view, &text)?);
+    }
+    if args.only != Some(Part::Comment) {
+        done.push(check(forge, view, text, &folder(&args.folder))?);
+    }
+    Ok(done)
 }
 
 fn read(path: &Path) -> anyhow::Result<PlanView> {

@@ -32,6 +32,7 @@ Examples:
   bellwether promote production --dry-run                what speaks for it, and what against
   bellwether promote production --repository acme/fleet  open the merge request, or bring it up to date
   bellwether promote production --draft                  also if it is not ready, as a draft
+  bellwether promote production --when-ready             by a schedule: nothing happens until it is ready
   bellwether promote production --rollback               back to what the stage had before its newest commit")]
 pub struct Args {
     /// The stage that it goes on to
@@ -43,6 +44,9 @@ pub struct Args {
     /// Open a draft if it is not ready
     #[arg(long, conflicts_with = "rollback")]
     pub draft: bool,
+    /// If it is not ready, say so on stderr and nothing else, with status 0: for promoting by a schedule
+    #[arg(long, conflicts_with_all = ["rollback", "draft"])]
+    pub when_ready: bool,
     /// Bring the stage back to the tree that it had before its newest commit
     #[arg(long)]
     pub rollback: bool,
@@ -75,6 +79,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let (evidence, objections) = evidence(args, console).with_context(attempted)?;
     let shown = Shown { evidence: &evidence, objections: &objections };
     let ready = objections.is_empty();
+    if args.when_ready && !ready {
+        for one in &objections {
+            console.note(format!("not yet: {}", super::render::text::plain(&one.to_string())));
+        }
+        return Ok(Outcome::Fine);
+    }
     if args.dry_run || (!ready && !args.draft) {
         answer(console, output, &shown, if ready { "nothing: a dry run" } else { "nothing: not ready" }, None)?;
         return Ok(if ready { Outcome::Fine } else { Outcome::Failed });
@@ -119,7 +129,8 @@ fn evidence(args: &Args, console: &Console) -> anyhow::Result<(Evidence, Vec<Obj
     let status: Status = controller.get("/v1/status", "ask the controller how the stages stand")?;
     let before = before(&status, &args.stage)?;
     let rollouts = rollouts(&controller, before)?;
-    let facts = Facts { from: before, rollouts: &rollouts, at: status.at };
+    let takes = status.stages.iter().find(|one| one.stage == args.stage).map(|one| one.promotion).unwrap_or_default();
+    let facts = Facts { from: before, rollouts: &rollouts, at: status.at, takes };
     examine(&facts, &args.stage).map_err(|nothing| anyhow!(nothing))
 }
 

@@ -11,7 +11,7 @@ mod trees;
 pub use registry::{Listing, Registered, Registry, RegistryAttribute};
 pub use rollouts::{Content, RolloutChange, RolloutMoment, RolloutRecord};
 pub use told::{Certainty, Standing, Told, Topic};
-pub use trees::{CountedTree, MAX_TREES, TreeOutcome};
+pub use trees::{CountedTree, MAX_TREES, TreeOutcome, Unverified};
 
 use super::actions::Actions;
 use super::assignment::{Assignment, Mark};
@@ -333,18 +333,6 @@ pub enum HeldReason {
         /// What is known of the tree there.
         why: Unverified,
     },
-}
-
-/// Why a tree does not count as verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unverified {
-    /// It never counted in the stage before: something was edited, rebased or merged with something else on the way.
-    Unknown,
-    /// It has not finished there.
-    Trying,
-    /// It went wrong there.
-    WentWrong,
 }
 
 impl std::fmt::Display for HeldReason {

@@ -5,5 +5,8 @@ pub mod check;
 pub mod comment;
 pub mod follow;
 pub mod hook;
+pub mod issue;
 pub mod promotion;
+pub mod proposal;
+pub mod pushed;
 pub mod words;

@@ -10,6 +10,7 @@ mod login;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod tracker;
 
 pub use login::{Login, Token};
 

@@ -4,7 +4,7 @@
 //! the person's own name, key, signature, hooks and credentials.
 
 use super::{GitClone, failed, find_commit, object_id, oid};
-use crate::domain::ids::{CommitId, StageName};
+use crate::domain::ids::{CommitId, ObjectId, StageName};
 use crate::ports::repo::RepoError;
 use git2::build::TreeUpdateBuilder;
 use git2::{Diff, FileMode, Oid, Repository};
@@ -89,6 +89,49 @@ impl GitClone {
         let id = oid(&commit).ok_or_else(|| RepoError::NoCommit(commit.clone()))?;
         repo.reference(&reference, id, false, "drafted").map_err(failed("make a branch"))?;
         Ok(object_id(id))
+    }
+}
+
+impl GitClone {
+    /// The tree that a commit with these changes would have. Its objects are written into the clone.
+    pub fn tree_with(&self, base: &CommitId, change: &TreeChange) -> Result<ObjectId, BranchError> {
+        let repo = self.repository();
+        let before = find_commit(repo, base)?.tree().map_err(failed("read the files of a commit"))?;
+        let tree = changed_tree(repo, base, &before, change)?;
+        if tree == before.id() {
+            return Err(BranchError::Nothing(base.short().to_owned()));
+        }
+        Ok(object_id(tree))
+    }
+
+    /// Makes a commit with this tree on top of `base`, and pushes it to a branch of `remote` that is at `was` there, or is not there. No branch
+    /// of the clone moves.
+    pub fn push_tree(
+        &self,
+        base: &CommitId,
+        tree: &ObjectId,
+        message: &str,
+        (remote, branch): (&str, &str),
+        was: Option<&CommitId>,
+    ) -> Result<CommitId, BranchError> {
+        let repo = self.repository();
+        let folder = repo.path();
+        let mut arguments = vec!["commit-tree".to_owned(), tree.to_string(), "-p".to_owned(), base.to_string()];
+        let signs = repo.config().and_then(|config| config.get_bool("commit.gpgsign")).unwrap_or(false);
+        arguments.extend(signs.then(|| "-S".to_owned()));
+        arguments.extend(["-m".to_owned(), message.to_owned()]);
+        let written = git(folder, &arguments, Heard::Answer)?;
+        let commit = CommitId::new(written.trim()).map_err(|_| BranchError::Git {
+            attempted: "commit-tree".to_owned(),
+            said: ": it named no commit".to_owned(),
+        })?;
+        // Only over what was looked at: somebody else may have pushed there meanwhile.
+        let was = was.map_or(String::new(), ToString::to_string);
+        let lease = format!("--force-with-lease=refs/heads/{branch}:{was}");
+        let spec = format!("{commit}:refs/heads/{branch}");
+        let arguments = ["push", "--quiet", &lease, remote, &spec].map(str::to_owned);
+        git(folder, &arguments, Heard::Nothing)?;
+        Ok(commit)
     }
 }
 

@@ -176,6 +176,39 @@ pub struct Progress {
     pub link: Option<String>,
 }
 
+/// An issue that is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Its number.
+    pub number: Number,
+    /// The login of who opened it.
+    pub author: String,
+    /// What people call it. It may hold anything.
+    pub title: String,
+    /// What people wrote about it. It may hold anything.
+    pub body: String,
+    /// Where people see it.
+    pub url: String,
+}
+
+/// What else a forge keeps of one repository: its issues, and the list of its merge requests.
+pub trait Tracker: Forge {
+    /// Every open merge request into a branch, as far as there are bounds.
+    fn open_requests(&mut self, into: &str) -> Result<Vec<MergeRequest>, ForgeError>;
+
+    /// Every open issue with a label, the oldest first, as far as there are bounds.
+    fn open_issues(&mut self, label: &str) -> Result<Vec<Issue>, ForgeError>;
+
+    /// Opens an issue.
+    fn new_issue(&mut self, title: &str, body: &str, labels: &[&str]) -> Result<Issue, ForgeError>;
+
+    /// Gives an issue another title and text.
+    fn edit_issue(&mut self, number: Number, title: &str, body: &str) -> Result<Issue, ForgeError>;
+
+    /// Closes an issue as done.
+    fn close_issue(&mut self, number: Number) -> Result<(), ForgeError>;
+}
+
 /// One repository of a forge.
 pub trait Forge: Send {
     /// The login under which this one writes.

@@ -270,3 +270,102 @@ fn the_same_commits_give_the_same_bytes() {
     let plan: Value = serde_json::from_slice(&one).expect("JSON");
     assert_eq!((&plan["commit"], plan["groups"].as_array().map(Vec::len)), (&json!(request.head), Some(1)));
 }
+
+/// What no text of a stranger may become in Markdown that a forge shows.
+#[track_caller]
+fn is_harmless(text: &str) {
+    for bad in ["\u{1b}", "\u{202e}", "\u{7}"] {
+        assert!(!text.contains(bad), "{bad:?} in {text}");
+    }
+    // Behind a backslash they are text.
+    for bad in ["<script", "<img", "<!-- bellwether:plan:00000000", "](javascript"] {
+        let bare = text.match_indices(bad).any(|(at, _)| !text[..at].ends_with('\\'));
+        assert!(!bare, "{bad:?} in {text}");
+    }
+    assert!(text.len() <= 65_536, "{}", text.len());
+}
+
+#[test]
+fn a_merge_request_of_an_enemy_is_only_text() {
+    let request = Request::new("enemy", 2);
+    let repo = &request.repo;
+    repo.git(&["switch", "--quiet", "-c", "evil/$(touch${IFS}hacked)`id`;&<img>"]);
+    let head = repo.commit(
+        "</details><script>alert(1)</script> \u{1b}[2J ::error::x ${{ secrets.KEY }}",
+        &[
+            ("host_vars/$(touch hacked).yml", "variables: { A: '{{ 7 * 7 }}' }\n"),
+            ("host_vars/<img src=x onerror=alert(1)>.yml", "variables: [\n"),
+            (
+                "host_vars/d000.yml",
+                "variables: { A: \"{{ lookup('pipe', 'touch hacked') }}\", B: '[x](javascript:alert(1)) @anna' }\n",
+            ),
+            ("host_vars/d001.yml", "variables: { A: \"{{ lookup('file', '/etc/passwd') }}\", C: \"\\e[2J\\u202e\" }\n"),
+            ("fleet.yml", "name: acme\nlimits: { max_unstaged: 1000000 }\n"),
+            (
+                ".github/workflows/post.yml",
+                "on: pull_request_target\njobs: { x: { runs-on: x, steps: [{ run: touch hacked }] } }\n",
+            ),
+        ],
+    );
+    repo.push("HEAD");
+    let plan = request.folder.join("enemy.json");
+    let mut command = request.bellwether();
+    command.args(["plan", "--stage", "main", "--base", "main", "--head", &head, "-o", "md", "--artifact"]).arg(&plan);
+    let (status, markdown, stderr) = outcome(command.arg("--repo").arg(repo.bare()));
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(markdown.contains("## Plan for stage main"), "{markdown}");
+    is_harmless(&markdown);
+    let whole = std::fs::read_to_string(&plan).expect("the plan");
+    assert!(!whole.contains("root:x:"), "no file is read");
+    for folder in [repo.work(), repo.bare(), request.folder.as_path()] {
+        assert!(!folder.join("hacked").exists(), "nothing of it is run");
+    }
+}
+
+#[test]
+fn a_plan_that_a_stranger_wrote_is_shown_and_not_obeyed() {
+    let request = Request::new("stranger", 1);
+    let hostile = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/plan/hostile.json");
+    let mut plan: Value = serde_json::from_slice(&std::fs::read(hostile).expect("the plan")).expect("JSON");
+    plan["commit"] = json!(request.head);
+    std::fs::write(request.folder.join("plan.json"), plan.to_string()).expect("write the plan");
+    let github = request.github("github-stranger");
+    let (status, stdout, stderr) = request.post(&github, &[]);
+    assert_eq!(status, Some(0), "{stdout}{stderr}");
+    let asked = github.asked();
+    let comment = asked.iter().find(|one| one.what.ends_with("issues/12/comments") && one.what.starts_with("POST"));
+    let text = comment.and_then(|one| one.body["body"].as_str()).expect("a comment");
+    is_harmless(text);
+    let check =
+        asked.iter().find(|one| one.what.ends_with("/check-runs") && one.what.starts_with("POST")).expect("a check");
+    let annotation = check.body["output"]["annotations"][0].to_string();
+    assert!(!annotation.contains("\\u001b") && !annotation.contains('\u{202e}'), "{annotation}");
+    // For another branch, or another commit, it is nothing.
+    for (key, value) in [("stage", json!("production")), ("commit", json!("7".repeat(40)))] {
+        let mut other = plan.clone();
+        other[key] = value;
+        std::fs::write(request.folder.join("plan.json"), other.to_string()).expect("write the plan");
+        let (status, _, _) = request.post(&github, &[]);
+        assert_eq!((status, writes(&github.asked())), (Some(1), Vec::<String>::new()), "{key}");
+    }
+}
+
+#[test]
+fn fifty_megabytes_are_a_finding_and_not_a_burden() {
+    let request = Request::new("fifty", 1);
+    let repo = &request.repo;
+    repo.git(&["switch", "--quiet", "-c", "fifty"]);
+    let line = format!("k: '{}'\n", "x".repeat(1000));
+    let text: String = line.repeat(50_000_000 / line.len() + 1);
+    let head = repo.commit("fifty megabytes", &[("group_vars/all.yml", &text), ("unread/blob.txt", &text)]);
+    repo.push("fifty");
+    let plan = request.folder.join("fifty.json");
+    let mut command = request.bellwether();
+    command.args(["plan", "--stage", "main", "--base", "main", "--head", &head, "-o", "md", "--artifact"]).arg(&plan);
+    let (status, markdown, stderr) = outcome(command.arg("--repo").arg(repo.bare()));
+    assert_eq!(status, Some(0), "{stderr}");
+    is_harmless(&markdown);
+    assert!(markdown.contains("group\\_vars/all.yml: the file is 50000"), "the file is named: {markdown}");
+    let length = std::fs::metadata(&plan).expect("the plan").len();
+    assert!(length < 1_000_000, "{length}");
+}

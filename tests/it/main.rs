@@ -45,3 +45,4 @@ mod secrets_repo;
 mod strangers;
 mod updates;
 mod windows;
+mod workflows;

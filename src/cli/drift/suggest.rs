@@ -3,7 +3,7 @@
 use super::Args;
 use crate::cli::Output;
 use crate::cli::console::{Console, Outcome};
-use crate::cli::editing::WorkTree;
+use crate::cli::editing::{Proposal, WorkTree, propose};
 use crate::cli::render::text::{Tone, count, plain};
 use crate::cli::render::udiff::{self, Patch};
 use crate::domain::edits::FileChange;
@@ -28,11 +28,9 @@ pub(super) fn run(report: &DriftReport, args: &Args, output: Output, console: &C
     let mut desk = work.desk(&args.list, &mut resolver, console)?;
     let offered = if args.mended { Offered::AndMended } else { Offered::Standing };
     let suggestion = suggest(&mut desk, &mut resolver, report, offered)?;
-    let patch: Patch = desk
-        .files()
-        .iter()
-        .map(|FileChange { path, before, after }| udiff::patch(path, before.as_deref(), after))
-        .collect();
+    let files = desk.files();
+    let patch: Patch =
+        files.iter().map(|FileChange { path, before, after }| udiff::patch(path, before.as_deref(), after)).collect();
     let warning = patch.warning();
     let patch = patch.text;
     match output {
@@ -71,6 +69,17 @@ pub(super) fn run(report: &DriftReport, args: &Args, output: Output, console: &C
         }
     }
     warning.into_iter().for_each(|warning| console.note(warning));
+    if args.mr.mr && !files.is_empty() {
+        let about = match args.devices.as_slice() {
+            [one] => one.to_string(),
+            [] => args.stage.as_ref().map_or("the fleet".to_owned(), |stage| format!("stage {stage}")),
+            several => count(several.len(), "device"),
+        };
+        let message = format!("Accept the drift of {about}");
+        let proposal = Proposal { files: &files, message: &message, notes: &suggestion.accepted };
+        let done = propose(&work, &proposal, &args.mr, &args.forge, console)?;
+        console.note(format!("merge request: {done}"));
+    }
     Ok(Outcome::Fine)
 }
 

@@ -147,8 +147,16 @@ pub fn text(report: &DriftReport, width: Option<u16>) -> String {
 
 /// The report as Markdown.
 pub fn markdown(report: &DriftReport, now: Timestamp) -> String {
-    let mut text = format!("## Drift\n\n**{}**", totals(&report.totals));
-    let _ = writeln!(text, " ({}, {})\n", report.at, age(now, report.at));
+    with_heading(report, &format!(" ({}, {})", report.at, age(now, report.at)))
+}
+
+/// The same without the time at which it was made, for where only what has changed is news.
+pub fn undated(report: &DriftReport) -> String {
+    with_heading(report, "")
+}
+
+fn with_heading(report: &DriftReport, when: &str) -> String {
+    let mut text = format!("## Drift\n\n**{}**{when}\n\n", totals(&report.totals));
     text.push_str(&devices(report).markdown());
     let details = details(report);
     if !details.is_empty() {

@@ -56,6 +56,9 @@ pub fn text(shown: &Shown<'_>, width: Option<u16>) -> String {
     if !evidence.rollouts.is_empty() {
         let _ = write!(text, "\n{}", rollouts(evidence).text(width));
     }
+    for one in evidence.approvals().iter().take(MAX_LINES) {
+        let _ = writeln!(text, "\napproved: {}", super::text::plain(one));
+    }
     for one in objections.iter().take(MAX_LINES) {
         let _ = writeln!(text, "\n{} {}", Tone::Unsure.paint("not ready:"), super::text::plain(&one.to_string()));
     }
@@ -69,6 +72,12 @@ pub fn markdown(shown: &Shown<'_>) -> String {
     let mut text = format!("**{}**\n\n{}", escaped(&verdict(shown)), facts(evidence).markdown());
     if !evidence.rollouts.is_empty() {
         let _ = write!(text, "\n{}", rollouts(evidence).markdown());
+    }
+    if !evidence.approvals().is_empty() {
+        text.push_str("\n### Approved\n\n");
+        for one in evidence.approvals().iter().take(MAX_LINES) {
+            let _ = writeln!(text, "- {}", escaped(one));
+        }
     }
     if !objections.is_empty() {
         text.push_str("\n### Not ready\n\n");
@@ -103,6 +112,8 @@ mod tests {
             settled: 4,
             failing: 0,
             offline: 1,
+            approved_by: Some("ada".parse().expect("a name")),
+            finished: None,
             rollouts: vec![Exercised {
                 rollout: "canary-1".parse().expect("a rollout"),
                 policy: "cautious".parse().expect("a policy"),
@@ -110,6 +121,7 @@ mod tests {
                 devices: 5,
                 ok: 4,
                 bad: 0,
+                approved_by: Default::default(),
                 began: Some(at(0)),
                 ended: Some(at(7_200)),
             }],
@@ -124,6 +136,8 @@ mod tests {
         ROLLOUT    POLICY     STATUS   DEVICES   SUCCEEDED   FAILED   TOOK   ENDED
         canary-1   cautious   DONE     5         4           0        2h     1970-01-01T02:00:00Z
 
+        approved: the commit, by ada
+
         ready, 4 devices exercised by a rollout
         ");
         insta::assert_snapshot!(markdown(&Shown { evidence: &evidence, objections: &failing }), @"
@@ -136,6 +150,10 @@ mod tests {
         | Rollout | Policy | Status | Devices | Succeeded | Failed | Took | Ended |
         | --- | --- | --- | --- | --- | --- | --- | --- |
         | canary-1 | cautious | DONE | 5 | 4 | 0 | 2h | 1970-01-01T02:00:00Z |
+
+        ### Approved
+
+        - the commit, by ada
 
         ### Not ready
 

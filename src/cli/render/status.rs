@@ -206,6 +206,9 @@ mod tests {
 
     fn stage(name: &str, devices: usize) -> StageStatus {
         StageStatus {
+            counting: None,
+            earlier: Vec::new(),
+            promotion: Default::default(),
             stage: name.parse().expect("a stage"),
             accepted: Some("1a2b3c4d".repeat(5).parse().expect("a commit")),
             inventory: None,

@@ -46,6 +46,18 @@ pub enum TreeOutcome {
     },
 }
 
+/// Why a tree does not count as verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unverified {
+    /// It never counted in the stage before: something was edited, rebased or merged with something else on the way.
+    Unknown,
+    /// It has not finished there.
+    Trying,
+    /// It went wrong there.
+    WentWrong,
+}
+
 impl StageRecord {
     /// The tree that counts; `None` where nothing does, or the record is older than the list of trees.
     pub fn counting_tree(&self) -> Option<&CountedTree> {

@@ -7,6 +7,8 @@ use serde::Serialize;
 pub const MAX_ANNOTATIONS: usize = 500;
 /// The longest text of an annotation, in bytes. GitHub takes 64 KiB.
 const MAX_MESSAGE_BYTES: usize = 4_000;
+/// The longest path of an annotation, in bytes: as long as a path can be on Linux.
+const MAX_PATH_BYTES: usize = 4_096;
 /// The longest title of an annotation, in characters. GitHub takes 255.
 const MAX_TITLE_CHARS: usize = 200;
 
@@ -86,7 +88,7 @@ fn annotation(finding: &Finding, folder: &str) -> Annotation {
     let Finding { place, severity, code, message, hint, .. } = finding;
     let hint = hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     Annotation {
-        path: format!("{folder}{}", place.file),
+        path: cut(&harmless(&format!("{folder}{}", place.file)), MAX_PATH_BYTES),
         // What is about a whole file stands at its top.
         line: place.line.max(1),
         column: Some(place.column).filter(|column| *column > 0 && place.line > 0),

@@ -1,10 +1,13 @@
 //! Whether what one stage runs may go on to the next, and what speaks for it.
 
-use crate::domain::ids::{CommitId, ObjectId, PolicyName, RolloutName, StageName};
+use crate::domain::fleet::TreeOutcome;
+use crate::domain::ids::{Actor, CommitId, ObjectId, PolicyName, RolloutName, StageName};
 use crate::domain::overview::rollouts::RolloutDetail;
 use crate::domain::overview::status::StageStatus;
+use crate::domain::plan::policy::Promotion;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What is known of the stage from which something is to go on.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +18,8 @@ pub struct Facts<'a> {
     pub rollouts: &'a [RolloutDetail],
     /// When that was so.
     pub at: Timestamp,
+    /// What the next stage takes.
+    pub takes: Promotion,
 }
 
 /// What speaks for a commit: what it was tried on.
@@ -36,8 +41,23 @@ pub struct Evidence {
     pub failing: usize,
     /// Of those, how many are silent.
     pub offline: usize,
+    /// Who approved that the commit counts although it was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<Actor>,
+    /// When its tree finished, where that is followed, and on how many devices it was tried then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Finished>,
     /// The rollouts of the commit.
     pub rollouts: Vec<Exercised>,
+}
+
+/// A tree that has finished on a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// When.
+    pub at: Timestamp,
+    /// On how many devices it was tried.
+    pub exercised: usize,
 }
 
 /// What one rollout of a commit came to.
@@ -55,6 +75,9 @@ pub struct Exercised {
     pub ok: usize,
     /// Devices on which it failed.
     pub bad: usize,
+    /// Who approved that it began.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approved_by: BTreeSet<Actor>,
     /// When its first step began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Timestamp>,
@@ -101,6 +124,14 @@ pub enum Objection {
         /// Of how many.
         devices: usize,
     },
+    /// The next stage takes only what has finished, and this has not.
+    #[error("commit {} has not finished in {stage}, and the next stage takes nothing else", commit.short())]
+    Unfinished {
+        /// The commit.
+        commit: CommitId,
+        /// The stage.
+        stage: StageName,
+    },
 }
 
 /// Why there is nothing to promote at all.
@@ -126,7 +157,20 @@ pub fn examine(facts: &Facts<'_>, to: &StageName) -> Result<(Evidence, Vec<Objec
     if waiting > 0 {
         objections.push(Objection::NotThereYet { waiting, devices: *devices });
     }
+    let counting = facts.from.counting.as_ref().filter(|one| one.commit == *commit);
+    let finished = counting.and_then(|one| match one.outcome {
+        TreeOutcome::Finished { at, exercised } => Some(Finished { at, exercised }),
+        TreeOutcome::Trying | TreeOutcome::WentWrong { .. } => None,
+    });
+    match facts.takes {
+        Promotion::Verified if finished.is_none() && objections.is_empty() => {
+            objections.push(Objection::Unfinished { commit: commit.clone(), stage: stage.clone() });
+        }
+        Promotion::Verified | Promotion::Any => {}
+    }
     let evidence = Evidence {
+        approved_by: counting.and_then(|one| one.approved_by.clone()),
+        finished,
         from: stage.clone(),
         to: to.clone(),
         commit: commit.clone(),
@@ -162,15 +206,27 @@ fn exercised(one: &RolloutDetail) -> Exercised {
         devices: one.row.devices,
         ok: one.row.ok,
         bad: one.row.bad,
+        approved_by: one.approved_by.clone(),
         began: one.all_steps.iter().filter_map(|step| step.started).min(),
         ended: one.all_steps.iter().filter_map(|step| step.ended).max(),
     }
 }
 
 impl Evidence {
+    /// Who approved what on the way here, in words.
+    pub fn approvals(&self) -> Vec<String> {
+        let commit = self.approved_by.iter().map(|actor| format!("the commit, by {actor}"));
+        let rollouts = self
+            .rollouts
+            .iter()
+            .flat_map(|one| one.approved_by.iter().map(move |actor| format!("rollout {}, by {actor}", one.rollout)));
+        commit.chain(rollouts).collect()
+    }
+
     /// On how many devices the commit was really tried. None of them is told, not hidden.
     pub fn exercised(&self) -> usize {
-        self.rollouts.iter().map(|one| one.ok).sum()
+        let by_rollout = self.rollouts.iter().map(|one| one.ok).sum();
+        self.finished.as_ref().map_or(by_rollout, |finished| finished.exercised)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::device::dump::CoreDump;
 use crate::domain::device::terminal::FailedPhase;
 use crate::domain::fleet::{DeviceRecord, RolloutRecord};
 use crate::domain::generation::Order;
-use crate::domain::ids::{CommitId, DeviceId, PolicyName, RolloutName, StageName};
+use crate::domain::ids::{Actor, CommitId, DeviceId, PolicyName, RolloutName, StageName};
 use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::rollouts::FleetWorld;
 use crate::domain::plan::waits::Wait;
@@ -20,7 +20,7 @@ use crate::domain::rollout::gate::{Counts, Failure};
 use crate::domain::rollout::machine::{Awaited, Drafted, Member, Noted, Phase, Status};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many failures an answer carries; the rest is counted.
 pub const MAX_FAILURES: usize = 1000;
@@ -76,6 +76,9 @@ pub struct RolloutDetail {
     /// The branch that it was drafted on, and what that changes; `None` if it is a commit of its stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<Drafted>,
+    /// Who approved that it began.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approved_by: BTreeSet<Actor>,
     /// Its steps.
     pub all_steps: Vec<StepRow>,
     /// How many devices are in which state.
@@ -256,6 +259,7 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
     Some(RolloutDetail {
         row: row(input, record),
         draft: head.draft.as_deref().cloned(),
+        approved_by: head.approved_by.clone(),
         all_steps: steps.collect(),
         phases,
         waits,

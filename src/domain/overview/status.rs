@@ -6,10 +6,11 @@ use crate::domain::condition::{Condition, ConditionStatus};
 use crate::domain::digest::Digest;
 use crate::domain::drift::{Layer, LayerStatus, Verdict};
 use crate::domain::finding::{Affects, Finding, Place, Severity, codes};
-use crate::domain::fleet::{Hold, HoldScope, IdentityStatus, RolloutRecord, StageRecord, Waiting};
+use crate::domain::fleet::{CountedTree, Hold, HoldScope, IdentityStatus, RolloutRecord, StageRecord, Waiting};
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{CommitId, DeviceId, StageName};
 use crate::domain::plan::ownership::Standing;
+use crate::domain::plan::policy::{Promotion, StagePolicy};
 use crate::domain::plan::waits::standing;
 use crate::domain::reported::Phase;
 use crate::domain::rollout::machine::Status as RolloutStatus;
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 
 /// How many findings of one commit a status carries; `check` shows all.
 const MAX_FINDINGS: usize = 100;
+/// How many commits that counted before a status names: whoever waits for one of them began minutes ago.
+const MAX_EARLIER: usize = 10;
 
 /// The fleet on one screen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +68,15 @@ pub struct StageStatus {
     pub inventory: Option<Digest>,
     /// A newer commit that does not count yet.
     pub waiting: Option<Waiting>,
+    /// The tree that counts and what became of it, where that is known; see [`TreeOutcome`](crate::domain::fleet::TreeOutcome).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counting: Option<CountedTree>,
+    /// Commits that counted before, the newest first, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<CommitId>,
+    /// What its branch may bring.
+    #[serde(default, skip_serializing_if = "Promotion::is_any")]
+    pub promotion: Promotion,
     /// What is not well with it as a whole: `Degraded` while what it would bring is in quarantine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -124,8 +136,7 @@ pub fn status(input: &OverviewInput<'_>) -> Status {
 /// The same, counting and naming only some devices. What is said of stages as a whole stays.
 pub fn status_among(input: &OverviewInput<'_>, is_meant: impl Fn(&DeviceId) -> bool) -> Status {
     let state = input.pass.state;
-    let mut stages: Vec<StageStatus> =
-        input.pass.stages.iter().map(|policy| empty_stage(input, &policy.name)).collect();
+    let mut stages: Vec<StageStatus> = input.pass.stages.iter().map(|policy| empty_stage(input, policy)).collect();
     let mut result = Status {
         at: input.pass.now,
         epoch: state.epoch(),
@@ -180,7 +191,8 @@ fn concerns(scope: &HoldScope, is_meant: impl Fn(&DeviceId) -> bool) -> bool {
     }
 }
 
-fn empty_stage(input: &OverviewInput<'_>, stage: &StageName) -> StageStatus {
+fn empty_stage(input: &OverviewInput<'_>, policy: &StagePolicy) -> StageStatus {
+    let stage = &policy.name;
     let record = input.pass.state.stages.get(stage);
     let view = input.pass.views.get(stage);
     let newest = view.and_then(|view| {
@@ -192,6 +204,15 @@ fn empty_stage(input: &OverviewInput<'_>, stage: &StageName) -> StageStatus {
         accepted: record.and_then(|record| record.accepted.clone()),
         inventory: record.and_then(|record| record.inventory),
         waiting: record.and_then(|record| record.waiting.clone()),
+        counting: record.and_then(|record| record.counting_tree().cloned()),
+        earlier: record
+            .into_iter()
+            .flat_map(|record| record.trees.iter().rev().map(|one| &one.commit))
+            .filter(|commit| record.and_then(|record| record.accepted.as_ref()) != Some(*commit))
+            .take(MAX_EARLIER)
+            .cloned()
+            .collect(),
+        promotion: policy.promotion,
         conditions: record.and_then(|record| degraded(input, stage, record)).into_iter().collect(),
         devices: 0,
         settled: 0,

@@ -105,6 +105,7 @@ impl Proving {
                 kind: "Tried".to_owned(),
                 subject: policy.name.to_string(),
                 message,
+                rollout: None,
             }));
             // What is remembered of a stage is written once in a pass.
             let written = changes.iter_mut().find_map(|change| match change {

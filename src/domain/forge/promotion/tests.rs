@@ -15,6 +15,9 @@ fn stage(accepted: Option<CommitId>, devices: usize, settled: usize, failing: us
         stage: "canary".parse().expect("a stage"),
         accepted,
         inventory: None,
+        counting: None,
+        earlier: Vec::new(),
+        promotion: Promotion::Any,
         conditions: Vec::new(),
         waiting: None,
         devices,
@@ -52,13 +55,14 @@ fn rollout(commit: &CommitId, status: &str) -> RolloutDetail {
         next: None,
         failures: Vec::new(),
         draft: None,
+        approved_by: [Actor::new("ada").expect("a name")].into(),
         left_out: Vec::new(),
         taken_back: Vec::new(),
     }
 }
 
 fn check(from: &StageStatus, rollouts: &[RolloutDetail]) -> String {
-    let facts = Facts { from, rollouts, at: at(7_200) };
+    let facts = Facts { from, rollouts, at: at(7_200), takes: from.promotion };
     match examine(&facts, &"production".parse().expect("a stage")) {
         Err(nothing) => nothing.to_string(),
         Ok((evidence, objections)) => {
@@ -117,4 +121,23 @@ fn what_is_carried_on_is_exactly_what_was_verified() {
     assert_eq!(Carrier::new((&verified.0, &verified.1), (&tip.0, &verified.1)), None, "the stage has it already");
     let back = Carrier::back((&tip.0, &tip.1), &verified.1).expect("other trees");
     assert_eq!(back.parents, [tip.0]);
+}
+
+#[test]
+fn a_stage_that_takes_verified_trees_wants_them_finished_and_the_evidence_says_who_approved() {
+    let commit = id('a');
+    let mut from = StageStatus { promotion: Promotion::Verified, ..stage(Some(commit.clone()), 3, 3, 0, 0) };
+    assert_eq!(
+        check(&from, &[]),
+        "0 devices exercised; commit aaaaaaaa has not finished in canary, and the next stage takes nothing else"
+    );
+    let outcome = TreeOutcome::Finished { at: at(60), exercised: 2 };
+    let approved_by = Some(Actor::new("ada").expect("a name"));
+    from.counting =
+        Some(crate::domain::fleet::CountedTree { tree: id('b'), commit: commit.clone(), approved_by, outcome });
+    assert_eq!(check(&from, &[rollout(&commit, "DONE")]), "2 devices exercised; ready");
+    let facts = Facts { from: &from, rollouts: &[rollout(&commit, "DONE")], at: at(7_200), takes: Promotion::Any };
+    let (evidence, _) = examine(&facts, &"production".parse().expect("a stage")).expect("there is a commit");
+    let approved: Vec<String> = evidence.approvals().iter().map(ToString::to_string).collect();
+    assert_eq!(approved, ["the commit, by ada", "rollout canary-1, by ada"]);
 }
