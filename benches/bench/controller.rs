@@ -96,6 +96,7 @@ fn inputs(folder: &Path, repo: &Path) -> Inputs {
         operators: BTreeMap::new(),
         secrets: bellwether::secrets::Sources::default(),
         lists: Vec::new(),
+        forge: None,
     }
 }
 

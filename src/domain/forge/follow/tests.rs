@@ -71,7 +71,7 @@ fn rollout(state: &mut FleetState, name: &str, status: Status) {
 
 fn words(say: &Say) -> String {
     let what = match &say.topic {
-        Topic::Progress { commit, .. } => format!("{}", &commit.as_str()[..1]),
+        Topic::Progress { commit, .. } => commit.as_str()[..1].to_owned(),
         Topic::Held { commit, .. } => format!("held {}", &commit.as_str()[..1]),
         Topic::Rollout { rollout, .. } => format!("rollout {rollout}"),
     };
