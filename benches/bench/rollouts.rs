@@ -65,6 +65,13 @@ impl Measured {
     }
 }
 
+impl Measured {
+    fn most(&self, what: &str) -> anyhow::Result<f64> {
+        let all = self.millis.get(what).with_context(|| format!("{what} was not measured"))?;
+        Ok(all.iter().copied().fold(0.0, f64::max))
+    }
+}
+
 /// Every row about rollouts.
 pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let folder = options.folder.join("rollouts");
@@ -87,6 +94,21 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
             "ms",
         ),
     );
+    let budgeted = process::run::<Measured>(&["rollouts", "budget", large, &folder])?;
+    let (decide, store) = (budgeted.of("tick")?, budgeted.of("tick store")?);
+    let first = budgeted.most("tick")?;
+    let parts = format!(
+        "decide {}, store {}; the first one, which counts everybody, {}",
+        show_figure(decide, "ms"),
+        show_figure(store, "ms"),
+        show_figure(first, "ms")
+    );
+    let result = format!("{} ({parts})", show_figure(decide + store, "ms"));
+    rows.push(Row::new(format!("the same with a budget for all {large} devices"), result).at_most(
+        decide + store,
+        TICK_MS,
+        "ms",
+    ));
     let simulated = process::run::<Measured>(&["rollouts", "simulate", small, &folder])?;
     let (run, before) = (simulated.of("run")?, simulated.of("suppose")?);
     let result = format!(
@@ -107,7 +129,11 @@ pub fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
 pub fn child(case: &str, devices: usize, folder: &Path) -> anyhow::Result<()> {
     let mut watch = Watch::default();
     match case {
-        "start" => start(devices, folder, &mut watch)?,
+        "start" => start(devices, folder, &Value::Null, &mut watch)?,
+        "budget" => {
+            let half = json!([{ "label": "site", "max_unavailable": "50%", "min_available": "50%" }]);
+            start(devices, folder, &half, &mut watch)?;
+        }
         "simulate" => simulate(devices, &mut watch)?,
         _ => anyhow::bail!("{case} is no case"),
     }
@@ -146,7 +172,10 @@ fn desired(devices: usize, round: usize, policy: &Value) -> anyhow::Result<Arc<D
     let mut snapshot = Snapshot::default();
     for (path, mut content) in fleet::files_of_groups(devices) {
         match path.as_str() {
-            "group_vars/all.yml" => content = fleet::all(round),
+            "group_vars/all.yml" => {
+                content = fleet::all(round);
+                content["labels"] = json!({ "site": "everywhere" });
+            }
             "fleet.yml" => {
                 content["rollouts"] = json!({ "measured": policy });
                 content["rollout"] = json!("measured");
@@ -209,12 +238,15 @@ impl Plane {
 }
 
 /// Starts a rollout, and lets some devices report again and again.
-fn start(devices: usize, folder: &Path, watch: &mut Watch) -> anyhow::Result<()> {
-    let policy = json!({ "final": { "window": format!("{WINDOW_SECS}s"), "soak": "1s" } });
+fn start(devices: usize, folder: &Path, budgets: &Value, watch: &mut Watch) -> anyhow::Result<()> {
+    let mut policy = json!({ "final": { "window": format!("{WINDOW_SECS}s"), "soak": "1s" } });
+    if !budgets.is_null() {
+        policy["budgets"] = budgets.clone();
+    }
     let (before, after) = (desired(devices, 0, &policy)?, desired(devices, 1, &policy)?);
     let stage = fleet::stage();
     let state = running(&stage, &before)?;
-    let mut store = SqliteStore::open(&folder.join("state.sqlite"))?;
+    let mut store = SqliteStore::open(&folder.join(if budgets.is_null() { "state.sqlite" } else { "budgets.sqlite" }))?;
     let candidate = Candidate {
         head: Head { commit: revision(1)?.commit, tree: revision(1)?.commit },
         inventory: None,

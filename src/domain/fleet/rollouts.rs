@@ -3,7 +3,7 @@
 use crate::domain::digest::Digest;
 use crate::domain::ids::{CommitId, DeviceId, RolloutName};
 use crate::domain::rollout::gate::Counts;
-use crate::domain::rollout::machine::{Head, Member, Rollout, quarantines, serves};
+use crate::domain::rollout::machine::{Head, Member, Rollout, quarantines, quarantines_all, serves};
 use crate::domain::spec::SealedSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -92,9 +92,18 @@ impl RolloutRecord {
         self.members.get(device).is_some_and(|member| serves(&self.head.status, member))
     }
 
-    /// Whether this content must not be assigned outside of this rollout, because it went wrong with it.
+    /// Whether this content must not be assigned outside of this rollout, because it went wrong with it: to no device of the stage,
+    /// also to one that was none of its devices.
     pub fn quarantines(&self, device: &DeviceId, commit: &CommitId, digest: &Digest) -> bool {
-        quarantines(&self.head, self.members.get(device).map(Arc::as_ref), commit, digest)
+        let member = self.members.get(device).map(Arc::as_ref);
+        quarantines(&self.head, member, commit, digest) || (quarantines_all(&self.head) && self.brought(digest))
+    }
+
+    /// Whether it means this content for any device, or meant it.
+    pub fn brought(&self, digest: &Digest) -> bool {
+        // What devices had before is from other commits, so hardly anybody is asked in vain. Releases on the way are from this one.
+        let is_its = self.contents.get(digest).is_some_and(|content| content.commit == self.head.commit);
+        is_its && self.members.values().any(|member| member.target == *digest)
     }
 
     fn apply(&mut self, change: RolloutChange) {

@@ -127,7 +127,7 @@ pub struct StepRow {
 pub struct FailureRow {
     /// The device.
     pub device: DeviceId,
-    /// The place of what it was assigned; `None` if that is another content by now.
+    /// The place of what it failed with; `None` if nobody knows that any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
     /// How.
@@ -246,7 +246,7 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
         let known = input.state.devices.get(device);
         Some(FailureRow {
             device: device.clone(),
-            order: known.and_then(|known| order(head.name.as_str(), known)),
+            order: member.order.as_deref().copied().or_else(|| order(head.name.as_str(), member, known?)),
             failure: *failure,
             phase: member.failed_in.filter(|_| matches!(failure, Failure::Failed | Failure::RolledBack)),
             note: member.note,
@@ -270,9 +270,11 @@ pub fn detail(input: &PassInput<'_>, name: &RolloutName) -> Option<RolloutDetail
     })
 }
 
-fn order(rollout: &str, record: &DeviceRecord) -> Option<Order> {
+/// The place of what a device is assigned, if that is what it failed with.
+fn order(rollout: &str, member: &Member, record: &DeviceRecord) -> Option<Order> {
     let assignment = record.assignment.as_ref()?;
-    (assignment.rollout.as_deref() == Some(rollout)).then_some(assignment.order)
+    let is_its = assignment.rollout.as_deref() == Some(rollout) && assignment.spec.digest == member.leg();
+    is_its.then_some(assignment.order)
 }
 
 /// What the device sent with the failure of this content: as it reports it, or as it was kept when it reports something else.

@@ -6,14 +6,14 @@ use crate::domain::condition::{Condition, ConditionStatus};
 use crate::domain::digest::Digest;
 use crate::domain::drift::{Layer, LayerStatus, Verdict};
 use crate::domain::finding::{Affects, Finding, Place, Severity, codes};
-use crate::domain::fleet::{CountedTree, Hold, HoldScope, IdentityStatus, RolloutRecord, StageRecord, Waiting};
+use crate::domain::fleet::{CountedTree, Hold, HoldScope, IdentityStatus, StageRecord, Waiting};
 use crate::domain::generation::Epoch;
 use crate::domain::ids::{CommitId, DeviceId, StageName};
 use crate::domain::plan::ownership::Standing;
 use crate::domain::plan::policy::{Promotion, StagePolicy};
 use crate::domain::plan::waits::standing;
 use crate::domain::reported::Phase;
-use crate::domain::rollout::machine::Status as RolloutStatus;
+use crate::domain::rollout::machine::{Head, Status as RolloutStatus};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -213,7 +213,7 @@ fn empty_stage(input: &OverviewInput<'_>, policy: &StagePolicy) -> StageStatus {
             .cloned()
             .collect(),
         promotion: policy.promotion,
-        conditions: record.and_then(|record| degraded(input, stage, record)).into_iter().collect(),
+        conditions: record.map(|record| degraded(input, stage, record)).unwrap_or_default(),
         devices: 0,
         settled: 0,
         failing: 0,
@@ -226,35 +226,54 @@ fn empty_stage(input: &OverviewInput<'_>, policy: &StagePolicy) -> StageStatus {
     }
 }
 
-/// What the commit that counts brings went wrong: nothing is assigned from it until a newer one counts, or somebody goes on.
-fn degraded(input: &OverviewInput<'_>, stage: &StageName, record: &StageRecord) -> Option<Condition> {
-    let bad = |one: &&RolloutRecord| {
-        let head = &one.head;
+/// What the commit that counts brings went wrong, or a draft that was made from it: nothing is assigned from that until a newer one
+/// counts, or somebody goes on. A commit may have several rollouts, and drafts say nothing of it.
+fn degraded(input: &OverviewInput<'_>, stage: &StageName, record: &StageRecord) -> Vec<Condition> {
+    let of_stage = input.pass.state.rollouts.values().map(|one| &*one.head);
+    let counting = of_stage.filter(|head| {
         let counts = head.draft.as_ref().map_or(&head.commit, |draft| &draft.base);
-        head.stage == *stage && record.accepted.as_ref() == Some(counts)
-    };
-    let rollouts = input.pass.state.rollouts.values().filter(bad);
-    let newest = rollouts.max_by_key(|one| one.head.created).filter(|one| one.head.is_quarantined())?;
-    let name = &newest.head.name;
-    let (since, why) = match &newest.head.status {
-        RolloutStatus::Error { why, at } | RolloutStatus::Aborted { why, at } => (*at, format!(": {why}")),
-        RolloutStatus::RollingBack { since } => (*since, String::new()),
-        RolloutStatus::RolledBack { at } => (*at, String::new()),
+        head.stage == *stage && record.accepted.as_ref() == Some(counts) && head.status != RolloutStatus::Draft
+    });
+    let (drafts, own): (Vec<&Head>, Vec<&Head>) = counting.partition(|head| head.draft.is_some());
+    // People try drafts until one is good: only the newest one says anything.
+    let tried = drafts.into_iter().max_by_key(|head| head.created);
+    let own = quarantined("Quarantined", own.into_iter().filter(|head| head.is_quarantined()));
+    let tried = quarantined("DraftQuarantined", tried.into_iter().filter(|head| head.is_quarantined()));
+    own.into_iter().chain(tried).collect()
+}
+
+/// One condition for all of them, the newest first.
+fn quarantined<'a>(reason: &str, bad: impl Iterator<Item = &'a Head>) -> Option<Condition> {
+    let mut bad: Vec<&Head> = bad.collect();
+    bad.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.name.cmp(&other.name)));
+    let since = bad.iter().filter_map(|head| went_wrong(head)).map(|(since, _)| since).min()?;
+    let named = bad.iter().map(|head| {
+        let why = went_wrong(head).and_then(|(_, why)| why).map(|why| format!(": {why}")).unwrap_or_default();
+        format!("rollout {} is {}{why}", head.name, head.status.as_str())
+    });
+    let named: Vec<String> = named.collect();
+    Some(Condition {
+        kind: DEGRADED.to_owned(),
+        status: ConditionStatus::True,
+        reason: reason.to_owned(),
+        message: format!("{}; nothing is assigned from it", named.join("; ")),
+        since,
+    })
+}
+
+/// Since when a rollout's content is in quarantine, and why.
+fn went_wrong(head: &Head) -> Option<(Timestamp, Option<&str>)> {
+    match &head.status {
+        RolloutStatus::Error { why, at } | RolloutStatus::Aborted { why, at } => Some((*at, Some(why))),
+        RolloutStatus::RollingBack { since } => Some((*since, None)),
+        RolloutStatus::RolledBack { at } => Some((*at, None)),
         RolloutStatus::Draft
         | RolloutStatus::PendingApproval
         | RolloutStatus::Active
         | RolloutStatus::Paused { .. }
         | RolloutStatus::Done { .. }
-        | RolloutStatus::Superseded { .. } => return None,
-    };
-    let status = newest.head.status.as_str();
-    Some(Condition {
-        kind: DEGRADED.to_owned(),
-        status: ConditionStatus::True,
-        reason: "Quarantined".to_owned(),
-        message: format!("rollout {name} is {status}{why}; nothing is assigned from it"),
-        since,
-    })
+        | RolloutStatus::Superseded { .. } => None,
+    }
 }
 
 fn count_device(input: &OverviewInput<'_>, device: &DeviceId, stage: &mut StageStatus) {

@@ -101,7 +101,7 @@ impl Passes {
 
     /// Notes what is about to become of the state: whatever happens to a device may change what is decided about it.
     pub fn note(&mut self, before: &FleetState, changes: &[Change]) {
-        self.machines.note(changes);
+        self.machines.note(before, changes);
         if changes.iter().any(|change| opens_ways(before, change)) {
             self.decided = None;
         }
@@ -116,6 +116,12 @@ impl Passes {
     pub fn forget(&mut self) {
         *self = Self::default();
         self.machines.due = Some(Timestamp::from_millis(0));
+    }
+
+    /// What is counted for budgets.
+    #[cfg(test)]
+    pub(super) fn crowds(&self) -> &super::rollouts::Crowds {
+        self.machines.crowds()
     }
 
     /// When the next hold or freeze ends by itself, in the controller's memory or in a fleet repo, as the last pass over everything

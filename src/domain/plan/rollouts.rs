@@ -5,6 +5,7 @@
 //! has, the machine is made anew from what is stored.
 
 mod carry;
+mod crowds;
 mod draft;
 mod live;
 mod make;
@@ -19,11 +20,12 @@ pub use world::{Contacts, FleetWorld, NoContacts, last_seen};
 use super::pass::{PassInput, PassOutput, Scope};
 use super::reroute::{RerouteError, reroute};
 use crate::domain::desired::Variant;
-use crate::domain::fleet::{Change, Content, RolloutChange, RolloutRecord};
+use crate::domain::fleet::{Change, Content, FleetState, RolloutChange, RolloutRecord};
 use crate::domain::ids::{Actor, DeviceId, RolloutName};
 use crate::domain::rollout::machine::{Act, Head, Member, Refusal, Status, Turn, Which};
 use crate::domain::time::Timestamp;
 use carry::Carried;
+pub(super) use crowds::Crowds;
 use live::{First, LOOK_MILLIS, Live};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub const HEARTBEAT_SECS: i64 = 60;
 #[derive(Debug, Default)]
 pub(super) struct Machines {
     live: BTreeMap<RolloutName, Live>,
+    /// What is counted for budgets.
+    crowds: Crowds,
     /// When time alone changes something next.
     pub(super) due: Option<Timestamp>,
 }
@@ -103,7 +107,8 @@ impl From<Act> for RolloutAsked {
 
 impl Machines {
     /// Notes what is about to become of the state.
-    pub(super) fn note(&mut self, changes: &[Change]) {
+    pub(super) fn note(&mut self, before: &FleetState, changes: &[Change]) {
+        self.crowds.note(before, changes);
         for change in changes {
             if let Change::Rollout(name, change) = change
                 && self.live.get(name).is_some_and(|live| !live.is_as_stored(change))
@@ -111,6 +116,12 @@ impl Machines {
                 self.live.remove(name);
             }
         }
+    }
+
+    /// What is counted for budgets.
+    #[cfg(test)]
+    pub(super) fn crowds(&self) -> &Crowds {
+        &self.crowds
     }
 
     /// Lets every rollout that is under way hear what there is to hear, and decide what is due. Devices that were assigned
@@ -135,7 +146,7 @@ impl Machines {
             }
             let Some(desired) = input.accepted(&record.head.stage) else { continue };
             let mut live = self.live.remove(name).unwrap_or_else(|| Live::load(record));
-            let world = FleetWorld::new(input, desired, record).beside(carried.taken());
+            let world = FleetWorld::new(input, desired, record).beside(carried.taken()).counting(&self.crowds);
             let words = live.words(input, &world, scope);
             let due = live.next.into_iter().chain(live.machine().next(input.now, &world)).any(|at| at <= input.now);
             let first = std::mem::replace(&mut live.first, First::Done) == First::Look;

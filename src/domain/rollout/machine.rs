@@ -21,6 +21,7 @@ pub mod member;
 mod next;
 mod offers;
 mod refusal;
+mod sites;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -502,8 +503,10 @@ pub fn serves(status: &Status, member: &Member) -> bool {
 /// Whether content must not be assigned to a device outside of a rollout, because it went wrong with it. `member` is what the
 /// rollout knows of the device.
 pub fn quarantines(head: &Head, member: Option<&Member>, commit: &CommitId, digest: &Digest) -> bool {
-    let forgets = planted(Bug::IgnoreQuarantine);
-    head.is_quarantined()
-        && !forgets
-        && (member.is_some_and(|member| member.target == *digest) || *commit == head.commit)
+    quarantines_all(head) && (member.is_some_and(|member| member.target == *digest) || *commit == head.commit)
+}
+
+/// Whether what a rollout brought must not be assigned outside of it at all.
+pub fn quarantines_all(head: &Head) -> bool {
+    head.is_quarantined() && !planted(Bug::IgnoreQuarantine)
 }

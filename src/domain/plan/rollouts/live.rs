@@ -7,7 +7,7 @@ use crate::domain::plan::pass::{PassInput, Scope};
 use crate::domain::plan::rollouts::last_seen;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::machine::member::Timing;
-use crate::domain::rollout::machine::{Member, Phase, Rollout, StepStatus, Turn, Wait, Word, World};
+use crate::domain::rollout::machine::{Member, Phase, Returns, Rollout, StepStatus, Turn, Wait, Word, World};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeSet;
 
@@ -21,7 +21,8 @@ pub(super) struct Live {
     machine: Option<Rollout>,
     /// Devices that wait to be heard of.
     pub(super) silent: BTreeSet<DeviceId>,
-    /// Devices that were offered something and of which more is to come.
+    /// Devices that were offered something and of which more is to come, and those whose turn has come and that wait for something
+    /// of their own.
     open: BTreeSet<DeviceId>,
     /// Devices that are kept out, and may come back.
     out: BTreeSet<DeviceId>,
@@ -80,8 +81,16 @@ impl Live {
             Phase::Queued { wait: Wait::Turn } => is_over,
             _ => false,
         };
-        let open = matches!(member.phase, Phase::Offered { .. } | Phase::InProgress { .. } | Phase::Ready { .. })
-            || member.back.is_some();
+        let open = match member.phase {
+            Phase::Offered { .. } | Phase::InProgress { .. } | Phase::Ready { .. } => true,
+            Phase::Queued { wait: Wait::Word | Wait::Until(_) } => true,
+            Phase::Queued { wait: Wait::Turn | Wait::CatchUp(_) }
+            | Phase::Succeeded { .. }
+            | Phase::Bad { .. }
+            | Phase::Superseded
+            | Phase::Canceled
+            | Phase::Excluded { .. } => member.back.is_some(),
+        };
         let out = matches!(member.phase, Phase::Excluded { .. });
         for (set, belongs) in [(&mut self.silent, silent), (&mut self.open, open), (&mut self.out, out)] {
             if belongs {
@@ -114,6 +123,7 @@ impl Live {
         let mut look = |device: &DeviceId| {
             let Some(member) = members.get(device) else { return };
             words.extend(self.word_of(input, world, device, member).map(|word| (device.clone(), word)));
+            words.extend(held_at_work(world, device, member).map(|word| (device.clone(), word)));
         };
         match (everything, scope) {
             (true, _) | (false, Scope::All) => self.open.iter().chain(&self.out).for_each(&mut look),
@@ -149,7 +159,13 @@ impl Live {
             Phase::Excluded { .. } => world.excluded(device).is_none().then_some(Word::Back),
             Phase::Offered { .. } | Phase::Queued { .. } if world.excluded(device).is_some() => {
                 let reason = world.excluded(device)?;
-                matches!(member.phase, Phase::Offered { .. }).then_some(Word::Left { reason })
+                let leaves = match member.phase {
+                    Phase::Offered { .. } => true,
+                    // It has had its turn, and would not be asked before whatever it waits for comes.
+                    Phase::Queued { wait: Wait::Word | Wait::Until(_) } => self.is_in_running_step(member),
+                    _ => false,
+                };
+                leaves.then_some(Word::Left { reason })
             }
             Phase::Offered { .. } | Phase::InProgress { .. } | Phase::Ready { .. }
                 if member.back.is_none() && self.is_elsewhere(input, device) =>
@@ -164,7 +180,21 @@ impl Live {
     }
 }
 
+/// Somebody holds a device that is at work, or on its way back: others need not wait for it.
+fn held_at_work(world: &dyn World, device: &DeviceId, member: &Member) -> Option<Word> {
+    let at_work = member.holds_slot() && (member.back.is_some() || member.phase.is_acknowledged());
+    let held = at_work && world.returns(device) == Returns::Held;
+    let reason = || world.excluded(device).unwrap_or_else(|| "held".to_owned());
+    held.then(|| Word::Left { reason: reason() })
+}
+
 impl Live {
+    fn is_in_running_step(&self, member: &Member) -> bool {
+        let head = self.machine().head();
+        let runs = head.steps.get(head.current).is_some_and(|step| step.started.is_some());
+        runs && member.step.map(|step| step as usize) == Some(head.current) && member.timing == Timing::InTime
+    }
+
     /// Whether a device was assigned something else, by somebody else.
     fn is_elsewhere(&self, input: &PassInput<'_>, device: &DeviceId) -> bool {
         let assignment = input.state.devices.get(device).and_then(|record| record.assignment.as_ref());

@@ -123,7 +123,9 @@ fn make_all(
             draft.members().iter().map(|(device, member)| (device.clone(), Arc::new(member.clone()))).collect();
         let contents: Vec<_> =
             devices.iter().flat_map(|(device, content)| contents(input, desired, device, content)).collect();
-        made.contents = contents.iter().map(|content| (content.spec.digest, content.clone())).collect();
+        // Where one device had what another one gets, it is this commit's.
+        let contents = contents.iter().chain(devices.iter().map(|(_, content)| content));
+        made.contents = contents.map(|content| (content.spec.digest, content.clone())).collect();
         let world = FleetWorld::new(input, desired, &made).beside(carried.taken());
         let reason = format!("commit {}", commit.short());
         let (machine, done) = draft.act(input.now, &world, Act::Activate, &Actor::controller(), &reason);
@@ -213,8 +215,10 @@ fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired:
         let claimed = Claimed { stage, device, listed: listed as &DesiredDevice, record };
         let Some(policy) = policy_of(desired, &claimed) else { continue };
         // A rollout in an error is on its way to being aborted in this very pass. One of the same commit, with another list of
-        // devices, found bad what it brought to them.
-        let had_it = |one: &RolloutRecord| one.members.get(device).is_some_and(|member| member.target == spec.digest);
+        // devices, found bad what it brought to any of them.
+        let had_it = |one: &RolloutRecord| {
+            one.members.get(device).is_some_and(|member| member.target == spec.digest) || one.brought(&spec.digest)
+        };
         let found_bad = |one: &&RolloutRecord| one.quarantines(device, commit, &spec.digest);
         if earlier.iter().filter(|one| found_bad(one)).any(|one| one.head.commit != *commit || had_it(one)) {
             kept += 1;

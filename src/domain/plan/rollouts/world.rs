@@ -1,9 +1,12 @@
 //! What rollouts are told of devices while they decide.
 
+use super::crowds::Crowds;
 use super::words::word;
 use crate::domain::desired::{Desired, DesiredDevice};
+use crate::domain::digest::Digest;
 use crate::domain::fleet::{DeviceRecord, RolloutRecord};
-use crate::domain::ids::{DeviceId, LabelName};
+use crate::domain::generation::Order;
+use crate::domain::ids::{DeviceId, LabelName, StageName};
 use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::{PassInput, hold_on, is_enrolled};
 use crate::domain::plan::requires::{contradicted, unmet};
@@ -55,6 +58,8 @@ pub struct FleetWorld<'a> {
     rollout: &'a RolloutRecord,
     /// Devices that other rollouts take in this very pass.
     taken: BTreeSet<DeviceId>,
+    /// What is kept of groups between passes; without it, all of them are counted.
+    crowds: Option<&'a Crowds>,
     groups: RefCell<BTreeMap<LabelName, Values>>,
     slots: RefCell<BTreeMap<LabelName, BTreeMap<String, u32>>>,
 }
@@ -62,7 +67,8 @@ pub struct FleetWorld<'a> {
 impl<'a> FleetWorld<'a> {
     /// `desired` is what counts for the rollout's stage now.
     pub fn new(input: &'a PassInput<'a>, desired: &'a Arc<Desired>, rollout: &'a RolloutRecord) -> Self {
-        Self { input, desired, rollout, taken: BTreeSet::new(), groups: RefCell::default(), slots: RefCell::default() }
+        let (groups, slots) = (RefCell::default(), RefCell::default());
+        Self { input, desired, rollout, taken: BTreeSet::new(), crowds: None, groups, slots }
     }
 
     /// Beside rollouts that take these devices in the same pass.
@@ -70,7 +76,25 @@ impl<'a> FleetWorld<'a> {
         Self { taken, ..self }
     }
 
-    fn listed(&self, device: &DeviceId) -> Option<&'a Arc<DesiredDevice>> {
+    /// With what is kept of groups. Every change of the state must have been noted there.
+    pub(in crate::domain::plan) fn counting(self, crowds: &'a Crowds) -> Self {
+        Self { crowds: Some(crowds), ..self }
+    }
+
+    /// The stage, from how long a silence on a device is away, the moment, and what counts.
+    pub(super) fn place(&self) -> (&StageName, u32, Timestamp, &Arc<Desired>) {
+        let head = &self.rollout.head;
+        (&head.stage, head.policy.lost_after_secs, self.input.now, self.desired)
+    }
+
+    /// When a device is away if it is not heard of again; `None` if it never was heard of, or is nobody's.
+    pub(super) fn online_until(&self, device: &DeviceId) -> Option<Timestamp> {
+        let lost_after = i64::from(self.rollout.head.policy.lost_after_secs);
+        self.record(device).filter(|record| is_enrolled(record))?;
+        Some(last_seen(self.input, device)?.plus_secs(lost_after))
+    }
+
+    pub(super) fn listed(&self, device: &DeviceId) -> Option<&'a Arc<DesiredDevice>> {
         self.desired.devices.get(device)
     }
 
@@ -130,8 +154,14 @@ impl<'a> FleetWorld<'a> {
         let others = self.input.state.rollouts.values().filter(|other| other.head.name != self.rollout.head.name);
         for other in others {
             let desired = self.input.accepted(&other.head.stage);
-            let held = other.members.iter().filter(|(device, member)| self.holds_slot(other, device, member));
-            for (device, _) in held.filter(|(device, _)| !self.taken.contains(*device)) {
+            let open: Vec<DeviceId> = match self.crowds {
+                Some(crowds) => crowds.holders(self.input.state, &other.head.name),
+                None => other.members.keys().cloned().collect(),
+            };
+            let holds = |device: &&DeviceId| {
+                other.members.get(*device).is_some_and(|member| self.holds_slot(other, device, member))
+            };
+            for device in open.iter().filter(holds).filter(|device| !self.taken.contains(*device)) {
                 let listed = desired.and_then(|desired| desired.devices.get(device));
                 let value = listed.and_then(|listed| listed.labels.get(label.as_str()));
                 value.into_iter().for_each(|value| *values.entry(value.clone()).or_default() += 1);
@@ -152,6 +182,11 @@ impl<'a> FleetWorld<'a> {
             return true;
         }
         let Some(record) = self.record(device) else { return false };
+        let stage = &other.head.stage;
+        let listed = self.input.accepted(stage).and_then(|desired| desired.devices.get(device)).map(Arc::as_ref);
+        if hold_on(self.input.state, device, Some(stage), listed, self.input.now).is_some() {
+            return false;
+        }
         let rollout = record.assignment.as_ref().and_then(|assignment| assignment.rollout.as_deref());
         let done = match word(&other.head.name, record) {
             Some(Word::Healthy { .. } | Word::Failed { .. }) => true,
@@ -228,10 +263,14 @@ impl World for FleetWorld<'_> {
         }
     }
 
+    fn order(&self, device: &DeviceId, digest: &Digest) -> Option<Order> {
+        let assignment = self.record(device)?.assignment.as_ref()?;
+        let is_its = assignment.rollout.as_deref() == Some(self.rollout.head.name.as_str());
+        (is_its && assignment.spec.digest == *digest).then_some(assignment.order)
+    }
+
     fn is_online(&self, device: &DeviceId) -> bool {
-        let lost_after = i64::from(self.rollout.head.policy.lost_after_secs);
-        self.record(device).is_some_and(is_enrolled)
-            && last_seen(self.input, device).is_some_and(|seen| self.input.now < seen.plus_secs(lost_after))
+        self.online_until(device).is_some_and(|until| self.input.now < until)
     }
 
     fn opening(&self, device: &DeviceId, now: Timestamp) -> Opening {
@@ -247,8 +286,13 @@ impl World for FleetWorld<'_> {
 
     fn group(&self, label: &LabelName, value: &str) -> Group {
         let mut groups = self.groups.borrow_mut();
-        let values = groups.entry(label.clone()).or_insert_with(|| self.counted(label));
-        let (members, away) = values.get(value).copied().unwrap_or_default();
+        let all = || self.crowds.map_or_else(|| self.counted(label), |_| Values::new());
+        let values = groups.entry(label.clone()).or_insert_with(all);
+        let (members, away) = match (values.get(value).copied(), self.crowds) {
+            (Some(counted), _) => counted,
+            (None, Some(crowds)) => *values.entry(value.to_owned()).or_insert(crowds.count(self, label, value)),
+            (None, None) => (0, 0),
+        };
         let mut slots = self.slots.borrow_mut();
         let slots = slots.entry(label.clone()).or_insert_with(|| self.slots_of_others(label));
         Group { members, away, slots: slots.get(value).copied().unwrap_or_default() }

@@ -1,9 +1,13 @@
 //! Commits that go out step by step.
 
 mod back;
+mod crowds;
 mod devices;
 mod drafts;
+mod held;
+mod irreversible;
 mod later;
+mod quarantined;
 mod reroute;
 mod several;
 mod verified;
@@ -145,7 +149,7 @@ impl World {
             stages: &self.stages,
             state: &self.state,
             views: &self.views,
-            contacts: &NoContacts,
+            contacts: &self.heard,
         };
         let actor = Actor::new("ada").expect("an actor");
         match passes.act(&input, &name, act, &actor, "because") {

@@ -4,7 +4,7 @@ use super::super::gate::{Candidate, Lineage, PlanInput, StagePlan, plan_stage};
 use super::super::pass::{MAX_PASSES, Meaning, PassInput, Scope, StageView, pass, show_waiting};
 use super::super::passes::Passes;
 use super::super::policy::StagePolicy;
-use super::super::rollouts::NoContacts;
+use super::super::rollouts::Contacts;
 use super::super::waits::waits;
 use crate::domain::acts::operator::{Acting, approve_commit};
 use crate::domain::assignment::Mark;
@@ -27,14 +27,26 @@ pub(super) struct World {
     pub(super) stages: Vec<StagePolicy>,
     pub(super) now: Timestamp,
     /// What earlier passes remember; empty in a copy of the world.
-    passes: Passes,
+    pub(super) passes: Passes,
+    /// When devices polled, which is no change of the state.
+    pub(super) heard: Heard,
+}
+
+/// When devices polled.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(pub(super) BTreeMap<DeviceId, Timestamp>);
+
+impl Contacts for Heard {
+    fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {
+        self.0.get(device).copied()
+    }
 }
 
 impl Clone for World {
     fn clone(&self) -> Self {
-        let Self { state, views, stages, now, passes: _ } = self;
+        let Self { state, views, stages, now, passes: _, heard } = self;
         let (state, views, stages) = (state.clone(), views.clone(), stages.clone());
-        Self { state, views, stages, now: *now, passes: Passes::default() }
+        Self { state, views, stages, now: *now, passes: Passes::default(), heard: heard.clone() }
     }
 }
 
@@ -98,6 +110,7 @@ impl World {
             stages,
             now: Timestamp::from_millis(1000),
             passes: Passes::default(),
+            heard: Heard::default(),
         }
     }
 
@@ -174,7 +187,7 @@ impl World {
             stages: &self.stages,
             state: &self.state,
             views: &self.views,
-            contacts: &NoContacts,
+            contacts: &self.heard,
         };
         let output = self.passes.pass(&input, &Scope::All);
         assert_eq!(output, pass(&input, &Scope::All), "what is remembered changes nothing");
@@ -237,7 +250,7 @@ impl World {
             stages: &self.stages,
             state: &self.state,
             views: &self.views,
-            contacts: &NoContacts,
+            contacts: &self.heard,
         };
         let accepted =
             self.stages.iter().filter_map(|policy| Some((policy.name.clone(), input.accepted(&policy.name)?.clone())));
@@ -289,7 +302,7 @@ impl World {
             stages: &self.stages,
             state: &self.state,
             views: &self.views,
-            contacts: &NoContacts,
+            contacts: &self.heard,
         };
         let shown = |wait: super::super::waits::Wait| serde_json::to_string(&wait).unwrap();
         waits(&input, &device(name)).into_iter().map(shown).collect::<Vec<_>>().join("\n")
@@ -301,7 +314,7 @@ impl World {
             stages: &self.stages,
             state: &self.state,
             views: &self.views,
-            contacts: &NoContacts,
+            contacts: &self.heard,
         };
         let all: Vec<String> =
             waits(&input, &device(name)).into_iter().map(|wait| format!("{}: {}", wait.code, wait.message)).collect();

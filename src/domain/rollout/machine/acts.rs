@@ -65,6 +65,7 @@ impl<W: World + ?Sized> Work<'_, W> {
         self.rollout.head.status = if missing == 0 { Status::Active } else { Status::PendingApproval };
         self.note_by(actor, "Activated", reason.to_owned());
         if missing > 0 {
+            self.note("ApprovalAsked", format!("approvals needed before it begins: {missing}"));
             self.turn.effects.push(Effect::AskApproval { step: None, missing });
         }
         Ok(())
@@ -205,7 +206,8 @@ impl<W: World + ?Sized> Work<'_, W> {
 
     /// Whoever still waits for its turn to go back keeps what it has.
     fn keep_the_rest(&mut self) {
-        let waiting: Vec<DeviceId> = self.rollout.agenda.returning.iter().map(|(_, device)| device.clone()).collect();
+        let waiting: Vec<DeviceId> =
+            self.rollout.agenda.returning.iter().map(|(_, _, device)| device.clone()).collect();
         for device in waiting {
             let member = self.rollout.members[&device].clone();
             self.put(&device, Member { back: Some(Back::Kept), ..member });

@@ -4,33 +4,38 @@ use super::Head;
 use super::member::{Back, Counted, Member, Noted, Phase, Timing, Wait};
 use super::{StepStatus, World};
 use crate::domain::ids::DeviceId;
+use crate::domain::rollout::spread::place;
 use crate::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A budget by its place in the policy, and one value of its label.
 pub(super) type GroupKey = (usize, String);
 
+/// Whose turn is when: the moment, the place in the order of the step, and the name where even that is the same. Whoever a budget
+/// or a rate lets start first is so another one in every rollout, also where all turns come at once.
+pub(super) type Queue<T> = BTreeSet<(T, u64, DeviceId)>;
+
 /// Everything that a tick looks at instead of looking at all devices.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
     /// Devices of the running step that can be offered something when their turn comes, by that.
-    pub(super) due: BTreeSet<(u64, DeviceId)>,
+    pub(super) due: Queue<u64>,
     /// When something becomes of a device by itself.
     pub(super) timers: BTreeSet<(Timestamp, DeviceId)>,
     /// Devices whose turn has come, and whose group has no slot free.
-    pub(super) parked: BTreeMap<GroupKey, BTreeSet<(u64, DeviceId)>>,
+    pub(super) parked: BTreeMap<GroupKey, Queue<u64>>,
     /// Devices that have a slot, and where. `None` until the world was asked after loading.
     pub(super) holding: Option<BTreeMap<DeviceId, Vec<GroupKey>>>,
     /// Who has the slots of each group.
     pub(super) slots: BTreeMap<GroupKey, BTreeSet<DeviceId>>,
     /// Devices whose step is over and that were heard of, first come first served.
-    pub(super) late: BTreeSet<(Timestamp, DeviceId)>,
+    pub(super) late: Queue<Timestamp>,
     /// Devices at work that are not healthy yet, by step.
     pub(super) working: BTreeSet<(u32, DeviceId)>,
     /// Devices of which only the soak remains, by step.
     pub(super) soaking: BTreeMap<u32, u32>,
     /// Devices that wait for their turn to go back: those that are away already first.
-    pub(super) returning: BTreeSet<(Turnback, DeviceId)>,
+    pub(super) returning: Queue<Turnback>,
     /// Devices by site, in steps that have sites.
     pub(super) sites: BTreeMap<(u32, Box<str>), BTreeSet<DeviceId>>,
     /// When those that wait for their group are looked at again, whoever came back meanwhile.
@@ -62,10 +67,12 @@ impl Agenda {
             self.timers.insert((at, device.clone()));
         }
         if waits_in_step(head, member) {
-            self.due.insert((member.due_ms, device.clone()));
+            self.due.insert(turn(head, device, member));
         }
         match member.phase {
-            Phase::Queued { wait: Wait::CatchUp(since) } => _ = self.late.insert((since, device.clone())),
+            Phase::Queued { wait: Wait::CatchUp(since) } => {
+                self.late.insert((since, rank(head, device, member), device.clone()));
+            }
             Phase::InProgress { healthy: None, .. } => _ = self.working.insert((step, device.clone())),
             Phase::InProgress { healthy: Some(_), .. } | Phase::Ready { .. } => {
                 *self.soaking.entry(step).or_default() += 1;
@@ -73,7 +80,7 @@ impl Agenda {
             _ => {}
         }
         if member.back == Some(Back::Waiting) {
-            self.returning.insert((turnback(member), device.clone()));
+            self.returning.insert((turnback(member), rank(head, device, member), device.clone()));
         }
         if let Some(site) = &member.site {
             self.sites.entry((step, site.clone())).or_default().insert(device.clone());
@@ -86,15 +93,20 @@ impl Agenda {
         if let Some(at) = timer(head, member) {
             self.timers.remove(&(at, device.clone()));
         }
-        let turn = (member.due_ms, device.clone());
-        if !self.due.remove(&turn) && !self.parked.is_empty() {
-            self.parked.retain(|_, waiting| {
-                waiting.remove(&turn);
-                !waiting.is_empty()
-            });
+        // Only who is queued in a step waits for its turn.
+        if member.step.is_some() && matches!(member.phase, Phase::Queued { .. }) {
+            let turn = turn(head, device, member);
+            if !self.due.remove(&turn) && !self.parked.is_empty() {
+                self.parked.retain(|_, waiting| {
+                    waiting.remove(&turn);
+                    !waiting.is_empty()
+                });
+            }
         }
         match member.phase {
-            Phase::Queued { wait: Wait::CatchUp(since) } => _ = self.late.remove(&(since, device.clone())),
+            Phase::Queued { wait: Wait::CatchUp(since) } => {
+                self.late.remove(&(since, rank(head, device, member), device.clone()));
+            }
             Phase::InProgress { healthy: None, .. } => _ = self.working.remove(&(step, device.clone())),
             Phase::InProgress { healthy: Some(_), .. } | Phase::Ready { .. } => {
                 if let Some(count) = self.soaking.get_mut(&step) {
@@ -104,7 +116,7 @@ impl Agenda {
             _ => {}
         }
         if member.back == Some(Back::Waiting) {
-            self.returning.remove(&(turnback(member), device.clone()));
+            self.returning.remove(&(turnback(member), rank(head, device, member), device.clone()));
         }
         if let Some(site) = &member.site
             && let Some(devices) = self.sites.get_mut(&(step, site.clone()))
@@ -144,6 +156,16 @@ pub(super) fn keys<W: World + ?Sized>(head: &Head, world: &W, device: &DeviceId)
         Some((at, world.label(&budget.label, device)?.to_owned()))
     };
     budgets.filter_map(of).collect()
+}
+
+/// When a device's turn is, and who comes first among those whose turn comes together.
+pub(super) fn turn(head: &Head, device: &DeviceId, member: &Member) -> (u64, u64, DeviceId) {
+    (member.due_ms, rank(head, device, member), device.clone())
+}
+
+/// The place of a device in the order of its step.
+fn rank(head: &Head, device: &DeviceId, member: &Member) -> u64 {
+    place(&head.name, member.step.unwrap_or(0), device).first_u64()
 }
 
 pub(super) fn turnback(member: &Member) -> Turnback {

@@ -11,7 +11,7 @@ impl Rollout {
     pub fn waits_for_holds<W: World + ?Sized>(&self, world: &W) -> bool {
         let waiting = &self.agenda.returning;
         let rolls_back = matches!(self.head.status, Status::RollingBack { .. }) && self.agenda.timers.is_empty();
-        rolls_back && waiting.iter().all(|(_, device)| world.returns(device) == Returns::Held)
+        rolls_back && waiting.iter().all(|(_, _, device)| world.returns(device) == Returns::Held)
     }
 }
 
@@ -52,8 +52,8 @@ impl<W: World + ?Sized> Work<'_, W> {
 
     /// Tells devices to go back: those that are not well at once, those that work as their budgets allow.
     pub(super) fn send_back(&mut self) {
-        let waiting: Vec<(Turnback, DeviceId)> = self.rollout.agenda.returning.iter().cloned().collect();
-        for (turn, device) in waiting {
+        let waiting: Vec<_> = self.rollout.agenda.returning.iter().cloned().collect();
+        for (turn, _, device) in waiting {
             match self.world.returns(&device) {
                 Returns::Now => {}
                 Returns::Held => continue,

@@ -68,7 +68,7 @@ impl Rollout {
             Status::Done { .. } => self.unmerged().into_iter().chain(self.catching_up()).collect(),
             Status::RollingBack { .. } => {
                 let left = self.agenda.returning.len();
-                let held = self.agenda.returning.iter().filter(|(_, device)| world.returns(device) == Returns::Held);
+                let held = self.agenda.returning.iter().filter(|(_, _, device)| world.returns(device) == Returns::Held);
                 let (held, going) = (held.count(), self.agenda.timers.len());
                 let message = match held {
                     0 => format!("{left} devices wait for their turn to go back, {going} are going"),

@@ -105,7 +105,8 @@ impl Rollout {
             // What it had of this before it left, it may have again.
             let attempt = before.map_or(Attempt::FIRST, |before| before.attempt);
             let last = number(work.rollout.head.steps.len().saturating_sub(1));
-            let joined = Member { step: Some(last), timing: Timing::Joined, attempt, ..Member::new(change) };
+            let site = work.site_to_join(device);
+            let joined = Member { step: Some(last), timing: Timing::Joined, attempt, site, ..Member::new(change) };
             work.put(device, joined);
             work.line_up(device);
         }
@@ -152,7 +153,8 @@ impl<W: World + ?Sized> Work<'_, W> {
                     let member = self.rollout.members[device].clone();
                     let timing = Timing::Joined;
                     let phase = Phase::QUEUED;
-                    self.put(device, Member { step: Some(last), phase, timing, site: None, ..member });
+                    let site = self.site_to_join(device);
+                    self.put(device, Member { step: Some(last), phase, timing, site, ..member });
                     self.line_up(device);
                 }
             }
@@ -278,11 +280,19 @@ impl<W: World + ?Sized> Work<'_, W> {
             let retries = member.retries + 1;
             return self.put(device, Member { phase: Phase::Queued { wait }, attempt, retries, ..member });
         }
-        self.set(device, bad(failure, self.now, message));
+        self.give_up(device, bad(failure, self.now, message));
         self.count_late_failure();
         if member.site.is_some() {
             self.fail_site(device, &member);
         }
+    }
+
+    /// A device is bad for good. What it is assigned may be something else soon.
+    fn give_up(&mut self, device: &DeviceId, bad: Phase) {
+        let member = self.rollout.members[device].clone();
+        let order = self.world.order(device, &member.leg()).map(Box::new);
+        self.put(device, Member { order, ..member });
+        self.set(device, bad);
     }
 
     /// Keeps what a device sent with its failure: its next report may say something else.
@@ -318,7 +328,7 @@ impl<W: World + ?Sized> Work<'_, W> {
                     bad @ Phase::Bad { .. } => bad,
                     _ => bad(Failure::RolledBack, self.now, Some(&message)),
                 };
-                self.set(&device, phase);
+                self.give_up(&device, phase);
                 self.return_one(&device, Slot::Free);
             } else {
                 if matches!(other.phase, Phase::Offered { .. }) {
@@ -329,14 +339,30 @@ impl<W: World + ?Sized> Work<'_, W> {
         }
     }
 
-    /// A device is held or belongs to nobody any more. Only one that has not begun leaves.
+    /// A device is held or belongs to nobody any more. Only one that has not begun leaves; the others go on without a slot.
     fn left(&mut self, device: &DeviceId, reason: String) {
+        self.give_slot_back(device);
         let phase = &self.rollout.members[device].phase;
         if matches!(phase, Phase::Offered { .. }) {
             self.turn.effects.push(Effect::Withdraw { device: device.clone() });
         }
         if matches!(phase, Phase::Queued { .. } | Phase::Offered { .. }) && !self.is_over() {
             self.exclude(device, reason);
+        }
+    }
+
+    /// Slots are leases: whoever is at work while somebody holds it keeps nobody else from starting.
+    fn give_slot_back(&mut self, device: &DeviceId) {
+        let member = self.rollout.members[device].clone();
+        match (member.back, &member.phase) {
+            (Some(Back::Offered { since, slot: Slot::Held }), _) => {
+                self.put(device, Member { back: Some(Back::Offered { since, slot: Slot::Free }), ..member });
+            }
+            (None, Phase::InProgress { since, heard, healthy, slot: Slot::Held }) => {
+                let (since, heard, healthy) = (*since, *heard, *healthy);
+                self.set(device, Phase::InProgress { since, heard, healthy, slot: Slot::Free });
+            }
+            (None | Some(_), _) => {}
         }
     }
 

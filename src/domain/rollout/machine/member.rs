@@ -2,7 +2,7 @@
 
 use crate::domain::device::terminal::FailedPhase;
 use crate::domain::digest::Digest;
-use crate::domain::generation::Attempt;
+use crate::domain::generation::{Attempt, Order};
 use crate::domain::rollout::gate::Failure;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,9 @@ pub struct Member {
     /// When in its life what it was given failed, as it said with its newest failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_in: Option<FailedPhase>,
+    /// The place of what it failed with, if that was assigned by the rollout: what it has since may be something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Box<Order>>,
     /// What it sent with its newest failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Box<Excerpt>>,
@@ -343,6 +346,7 @@ impl Member {
             site: None,
             back: None,
             failed_in: None,
+            order: None,
             log: None,
         }
     }

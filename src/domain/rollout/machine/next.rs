@@ -53,7 +53,7 @@ impl Rollout {
                 let shown = step.clock.shown_ms(now);
                 let ends = [policy.window_ms(), policy.deadline_ms() + step.extra_ms];
                 let mut at_ms: Vec<u64> = ends.into_iter().filter(|end| *end > shown).collect();
-                if let Some((due, _)) = self.agenda.due.first() {
+                if let Some((due, ..)) = self.agenda.due.first() {
                     // One whose turn has come and who is still here waits for a token, or has not been looked at.
                     let token = policy.rate.zip(step.bucket).filter(|_| *due <= shown);
                     let ready = token.map(|(rate, bucket)| bucket.ready_at(rate.per_min(step.counts.ok), shown));

@@ -1,6 +1,6 @@
 //! Who is offered the change now, and what everybody else waits for.
 
-use super::agenda::{GroupKey, keys};
+use super::agenda::{GroupKey, keys, turn};
 use super::member::{Member, Phase, Wait};
 use super::work::Work;
 use super::{Effect, Status, World};
@@ -56,7 +56,7 @@ impl<W: World + ?Sized> Work<'_, W> {
         let current = self.rollout.head.current;
         let shown = self.rollout.head.steps[current].clock.shown_ms(self.now);
         let shown = if planted(Bug::ReleaseAtOnce) { u64::MAX } else { shown };
-        while let Some((due, device)) = self.rollout.agenda.due.first().filter(|(due, _)| *due <= shown).cloned() {
+        while let Some((_, _, device)) = self.rollout.agenda.due.first().filter(|(due, ..)| *due <= shown).cloned() {
             let unit = self.unit(&device);
             match self.kept(&device, &unit) {
                 None => {
@@ -65,7 +65,7 @@ impl<W: World + ?Sized> Work<'_, W> {
                     }
                     unit.iter().for_each(|device| self.offer_one(device));
                 }
-                Some(kept) => self.set_aside(&device, due, kept),
+                Some(kept) => self.set_aside(&device, kept),
             }
         }
     }
@@ -78,35 +78,23 @@ impl<W: World + ?Sized> Work<'_, W> {
             return;
         }
         let clock = u64::try_from(self.now.millis()).unwrap_or(0);
-        while let Some(entry) = self.rollout.agenda.late.first().cloned() {
-            let device = &entry.1;
-            match self.kept(device, std::slice::from_ref(device)) {
-                Some(kept) => {
-                    let due = self.rollout.members[device].due_ms;
-                    self.set_aside(device, due, kept);
-                }
+        while let Some((_, _, device)) = &self.rollout.agenda.late.first().cloned() {
+            let unit = self.unit(device);
+            match self.kept_late(device, &unit) {
+                Some(kept) => self.set_aside(device, kept),
                 None => {
                     let late = &mut self.rollout.head.late;
                     if let Some(rate) = self.rollout.head.policy.late.catchup_rate {
                         let bucket = late.bucket.get_or_insert_with(|| Bucket::new(clock));
-                        if !bucket.take(rate.per_min(late.ok), 1, clock) {
+                        let count = u32::try_from(unit.len()).unwrap_or(u32::MAX);
+                        if !bucket.take(rate.per_min(late.ok), count, clock) {
                             break;
                         }
                     }
-                    self.offer_one(device);
+                    unit.iter().for_each(|device| self.offer_one(device));
                 }
             }
         }
-    }
-
-    /// The devices that start together with this one: itself, or its site.
-    pub(super) fn unit(&self, device: &DeviceId) -> Vec<DeviceId> {
-        let member = &self.rollout.members[device];
-        let Some(site) = &member.site else { return vec![device.clone()] };
-        let key = (member.step.unwrap_or(0), site.clone());
-        let site = self.rollout.agenda.sites.get(&key).into_iter().flatten();
-        let waiting = site.filter(|one| matches!(self.rollout.members[*one].phase, Phase::Queued { .. }));
-        waiting.cloned().collect()
     }
 
     /// What keeps a device, if anything does. All of its unit must be free.
@@ -177,8 +165,8 @@ impl<W: World + ?Sized> Work<'_, W> {
     }
 
     /// Notes what a device waits for, so that it is looked at again when that comes, and not before.
-    fn set_aside(&mut self, device: &DeviceId, due: u64, kept: Kept) {
-        let turn = (due, device.clone());
+    fn set_aside(&mut self, device: &DeviceId, kept: Kept) {
+        let turn = turn(&self.rollout.head, device, &self.rollout.members[device]);
         self.rollout.agenda.due.remove(&turn);
         match kept {
             Kept::Offline => self.set(device, Phase::Queued { wait: Wait::Word }),
@@ -187,7 +175,7 @@ impl<W: World + ?Sized> Work<'_, W> {
                 self.set(device, Phase::Queued { wait: Wait::Until(at) });
             }
             // One that catches up asks again when it is heard of next.
-            Kept::Budget { .. } if self.is_late(&self.rollout.members[device]) => {
+            Kept::Budget { .. } | Kept::Site { .. } if self.is_late(&self.rollout.members[device]) => {
                 self.set(device, Phase::Queued { wait: Wait::Word });
             }
             Kept::Budget { budget, value, .. } => {

@@ -1,7 +1,7 @@
 //! One input at work: the rollout, the moment, what is known of devices, and what comes of it.
 
-use super::agenda::{Tally, count};
-use super::member::{Exposure, Member, Phase, Timing, Wait};
+use super::agenda::{Tally, count, turn};
+use super::member::{Back, Exposure, Member, Phase, Timing, Wait};
 use super::{Effect, Entry, Rollout, Status, StepStatus, Turn, World};
 use crate::domain::ids::{Actor, DeviceId};
 use crate::domain::rollout::freeze::Weather;
@@ -41,13 +41,25 @@ impl Rollout {
         for device in timed {
             let Some(member) = self.members.get_mut(&device) else { continue };
             self.agenda.leave(&self.head, &device, member);
-            match &mut member.phase {
-                Phase::Offered { since } => *since = later(*since),
-                Phase::InProgress { heard, healthy, .. } => {
+            match (&mut member.back, &mut member.phase) {
+                (Some(Back::Offered { since, .. }), _) => *since = later(*since),
+                // Nothing becomes of it by itself.
+                (Some(Back::Waiting | Back::Away | Back::Done | Back::Kept), _) => {}
+                (None, Phase::Offered { since }) => *since = later(*since),
+                (None, Phase::InProgress { heard, healthy, .. }) => {
                     *heard = later(*heard);
                     *healthy = healthy.map(later);
                 }
-                _ => {}
+                (
+                    None,
+                    Phase::Queued { .. }
+                    | Phase::Ready { .. }
+                    | Phase::Succeeded { .. }
+                    | Phase::Bad { .. }
+                    | Phase::Superseded
+                    | Phase::Canceled
+                    | Phase::Excluded { .. },
+                ) => {}
             }
             self.agenda.enter(&self.head, &device, member);
             turn.changed.insert(device);
@@ -170,7 +182,7 @@ impl<'a, W: World + ?Sized> Work<'a, W> {
         }
         let head = &self.rollout.head;
         let its_turn = member.step.map(|step| step as usize) == Some(head.current);
-        let turn = (member.due_ms, device.clone());
+        let turn = turn(head, device, member);
         let parked = self.rollout.agenda.parked.values().any(|waiting| waiting.contains(&turn));
         if its_turn && head.steps[head.current].started.is_some() && !parked {
             self.rollout.agenda.due.insert(turn);

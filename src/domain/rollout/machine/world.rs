@@ -1,5 +1,7 @@
 //! What a rollout asks about devices while it decides.
 
+use crate::domain::digest::Digest;
+use crate::domain::generation::Order;
 use crate::domain::ids::{DeviceId, LabelName};
 use crate::domain::rollout::budget::Group;
 use crate::domain::rollout::freeze::Freezes;
@@ -29,6 +31,11 @@ pub trait World {
     /// Whether a device may be given back what it had. What it has may be another's by now, and holds always win.
     fn returns(&self, _device: &DeviceId) -> Returns {
         Returns::Now
+    }
+
+    /// The place of what a device is assigned, if that is this content of the rollout.
+    fn order(&self, _device: &DeviceId, _digest: &Digest) -> Option<Order> {
+        None
     }
 
     /// Whether a device was heard of lately.

@@ -5,13 +5,13 @@ use crate::domain::fleet::{Hold, HoldScope};
 use crate::domain::plan::rollouts::RolloutActError;
 
 /// Ada holds a device.
-fn hold(world: &mut World, name: &str) {
+pub(super) fn hold(world: &mut World, name: &str) {
     let (actor, reason) = (Actor::new("ada").expect("an actor"), "on a table".to_owned());
     let hold = Hold { since: world.now, until: None, actor, reason };
     world.apply(&[Change::Hold(HoldScope::Device(device(name)), hold)]);
 }
 
-fn let_go(world: &mut World, name: &str) {
+pub(super) fn let_go(world: &mut World, name: &str) {
     world.apply(&[Change::HoldGone(HoldScope::Device(device(name)))]);
 }
 

@@ -50,17 +50,17 @@ fn devices_that_join_in_one_pass_are_one_turn_of_the_rollout() {
         }
     }
     assert!(most <= 1, "the head is written {most} times in a pass");
-    insta::assert_snapshot!(world.stands(), @r#"
+    insta::assert_snapshot!(world.stands(), @r"
     main-00000000 DONE (PASSED, PASSED)
       canary SUCCEEDED
       kiosk-1 SUCCEEDED
       kiosk-2 SUCCEEDED
-      kiosk-3 OFFERED
-      kiosk-4 QUEUED
+      kiosk-3 QUEUED
+      kiosk-4 OFFERED
     canary: 1.2 v2 from main
     kiosk-1: 1.2 v2 from main
     kiosk-2: 1.2 v2 from main
-    "#);
+    ");
 }
 
 #[test]

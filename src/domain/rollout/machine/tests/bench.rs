@@ -237,7 +237,7 @@ impl Bench {
         }
     }
 
-    fn after(&mut self, rollout: Rollout, turn: Turn) {
+    pub fn after(&mut self, rollout: Rollout, turn: Turn) {
         self.fleet.busy =
             rollout.members.iter().filter(|(_, one)| one.holds_slot()).map(|(device, _)| device.clone()).collect();
         self.rollout = Some(rollout);

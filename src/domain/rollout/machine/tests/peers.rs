@@ -80,16 +80,28 @@ fn waves_do_not_fire_at_once_as_in_bottlerocket() {
 
 #[test]
 fn the_same_devices_are_not_always_first_as_in_zincati() {
-    let first = |name: &str| {
-        let take = Some(Amount::Count(1));
-        let one = StepPolicy { take, ..StepPolicy::with_defaults("one", Selector::All) };
-        let mut bench = Bench::of(Policy { steps: vec![one], ..policy() }, 30, &Device::good());
-        bench.rollout.as_mut().expect("a rollout").head.name = RolloutName::new(name).expect("a name");
-        let bench = bench.active();
-        bench.offered()[0].1.clone()
-    };
-    let firsts: BTreeSet<String> = (0..20).map(|number| first(&format!("main-{number}"))).collect();
-    assert!(firsts.len() > 8, "{firsts:?}");
+    let one = |take| StepPolicy { take: Some(Amount::Count(take)), ..StepPolicy::with_defaults("one", Selector::All) };
+    let rate = Some(Rate::steady(1));
+    let budgets = || vec![site_budget(1)];
+    // Without a window all turns come at once, and it is something else that lets one start before the others.
+    let policies = [
+        ("one by rank", Policy { steps: vec![one(1)], ..policy() }),
+        ("a budget", Policy { budgets: budgets(), ..policy() }),
+        ("a budget for some", Policy { steps: vec![one(10)], budgets: budgets(), ..policy() }),
+        ("a rate", Policy { last: StepPolicy { rate, ..StepPolicy::last() }, ..policy() }),
+        ("a rate for some", Policy { steps: vec![StepPolicy { rate, ..one(10) }], ..policy() }),
+    ];
+    for (what, policy) in policies {
+        let first = |name: &str| {
+            let mut bench = Bench::of(policy.clone(), 30, &Device::good().label("site", "bern"));
+            bench.rollout.as_mut().expect("a rollout").head.name = RolloutName::new(name).expect("a name");
+            let bench = bench.active();
+            assert_eq!(bench.count_offered(), 1, "{what}");
+            bench.offered()[0].1.clone()
+        };
+        let firsts: BTreeSet<String> = (0..20).map(|number| first(&format!("main-{number}"))).collect();
+        assert!(firsts.len() > 8, "{what}: {firsts:?}");
+    }
 }
 
 #[test]
