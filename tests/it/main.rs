@@ -39,6 +39,7 @@ mod registries;
 mod releases;
 mod restored;
 mod rollouts;
+mod rollouts_asked;
 mod rollouts_by_hand;
 mod secrets;
 mod secrets_repo;

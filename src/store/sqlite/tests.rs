@@ -1,3 +1,5 @@
+mod rollouts;
+
 use super::*;
 use crate::domain::fleet::{HoldScope, POISONED};
 use crate::ports::store::contract::{self, Harness, event, sample};

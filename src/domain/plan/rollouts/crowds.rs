@@ -81,7 +81,7 @@ impl Crowds {
             .retain(|(of, ..), groups| of != stage || std::ptr::eq(groups.desired.as_ptr(), Arc::as_ptr(desired)));
         let key = (stage.clone(), label.clone(), lost_after_secs);
         let groups = kept.groups.entry(key).or_insert_with(|| Groups::of(desired, label));
-        groups.count(world, label, value, now)
+        groups.count(world, label, value)
     }
 
     /// The devices that hold a slot as far as a rollout knows.
@@ -128,7 +128,8 @@ impl Groups {
         Self { desired: Arc::downgrade(desired), by_value, touched: BTreeSet::new() }
     }
 
-    fn count(&mut self, world: &FleetWorld<'_>, label: &LabelName, value: &str, now: Timestamp) -> (u32, u32) {
+    fn count(&mut self, world: &FleetWorld<'_>, label: &LabelName, value: &str) -> (u32, u32) {
+        let (_, lost_after_secs, now, _) = world.place();
         for device in std::mem::take(&mut self.touched) {
             let of = world.listed(&device).and_then(|listed| listed.labels.get(label.as_str()));
             if let Some(crowd) = of.and_then(|value| self.by_value.get_mut(value)) {
@@ -141,9 +142,11 @@ impl Groups {
             here.pop_first();
             away.insert(device);
         }
+        let latest = now.plus_secs(lost_after_secs.into());
         away.retain(|device| match world.online_until(device).filter(|until| now < *until) {
             Some(until) => {
-                here.insert((until, device.clone()));
+                // What was heard in the future, by a clock that was set back since, may be heard anew at an earlier moment.
+                here.insert((until.min(latest), device.clone()));
                 false
             }
             None => true,
