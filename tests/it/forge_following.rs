@@ -152,11 +152,10 @@ fn a_deployment_whose_answer_was_lost_is_found_again_after_the_controller_was_ki
     // A forge that is in trouble stops nothing.
     fleet.settled_on("main", &["lost-1"]);
     let lost = until(&github, &mut all, "the deployment is made", |one| is_deploy(one, &commit));
-    eventually("the controller says so", || fleet.controller_log().contains("the forge is not told").then_some(()));
-    fleet.kill_controller();
-
     let known = json!([{ "id": 42, "payload": lost.body["payload"] }, { "id": 43, "payload": "of somebody else" }]);
     github.rule("GET /repos/acme/fleet/deployments?", answer("200 OK", "", &known));
+    eventually("the controller says so", || fleet.controller_log().contains("the forge is not told").then_some(()));
+    fleet.kill_controller();
     fleet.start_controller();
     until(&github, &mut all, "it is told in the deployment that is there", |one| {
         one.what == "POST /repos/acme/fleet/deployments/42/statuses" && state(one) == "success"

@@ -231,7 +231,13 @@ fn rolled_out(rollouts: &[&RolloutRecord]) -> Page {
             match member.phase {
                 Phase::Succeeded { .. } => ok += 1,
                 Phase::Bad { .. } => bad += 1,
-                _ => {}
+                Phase::Queued { .. }
+                | Phase::Offered { .. }
+                | Phase::InProgress { .. }
+                | Phase::Ready { .. }
+                | Phase::Superseded
+                | Phase::Canceled
+                | Phase::Excluded { .. } => {}
             }
         }
     }
