@@ -78,7 +78,7 @@ fn a_hold_on_a_device_at_work_lets_another_of_its_site_start() {
     let first = first.clone();
     world.works(&first);
     world.later(60);
-    assert_eq!(offered(&world), [first.clone()]);
+    assert_eq!(offered(&world), std::slice::from_ref(&first));
     hold(&mut world, &first);
     world.pass();
     assert_eq!(offered(&world).len(), 2, "{}", world.stands());
