@@ -21,6 +21,7 @@ use crate::domain::plan::conflicts::{ClaimConflict, claim_conflicts};
 use crate::domain::plan::gate::{Candidate, Lineage, PlanInput, StagePlan, plan_stage};
 use crate::domain::plan::policy::StagePolicy;
 use crate::domain::spec::SealedSpec;
+use crate::domain::time::Timestamp;
 use crate::git::GitClone;
 use crate::ports::repo::{Repo as _, RepoError};
 use anyhow::Context as _;
@@ -180,6 +181,8 @@ pub struct Ground {
     pub rev: String,
     /// The commit that it would be merged into; `None` for one that is planned as it is.
     pub onto: Option<CommitId>,
+    /// When the commit was made, as whoever made it says.
+    pub made: Timestamp,
     /// What the commit means, whatever devices choose.
     pub desired: Arc<Desired>,
     /// What it is planned against.
@@ -276,11 +279,12 @@ fn ground_against(
     let accepted = others(clone, &baseline, stage, &mut unknown, console)?;
     let base = baseline.records.get(stage).and_then(StageRecord::counts);
     let state = baseline.into_state();
+    let made = clone.made_at(&commit.head.commit)?;
     let (head, desired) = (commit.head.clone(), Arc::new(desired));
     let candidate = Candidate { head, inventory: found.digest, desired, base, lineage };
     let (policy, desired) = (policy.clone(), resolved);
     let Commit { rev, onto, .. } = commit;
-    Ok(Ground { policy, stages, state, accepted, candidate, rev, onto, desired, against, notes, unknown })
+    Ok(Ground { policy, stages, state, accepted, candidate, rev, onto, made, desired, against, notes, unknown })
 }
 
 fn find_base(

@@ -2,6 +2,7 @@
 
 use super::console::{Console, Outcome};
 use super::fault::{usage, with_hint};
+use super::interrupt::{Asked, unless_asked_to_stop};
 use super::planning::{self, Against, Ground, PlanArgs};
 use super::render::simulation::{Events, chart, page, text};
 use super::span::{parse_secs, parse_time};
@@ -23,6 +24,8 @@ use std::sync::Mutex;
 const RUNS: u32 = 100;
 /// How many runs may be asked for: each is kept until the end.
 const MAX_RUNS: u32 = 10_000;
+/// What chance is drawn from where nobody says it.
+const SEED: u64 = 1;
 /// How many devices all runs together may have: some minutes of work. Runs of a good change and of a bad one both count.
 const MAX_DEVICES: u64 = 20_000_000;
 /// How many devices the runs have together at the most when nobody says how many runs there are to be: some seconds of work.
@@ -33,17 +36,17 @@ const MAX_LATENCY_SECS: i64 = 30 * 86_400;
 const PROGRESS_SECS: i64 = 2;
 
 /// Flags of `simulate`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 The controller's own planner makes the rollouts of the commit, and its own rollouts run in virtual time over devices that fail, are
 away and answer late as often as you suppose: once with a change that is good, and once with one that is bad. Nothing is sent to
-anybody. The same seed and the same start give the same answer.
+anybody. The same seed gives the same answer: with --seed, rollouts begin when the commit was made unless --start says otherwise.
 
 Examples:
   bellwether simulate --stage production
   bellwether simulate --failure-rate 2% --offline 10% --latency 30m
   bellwether simulate --all --policy cautious -o html > cautious.html
-  bellwether simulate --base origin/main -o json")]
+  bellwether simulate --base origin/main --seed 7 -o json")]
 pub struct Args {
     /// What is planned.
     #[command(flatten)]
@@ -66,13 +69,13 @@ pub struct Args {
     /// How long a device takes at the most until it is healthy or has failed
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_latency)]
     pub latency: u32,
-    /// What chance is drawn from
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub seed: u64,
+    /// What chance is drawn from; with it, the answer is the same every time [default: 1, and the rollout begins now]
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
     /// How many runs of each kind [default: 100, fewer in large fleets]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RUNS)))]
     pub runs: Option<u32>,
-    /// When the rollout begins, in RFC 3339; windows and freezes depend on it [default: now]
+    /// When the rollout begins, in RFC 3339; windows and freezes depend on it [default: now; with --seed, when the commit was made]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub start: Option<Timestamp>,
 }
@@ -134,7 +137,12 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let form =
         console.form(&[Output::Table, Output::Wide, Output::Json, Output::Yaml], &[Report::Html, Report::Svg])?;
     let ground = planning::ground(&args.plan, console)?;
-    let view = simulated(args, ground, console)?;
+    let (owned, notes) = (args.clone(), Console { global: console.global.clone() });
+    // The runs end with the process. Whatever is printed is printed afterwards, and whole.
+    let view = match unless_asked_to_stop(move || simulated(&owned, ground, &notes))? {
+        Asked::Done(view) => view?,
+        Asked::ToStop => return Err(anyhow!("stopped before all runs were made; nothing was printed")),
+    };
     match form {
         Form::Usual(output @ (Output::Json | Output::Yaml)) => console.data(&view, output)?,
         Form::Usual(Output::Wide) => console.print(text(&view, console.width(), Events::Shown))?,
@@ -150,7 +158,8 @@ fn simulated(args: &Args, ground: Ground, console: &Console) -> anyhow::Result<S
         let error = anyhow!("the commit cannot count: {}: {}", finding.place, finding.message);
         return Err(with_hint(error, "`bellwether check` lists everything that is wrong with it"));
     }
-    let start = args.start.unwrap_or_else(clock::now);
+    let start = begins(args, &ground);
+    let seed = args.seed.unwrap_or(SEED);
     let supposition = Supposition {
         policy: args.policy.clone(),
         changing: if args.all { Changing::All } else { Changing::ByCommit },
@@ -178,7 +187,7 @@ fn simulated(args: &Args, ground: Ground, console: &Console) -> anyhow::Result<S
         let case = |failure: Share, what: &str| -> anyhow::Result<Case> {
             let odds = Odds { failure, offline: args.offline, latency_secs: args.latency };
             let progress = Progress { console, what: format!("{what} change by policy {policy}"), runs };
-            run_all(&supposed, rollout, odds, args.seed, &progress)
+            run_all(&supposed, rollout, odds, seed, &progress)
         };
         let (good, bad) = (case(args.noise, "good")?, case(args.noise.max(args.failure_rate), "bad")?);
         rollouts.push(SimulatedRollout { policy: policy.clone(), devices: rollout.members.len(), good, bad });
@@ -191,7 +200,16 @@ fn simulated(args: &Args, ground: Ground, console: &Console) -> anyhow::Result<S
         notes.push(format!("all devices were supposed to follow policy {policy}"));
     }
     let (stage, commit) = (policy.name, candidate.head.commit);
-    Ok(SimulationView { stage, commit, against, start, seed: args.seed, runs, rollouts, at_once, notes, unknown })
+    Ok(SimulationView { stage, commit, against, start, seed, runs, rollouts, at_once, notes, unknown })
+}
+
+/// When the rollouts begin. Who names a seed wants the same answer tomorrow, so that does not depend on the day.
+fn begins(args: &Args, ground: &Ground) -> Timestamp {
+    match (args.start, args.seed) {
+        (Some(start), _) => start,
+        (None, Some(_)) => ground.made,
+        (None, None) => clock::now(),
+    }
 }
 
 fn unsupposed(error: SupposeError) -> anyhow::Error {

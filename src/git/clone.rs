@@ -58,6 +58,11 @@ impl GitClone {
         Ok(object_id(commit.id()))
     }
 
+    /// When a commit was made, as whoever made it says.
+    pub fn made_at(&self, commit: &CommitId) -> Result<Timestamp, RepoError> {
+        Ok(Timestamp::from_millis(find_commit(&self.repo, commit)?.time().seconds().saturating_mul(1000)))
+    }
+
     /// The newest commit that two have in common: what a branch is compared with when it is reviewed. `None` if they share none.
     pub fn merge_base(&self, one: &CommitId, other: &CommitId) -> Result<Option<CommitId>, RepoError> {
         let (one, other) = (find_commit(&self.repo, one)?.id(), find_commit(&self.repo, other)?.id());

@@ -55,11 +55,11 @@ pub fn list(rows: &[RolloutRow], now: Timestamp) -> Table {
         "ROLLOUT", "STATUS", "STEP", "PROGRESS", "SUCCESS", "FAILED", "DEVICES", "POLICY", "SINCE", "ETA",
     ]);
     for one in rows {
-        let reported = one.ok + one.bad;
+        let (reported, taking_part) = one.progress();
         // Where everything is taken back, that is what goes on.
         let (progress, success) = match taken_back::undone(one) {
             Some(back) => (percent(back.went_back, back.all()), "-".to_owned()),
-            None => (percent(reported, one.devices), percent(one.ok, reported)),
+            None => (percent(reported, taking_part), percent(one.ok, reported)),
         };
         table.row(row![
             &one.rollout,
@@ -107,11 +107,11 @@ pub fn detail(found: &RolloutDetail, lists: Lists, width: Option<u16>, now: Time
     if let Some(since) = one.since {
         facts.fact("running", Cell::from(format!("since {since} ({})", age(now, since))));
     }
-    let reported = one.ok + one.bad;
+    let (reported, taking_part) = one.progress();
     let progress = match reported {
         0 => "nobody has reported".to_owned(),
         _ => {
-            let (progress, success) = (percent(reported, one.devices), percent(one.ok, reported));
+            let (progress, success) = (percent(reported, taking_part), percent(one.ok, reported));
             format!("{progress} of the devices have reported, {success} of these succeeded")
         }
     };

@@ -90,7 +90,7 @@ pub fn age_or_never(now: Timestamp, then: Option<Timestamp>) -> String {
 
 /// `1 device`, `2 devices`.
 pub fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    crate::domain::counted::counted(number, noun)
 }
 
 /// A verdict: a sign for the eye and words for everybody.

@@ -180,6 +180,12 @@ fn parse(text: &str) -> anyhow::Result<Asked> {
         Some(("var", rest)) => key("variables", rest),
         Some(("tag", rest)) => key("tags", rest),
         _ if Path::new(text).is_file() => Ok(Asked::Patch(PathBuf::from(text))),
+        // One word is meant for a file.
+        _ if !text.contains(char::is_whitespace) => Err(with_hint(
+            usage(format!("there is no patch file `{text}`")),
+            "`git diff > fix.patch` writes one, and its path counts from the folder that you are in; \
+             a change by itself is `pin APP=VERSION`, `var KEY=VALUE` or `tag KEY=VALUE`",
+        )),
         _ => Err(usage(format!(
             "`{text}` is neither `pin APP=VERSION`, `var KEY=VALUE`, `tag KEY=VALUE` nor a patch file"
         ))),
@@ -238,4 +244,27 @@ fn tree_change(
         console.note(if console.is_terminal() { udiff::painted(&patch) } else { patch });
     }
     Ok(TreeChange::Files(changed.into_iter().map(|file| (file.path, file.after)).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fault::render_error;
+    use crate::cli::render::bare;
+
+    #[test]
+    fn a_change_that_means_nothing_says_what_it_may_be() {
+        let told = |text: &str| match parse(text) {
+            Ok(_) => "it is one".to_owned(),
+            Err(error) => bare(&render_error(&error)),
+        };
+        let all = ["no-such.patch", "pin signage", "label a=b", "Cargo.toml"];
+        insta::assert_snapshot!(all.map(|text| format!("{text}: {}", told(text))).join("\n"), @r#"
+        no-such.patch: error: there is no patch file `no-such.patch`
+        hint: `git diff > fix.patch` writes one, and its path counts from the folder that you are in; a change by itself is `pin APP=VERSION`, `var KEY=VALUE` or `tag KEY=VALUE`
+        pin signage: error: `pin signage`: write NAME=VALUE
+        label a=b: error: `label a=b` is neither `pin APP=VERSION`, `var KEY=VALUE`, `tag KEY=VALUE` nor a patch file
+        Cargo.toml: it is one
+        "#);
+    }
 }

@@ -63,6 +63,7 @@ fn ground(fleet: &str, release: &str) -> Ground {
         candidate,
         rev: "HEAD".to_owned(),
         onto: None,
+        made: Timestamp::from_millis(1_770_000_000_000),
         desired: after,
         against: Against::Commit { commit: commit('1'), named: "HEAD^".to_owned() },
         notes: Vec::new(),
@@ -81,7 +82,7 @@ fn simulation(line: &str, ground: Ground) -> anyhow::Result<SimulationView> {
 #[test]
 fn a_simulation_says_who_is_exposed_before_a_bad_change_is_stopped() {
     let view = simulation("--failure-rate 30% --offline 5% --runs 20", ground(FLEET, "1.1.0")).expect("a simulation");
-    insta::assert_snapshot!(bare(&text(&view, None, Events::Shown)), @r"
+    insta::assert_snapshot!(bare(&text(&view, None, Events::Shown)), @r#"
     commit 22222222 for stage main, against commit 11111111 (HEAD^)
     20 runs of each kind from seed 1, beginning at 2026-03-02T08:00:00Z
 
@@ -112,13 +113,13 @@ fn a_simulation_says_who_is_exposed_before_a_bad_change_is_stopped() {
     STEP   STATUS   DEVICES    FROM   TO     N   OK   FAILED   OPEN   LEFT OUT
     1      FAILED   canaries   0s     113s   4   0    1        3      0
     2      QUEUED   final      -      -      -   -    -        -      -
-    at the end: 1 devices failed, 0 may
+    at the end: 1 device failed, 0 may
             0s  Activated: simulated
             0s  StepStarted: step 1 (canaries): 4 devices, 0 excluded
-          113s  Error: step 1 failed: 1 devices failed, 0 may
+          113s  Error: step 1 failed: 1 device failed, 0 may
 
     1 device follows no policy and gets it at once
-    ");
+    "#);
 }
 
 #[test]

@@ -49,6 +49,9 @@ pub struct RolloutRow {
     pub steps: usize,
     /// Its devices.
     pub devices: usize,
+    /// Those of them that are kept out.
+    #[serde(default)]
+    pub excluded: usize,
     /// Devices that succeeded, and have not gone back with the rollout since.
     pub ok: usize,
     /// Devices that failed.
@@ -65,6 +68,13 @@ pub struct RolloutRow {
     /// Where devices are from which its content is taken back; `None` if it is from none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<BackCounts>,
+}
+
+impl RolloutRow {
+    /// Devices that have reported, and those that are to: whoever is kept out is not waited for.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.ok + self.bad, self.devices.saturating_sub(self.excluded))
+    }
 }
 
 /// Everything about a rollout.
@@ -181,6 +191,7 @@ fn row(input: &PassInput<'_>, record: &RolloutRecord) -> RolloutRow {
         step: head.current + 1,
         steps: head.steps.len(),
         devices: record.members.len(),
+        excluded: count(|phase| matches!(phase, Phase::Excluded { .. })),
         ok: record.members.values().filter(|member| taken_back::has_succeeded(&head.status, member)).count(),
         bad: count(|phase| matches!(phase, Phase::Bad { .. })),
         exposed: head.exposed,
@@ -203,7 +214,7 @@ fn eta_of(input: &PassInput<'_>, record: &RolloutRecord) -> Eta {
     let members = record.members.iter().map(|(device, member)| (device, &**member));
     // Who is in a step that has begun is settled; only what is to come has to be worked out.
     let ahead = match head.status {
-        Status::Active | Status::Paused { .. } => devices_ahead(head, members, &world),
+        Status::Active | Status::Paused { .. } => devices_ahead(head, members, &world, input.now),
         _ => Vec::new(),
     };
     eta(head, &ahead, &desired.rollouts.freezes, input.now)

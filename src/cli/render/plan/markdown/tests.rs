@@ -5,7 +5,7 @@ use crate::domain::digest::Digest;
 use crate::domain::finding::Place;
 use crate::domain::overview::changes::FieldChange;
 use crate::domain::plan::gate::{Action, PlannedRollout};
-use crate::domain::rollout::forecast::forecast;
+use crate::domain::rollout::forecast::{Crowd, forecast};
 use crate::domain::rollout::ready::Ready;
 use proptest::prelude::*;
 use pulldown_cmark::{Event, Options, Parser, Tag};
@@ -67,7 +67,7 @@ fn what_a_merge_would_do_is_told_in_full() {
     let policy = Ready::Cautious.policy();
     let planned = PlannedRollout {
         devices: ["kiosk-1".parse().expect("a device"), "kiosk-2".parse().expect("a device")].into(),
-        steps: forecast(&policy, &[1, 0, 1]),
+        steps: forecast(&policy, &[1, 0, 1].map(Crowd::of)),
     };
     view.plan.rollouts.insert("cautious".parse().expect("a policy"), planned);
     view.findings = vec![finding("pins: `signage` is unknown")];
