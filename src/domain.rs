@@ -6,6 +6,7 @@ pub mod assignment;
 #[cfg(feature = "repo")]
 pub mod authoring;
 pub mod condition;
+pub mod counted;
 #[cfg(feature = "repo")]
 pub mod desired;
 pub mod device;

@@ -197,7 +197,7 @@ pub fn start(options: Arc<Options>, mut store: Box<dyn Store>) -> Result<Running
     store.commit(&slept)?;
     state.apply(&slept);
     let world = SharedWorld::default();
-    let published = Arc::new(Published::default());
+    let published = Arc::new(Published::noting_since(clock::now()));
     let counters = Arc::new(Counters::default());
     published.fill(&state);
     world.write().state = state;

@@ -87,9 +87,16 @@ pub struct Published {
     tables: RwLock<Tables>,
     /// Polls that are held open now.
     pub open_polls: AtomicU64,
+    /// Since when it is noted who was here; `None` in tests that know it from the beginning.
+    since: Option<Timestamp>,
 }
 
 impl Published {
+    /// Of a controller that begins to listen now.
+    pub fn noting_since(since: Timestamp) -> Self {
+        Self { since: Some(since), ..Self::default() }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,6 +196,10 @@ impl Published {
 impl Contacts for Published {
     fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {
         Self::last_seen(self, device)
+    }
+
+    fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 }
 

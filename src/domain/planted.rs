@@ -80,11 +80,25 @@ pub enum Bug {
     AssignAround,
     /// A device that was away when its turn came is never looked for.
     ForgetTheSilent,
+    /// A device that joins a rollout gets what it brings before its turn.
+    JoinAtOnce,
+    /// Devices that are lost or have failed keep their slots.
+    KeepSlots,
+    /// A device that is at work and not well gives its slot to another.
+    FreeSickSlots,
+    /// A device is lost although it was heard of.
+    LoseTheHeard,
+    /// The devices of a site share nothing.
+    SplitSites,
+    /// A step's clock runs while its rollout is paused.
+    RunWhilePaused,
+    /// A step passes as soon as enough are well, whoever has reported.
+    PassUnreported,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 44] = [
         Self::AcceptOlder,
         Self::AcceptChangedContent,
         Self::SkipLedger,
@@ -122,6 +136,13 @@ impl Bug {
         Self::ForgetBudgets,
         Self::AssignAround,
         Self::ForgetTheSilent,
+        Self::JoinAtOnce,
+        Self::KeepSlots,
+        Self::FreeSickSlots,
+        Self::LoseTheHeard,
+        Self::SplitSites,
+        Self::RunWhilePaused,
+        Self::PassUnreported,
     ];
 }
 

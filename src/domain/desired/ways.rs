@@ -41,6 +41,8 @@ pub struct Variant {
     pub requires: Arc<Requirements>,
     /// All irreversible releases of the app, oldest first.
     pub irreversible: Vec<semver::Version>,
+    /// What each release of the app asks for, above all where it is reached from.
+    pub reached_from: BTreeMap<Version, Arc<Requirements>>,
     /// What it is on each device, or why it cannot be had there. Devices that the commit does not list are left out.
     pub apps: BTreeMap<DeviceId, Result<AppSpec, String>>,
     /// Secrets in it.

@@ -15,7 +15,7 @@ use crate::domain::plan::staged::{Claimed, policy_of, selects};
 use crate::domain::plan::tally::Tally;
 use crate::domain::plan::verified::unverified;
 use crate::domain::planted::{Bug, planted};
-use crate::domain::rollout::forecast::{StepForecast, forecast};
+use crate::domain::rollout::forecast::{Crowd, StepForecast, forecast};
 use crate::domain::snapshot::Head;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -157,7 +157,7 @@ pub(super) fn planned(input: &PlanInput<'_>, tally: &Tally) -> StagePlan {
     let stage = &input.policy.name;
     let tree = &input.candidate.head.tree;
     let changes: Vec<PlannedChange> = tally.changes.values().cloned().collect();
-    let rollouts = by_policy(input, &changes);
+    let rollouts = by_policy(input, &changes, &tally.legs);
     let held = held_reasons(input, &changes, &rollouts, tally);
     let inventory = input.candidate.inventory;
     let digest = plan_digest(stage, tree, inventory.as_ref(), &changes);
@@ -177,7 +177,11 @@ pub(super) fn planned(input: &PlanInput<'_>, tally: &Tally) -> StagePlan {
 }
 
 /// Devices whose content changes and that follow a policy.
-fn by_policy(input: &PlanInput<'_>, changes: &[PlannedChange]) -> BTreeMap<PolicyName, PlannedRollout> {
+fn by_policy(
+    input: &PlanInput<'_>,
+    changes: &[PlannedChange],
+    legs: &BTreeMap<DeviceId, u32>,
+) -> BTreeMap<PolicyName, PlannedRollout> {
     let PlanInput { policy: StagePolicy { name: stage, .. }, state, candidate, .. } = *input;
     let desired = &*candidate.desired;
     let mut rollouts: BTreeMap<PolicyName, PlannedRollout> = BTreeMap::new();
@@ -198,13 +202,18 @@ fn by_policy(input: &PlanInput<'_>, changes: &[PlannedChange]) -> BTreeMap<Polic
         }
     }
     for (policy, planned) in &mut rollouts {
-        planned.steps = steps(input, policy, &planned.devices);
+        planned.steps = steps(input, policy, &planned.devices, legs);
     }
     rollouts
 }
 
 /// What each step of a policy comes to. Which devices a step with `take` takes is only known when it begins; how many is known now.
-fn steps(input: &PlanInput<'_>, policy: &PolicyName, devices: &BTreeSet<DeviceId>) -> Vec<StepForecast> {
+fn steps(
+    input: &PlanInput<'_>,
+    policy: &PolicyName,
+    devices: &BTreeSet<DeviceId>,
+    legs: &BTreeMap<DeviceId, u32>,
+) -> Vec<StepForecast> {
     let PlanInput { policy: StagePolicy { name: stage, .. }, state, candidate, .. } = *input;
     let desired = &*candidate.desired;
     let Some(policy) = desired.rollouts.policy(policy) else { return Vec::new() };
@@ -221,10 +230,15 @@ fn steps(input: &PlanInput<'_>, policy: &PolicyName, devices: &BTreeSet<DeviceId
         let most = step.take.map_or(usize::MAX, |take| take.ceil_of(all) as usize);
         let taken: Vec<&DeviceId> = selected.take(most).collect();
         taken.iter().for_each(|device| _ = left.remove(device));
-        members.push(u32::try_from(taken.len()).unwrap_or(u32::MAX));
+        members.push(crowd(&taken, legs));
     }
-    members.push(u32::try_from(left.len()).unwrap_or(u32::MAX));
+    members.push(crowd(&left.into_iter().collect::<Vec<_>>(), legs));
     forecast(&policy, &members)
+}
+
+fn crowd(devices: &[&DeviceId], legs: &BTreeMap<DeviceId, u32>) -> Crowd {
+    let legs = devices.iter().filter_map(|device| legs.get(*device)).max().copied().unwrap_or(0);
+    Crowd { devices: u32::try_from(devices.len()).unwrap_or(u32::MAX), legs }
 }
 
 fn released(changes: &[PlannedChange]) -> impl Iterator<Item = &DeviceId> {
@@ -267,18 +281,31 @@ fn held_reasons(
             reasons.push(HeldReason::LastDevice);
         }
     }
-    let policies = &candidate.desired.rollouts;
-    let holds_back = |policy: &PolicyName| policies.policy(policy).is_none_or(|policy| !policy.is_at_once());
-    let staged: Vec<&PlannedRollout> =
-        rollouts.iter().filter(|(policy, _)| holds_back(policy)).map(|(_, planned)| planned).collect();
-    let at_once = |device: &DeviceId| !staged.iter().any(|planned| planned.devices.contains(device));
-    let retargeted = changes.iter().filter(|one| one.action == Action::Retarget && at_once(&one.device)).count();
+    let retargeted = retargeted_at_once(&candidate.desired, changes, rollouts);
     let allowed = policy.unstaged_allowed(claimed, candidate.desired.limits);
     if retargeted > allowed && !planted(Bug::IgnoreBlastRadius) {
         reasons.push(HeldReason::BlastRadius { retargeted, allowed });
     }
     reasons.extend(unverified(input));
     reasons
+}
+
+/// How many devices get other content at once: those that follow no policy, and those that a policy gives it to before it has learned
+/// anything. A group or a filter that means everybody holds back nobody.
+fn retargeted_at_once(
+    desired: &Desired,
+    changes: &[PlannedChange],
+    rollouts: &BTreeMap<PolicyName, PlannedRollout>,
+) -> usize {
+    let retargeted = || changes.iter().filter(|one| one.action == Action::Retarget).map(|one| &one.device);
+    let of_no_policy = |device: &&DeviceId| !rollouts.values().any(|planned| planned.devices.contains(*device));
+    let of_policies = rollouts.iter().map(|(policy, planned)| {
+        let members: Vec<u32> = planned.steps.iter().map(|step| step.members).collect();
+        let first = desired.rollouts.policy(policy).map_or(0, |policy| policy.at_once(&members));
+        // Those that get their first content cannot be told from the others in a step that takes a share.
+        (first as usize).min(retargeted().filter(|device| planned.devices.contains(*device)).count())
+    });
+    of_policies.sum::<usize>() + retargeted().filter(of_no_policy).count()
 }
 
 /// Devices that are let go since the last approval once the candidate counts. One that a stage claims again is forgiven; one that

@@ -108,7 +108,7 @@ fn leg(
         let names: Vec<&str> = has.iter().map(Version::as_str).collect();
         return Err(format!("it is not reached from {}, which the device has", names.join(" or ")));
     }
-    leads_on(input, record, device, app, release)?;
+    leads_on(variant, wanted)?;
     let made = apps.get(device).ok_or("the commit does not list it")?.clone()?;
     let mut spec: DeviceSpec = (*target.spec.spec).clone();
     spec.apps.insert(app.clone(), made);
@@ -150,17 +150,11 @@ fn beyond(variant: &Variant, wanted: &Version) -> Option<semver::Version> {
     variant.irreversible.iter().find(|one| to < **one && **one <= via).cloned()
 }
 
-/// Whether the release that a device shall have is reached from the one in between, as far as the commit that counts says.
-fn leads_on(
-    input: &PassInput<'_>,
-    record: &RolloutRecord,
-    device: &DeviceId,
-    app: &AppName,
-    release: &Version,
-) -> Result<(), String> {
-    let desired = input.accepted(&record.head.stage);
-    let requires = desired.and_then(|desired| desired.devices.get(device)?.requires.get(app));
-    match requires.filter(|requires| !requires.reachable_from(release)) {
+/// Whether the release that a device shall have is reached from the one in between, in the words of the rollout's own commit: the one
+/// that counts may want another release, which is reached from elsewhere.
+fn leads_on(variant: &Variant, wanted: &Version) -> Result<(), String> {
+    let requires = variant.reached_from.get(wanted);
+    match requires.filter(|requires| !requires.reachable_from(&variant.release)) {
         None => Ok(()),
         Some(requires) => {
             let from: Vec<String> = requires.from.iter().map(|from| from.which.to_string()).collect();

@@ -22,11 +22,12 @@ use super::reroute::{RerouteError, reroute};
 use crate::domain::desired::Variant;
 use crate::domain::fleet::{Change, Content, FleetState, RolloutChange, RolloutRecord};
 use crate::domain::ids::{Actor, DeviceId, RolloutName};
-use crate::domain::rollout::machine::{Act, Head, Member, Refusal, Status, Turn, Which};
+use crate::domain::rollout::machine::{Act, Head, Member, Refusal, Status, Turn, Which, Word};
 use crate::domain::time::Timestamp;
 use carry::Carried;
 pub(super) use crowds::Crowds;
 use live::{First, LOOK_MILLIS, Live};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -148,6 +149,7 @@ impl Machines {
             let mut live = self.live.remove(name).unwrap_or_else(|| Live::load(record));
             let world = FleetWorld::new(input, desired, record).beside(carried.taken()).counting(&self.crowds);
             let words = live.words(input, &world, scope);
+            let record = &*with_anew(input, record, &words, &mut carried);
             let due = live.next.into_iter().chain(live.machine().next(input.now, &world)).any(|at| at <= input.now);
             let first = std::mem::replace(&mut live.first, First::Done) == First::Look;
             let mut turns = Turn::default();
@@ -307,6 +309,7 @@ impl Machines {
         // Whoever was heard of meanwhile is not given up because somebody asks for something.
         let mut turn = Turn::default();
         let words = live.words(input, &world, &Scope::Devices(BTreeSet::new()));
+        let record = &*with_anew(input, record, &words, &mut carried);
         if !words.is_empty() {
             live.turn(&mut turn, |machine| machine.hear_all(input.now, &world, words));
         }
@@ -332,6 +335,27 @@ impl Machines {
         carried.finish(&mut output);
         Ok(output.changes)
     }
+}
+
+/// A rollout that also keeps what devices have that are back from elsewhere: it is what they go back to.
+fn with_anew<'a>(
+    input: &PassInput<'_>,
+    record: &'a RolloutRecord,
+    words: &[(DeviceId, Word)],
+    carried: &mut Carried<'_>,
+) -> Cow<'a, RolloutRecord> {
+    let mut record = Cow::Borrowed(record);
+    for (device, word) in words {
+        let Word::BackWith { change } = word else { continue };
+        let (Some(desired), Some(content)) =
+            (input.accepted(&record.head.stage), record.contents.get(&change.target).cloned())
+        else {
+            continue;
+        };
+        let (name, contents) = (record.head.name.clone(), make::contents(input, desired, device, &content));
+        carried.keep(record.to_mut(), &name, contents);
+    }
+    record
 }
 
 /// Leaves out the time in which no controller ran: whoever's turn came meanwhile does not come all at once.

@@ -9,7 +9,7 @@ use super::ownership::{claims_listed, claims_looked_up};
 use super::pass::Scope;
 use super::policy::StagePolicy;
 use super::requires::{Unmet, unmet};
-use super::ways::way;
+use super::ways::{Way, way};
 use crate::domain::digest::Digest;
 use crate::domain::fleet::DeviceRecord;
 use crate::domain::ids::{DeviceId, StageName};
@@ -25,6 +25,8 @@ pub(super) struct Tally {
     pub(super) excluded: BTreeMap<DeviceId, String>,
     /// Devices that go through other releases first, and which.
     pub(super) detours: BTreeMap<DeviceId, String>,
+    /// Through how many releases each of these goes first.
+    pub(super) legs: BTreeMap<DeviceId, u32>,
     /// Devices that the stage would claim.
     pub(super) claimed: usize,
     /// Of those that it would own: devices that were assigned something before.
@@ -48,7 +50,7 @@ enum Verdict {
     Nothing,
     Excluded(String),
     Changes(PlannedChange),
-    ChangesOnTheWay(PlannedChange, String),
+    ChangesOnTheWay(PlannedChange, Way),
 }
 
 impl Tally {
@@ -81,6 +83,7 @@ impl Tally {
         self.changes.remove(device);
         self.excluded.remove(device);
         self.detours.remove(device);
+        self.legs.remove(device);
     }
 
     fn add(&mut self, device: &DeviceId, marks: Marks, verdict: Verdict) {
@@ -102,7 +105,8 @@ impl Tally {
             }
             Verdict::ChangesOnTheWay(change, way) => {
                 self.changes.insert(device.clone(), change);
-                self.detours.insert(device.clone(), way);
+                self.detours.insert(device.clone(), way.to_string());
+                self.legs.insert(device.clone(), u32::try_from(way.legs.len()).unwrap_or(u32::MAX));
             }
         }
     }
@@ -148,9 +152,7 @@ fn judge(own: usize, stages: &[StagePolicy], found: &Found<'_>) -> (Marks, Verdi
         Some(spec) => match record.and_then(|record| unmet(claimed, record).into_iter().next()) {
             Some(Unmet { message, hint, .. }) => Verdict::Excluded(format!("{message}; {hint}")),
             None => match (content_change(device, record, spec), way(claimed, record)) {
-                (Verdict::Changes(change), Ok(way)) if !way.legs.is_empty() => {
-                    Verdict::ChangesOnTheWay(change, way.to_string())
-                }
+                (Verdict::Changes(change), Ok(way)) if !way.legs.is_empty() => Verdict::ChangesOnTheWay(change, way),
                 (verdict, _) => verdict,
             },
         },

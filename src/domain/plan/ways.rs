@@ -100,6 +100,14 @@ fn from(listed: &DesiredDevice, record: Option<&DeviceRecord>, start: Start) -> 
     }
     let count = through.values().map(Vec::len).max().unwrap_or(0);
     way.legs = (0..count).map(|number| leg(&target.spec, &through, number)).collect();
+    // A device that has never said anything may have got its first content or not. It gets no second one before it says so.
+    if start == Start::Proven
+        && record.reported.is_none()
+        && let Some((app, releases)) = way.releases.iter().next()
+        && let [current, .., wanted] = releases.as_slice()
+    {
+        return Err(vec![no_proof(app, wanted, current)]);
+    }
     match way.legs.iter().find(|leg| leg.payload.len() > MAX_SPEC_BYTES) {
         None => Ok(way),
         Some(leg) => Err(vec![Unmet {
@@ -124,22 +132,27 @@ fn leg(target: &DeviceSpec, through: &BTreeMap<&AppName, Vec<&Waypoint>>, number
 
 /// Why it is not known that a device runs the release that it was assigned.
 fn unproven(app: &AppName, wanted: &Version, current: &Version, record: &DeviceRecord) -> Option<Unmet> {
-    let (message, hint) = match proof(record) {
-        Proof::Given => return None,
-        Proof::Missing => (
-            format!(
-                "release {wanted} of `{app}` is not reached from everywhere, and the device has not said yet that it runs {current}"
-            ),
-            "it goes on when the device says so",
-        ),
-        Proof::Failed => (
-            format!(
+    match proof(record) {
+        Proof::Given => None,
+        Proof::Missing => Some(no_proof(app, wanted, current)),
+        Proof::Failed => Some(Unmet {
+            code: "requires-proof",
+            message: format!(
                 "release {wanted} of `{app}` is not reached from everywhere, and the device failed to get to {current}"
             ),
-            "let it get there with `bellwether retry`, or take it back first: `bellwether rollout rollback`, or pin what it runs",
+            hint: "let it get there with `bellwether retry`, or take it back first: `bellwether rollout rollback`, or pin what it runs",
+        }),
+    }
+}
+
+fn no_proof(app: &AppName, wanted: &Version, current: &Version) -> Unmet {
+    Unmet {
+        code: "requires-proof",
+        message: format!(
+            "release {wanted} of `{app}` is not reached from everywhere, and the device has not said yet that it runs {current}"
         ),
-    };
-    Some(Unmet { code: "requires-proof", message, hint })
+        hint: "it goes on when the device says so",
+    }
 }
 
 fn proof(record: &DeviceRecord) -> Proof {

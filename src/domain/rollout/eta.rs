@@ -1,9 +1,10 @@
 //! When a rollout will be done, if nothing goes wrong: from the same forecast as a plan's, and from how far it has come.
 
-use super::forecast::{Span, span};
+use super::forecast::{Crowd, Span, span};
 use super::freeze::{Freezes, Weather};
-use super::machine::{Blocked, Head, Member, Phase, Status, Step, StepStatus, World};
+use super::machine::{Blocked, Head, Member, Phase, Status, Step, StepStatus, World, none_online};
 use super::policy::StepPolicy;
+use crate::domain::counted::counted;
 use crate::domain::ids::DeviceId;
 use crate::domain::time::{Timestamp, show_secs};
 use serde::{Deserialize, Serialize};
@@ -34,8 +35,17 @@ impl Eta {
     }
 }
 
-/// When a rollout will be done. `ahead` says how many devices each step will have, those to come by [`devices_ahead`].
-pub fn eta(head: &Head, ahead: &[u32], freezes: &Freezes, now: Timestamp) -> Eta {
+/// Who a step still waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// Who will be in it, if it has not begun.
+    pub crowd: Crowd,
+    /// If it has begun, and devices of it go through other releases: for how many seconds the slowest of these must still be healthy.
+    pub on_the_way_secs: Option<u64>,
+}
+
+/// When a rollout will be done. `ahead` says who each step waits for, by [`devices_ahead`].
+pub fn eta(head: &Head, ahead: &[Ahead], freezes: &Freezes, now: Timestamp) -> Eta {
     let begins = match &head.status {
         Status::Done { .. } | Status::Aborted { .. } | Status::Superseded { .. } | Status::RolledBack { .. } => {
             return Eta::Over;
@@ -62,10 +72,11 @@ pub fn eta(head: &Head, ahead: &[u32], freezes: &Freezes, now: Timestamp) -> Eta
     let (mut earliest, mut latest) = (0_u64, 0_u64);
     for (number, step) in head.steps.iter().enumerate().skip(head.current) {
         let policy = head.policy.step(number);
-        let members =
-            if step.started.is_some() { step.counts.members } else { ahead.get(number).copied().unwrap_or(0) };
-        let whole = span(policy, members);
-        let left = if step.started.is_some() { left(policy, step, whole, now) } else { whole };
+        let Ahead { crowd, on_the_way_secs } = ahead.get(number).copied().unwrap_or_default();
+        let left = match step.started {
+            Some(_) => left(policy, step, on_the_way_secs, now),
+            None => span(policy, crowd),
+        };
         earliest = earliest.saturating_add(left.earliest_secs);
         latest = latest.saturating_add(left.latest_secs);
     }
@@ -89,11 +100,11 @@ fn waiting_for_people(head: &Head) -> Option<String> {
         match &step.blocked {
             Some(Blocked::Empty { .. }) => Some(format!("{title} does not begin: nobody is in it")),
             Some(Blocked::AllOffline { devices, .. }) => {
-                Some(format!("{title} does not begin: none of its {devices} devices is online"))
+                Some(format!("{title} does not begin: {}", none_online(*devices)))
             }
-            Some(Blocked::Approval { missing }) => Some(format!("{title} waits for {missing} approvals")),
+            Some(Blocked::Approval { missing }) => Some(format!("{title} waits for {}", counted(*missing, "approval"))),
             None if step.started.is_none() && approved < policy.approvals => {
-                Some(format!("{title} will wait for {} approvals", policy.approvals - approved))
+                Some(format!("{title} will wait for {}", counted(policy.approvals - approved, "approval")))
             }
             None => None,
         }
@@ -101,11 +112,17 @@ fn waiting_for_people(head: &Head) -> Option<String> {
 }
 
 /// What is left of a step that has begun.
-fn left(policy: &StepPolicy, step: &Step, whole: Span, now: Timestamp) -> Span {
+fn left(policy: &StepPolicy, step: &Step, on_the_way_secs: Option<u64>, now: Timestamp) -> Span {
     let shown = step.clock.shown_ms(now) / 1000;
     let deadline = (policy.deadline_ms() + step.extra_ms) / 1000;
     let soak = u64::from(policy.soak_secs);
+    let whole = span(policy, Crowd::of(step.counts.members));
     let latest_secs = (deadline + soak).saturating_sub(shown);
+    if let Some(secs) = on_the_way_secs {
+        let last_begins = whole.earliest_secs.saturating_sub(soak);
+        let earliest_secs = last_begins.saturating_sub(shown) + secs;
+        return Span { earliest_secs, latest_secs: latest_secs.max(earliest_secs) };
+    }
     let earliest_secs = match step.status {
         // The last one became healthy by now.
         StepStatus::Soaking => soak.min(latest_secs),
@@ -123,34 +140,67 @@ fn left(policy: &StepPolicy, step: &Step, whole: Span, now: Timestamp) -> Span {
     Span { earliest_secs, latest_secs }
 }
 
-/// How many devices each step that is to come would have as things stand: by selector and share, as a plan counts them.
+/// Who each step waits for as things stand: those to come by selector and share, as a plan counts them.
 pub fn devices_ahead<'a, W: World + ?Sized>(
     head: &Head,
     members: impl Iterator<Item = (&'a DeviceId, &'a Member)>,
     world: &W,
-) -> Vec<u32> {
-    let mut free: Vec<&DeviceId> = members
-        .filter(|(_, member)| member.step.is_none() && matches!(member.phase, Phase::Queued { .. }))
-        .map(|(device, _)| device)
-        .collect();
+    now: Timestamp,
+) -> Vec<Ahead> {
+    let mut ahead = vec![Ahead::default(); head.steps.len()];
+    let mut free: Vec<(&DeviceId, &Member)> = Vec::new();
+    for (device, member) in members {
+        match member.step.map(|step| step as usize) {
+            None if matches!(member.phase, Phase::Queued { .. }) => free.push((device, member)),
+            None => {}
+            Some(step) => {
+                let secs = still_to_prove(head.policy.step(step), member, now);
+                let Some(ahead) = ahead.get_mut(step) else { continue };
+                ahead.on_the_way_secs = ahead.on_the_way_secs.max(secs);
+            }
+        }
+    }
     let in_steps: u32 = head.steps.iter().map(|step| step.counts.members + step.excluded).sum();
     let all = u32::try_from(free.len()).unwrap_or(u32::MAX).saturating_add(in_steps);
     let last = head.steps.len().saturating_sub(1);
-    let mut ahead = vec![0; head.steps.len()];
     for (number, _) in head.steps.iter().enumerate().filter(|(_, step)| step.started.is_none()) {
         let policy = head.policy.step(number);
         let mut most = match (number == last, policy.take) {
             (false, Some(take)) => take.ceil_of(all),
             (false, None) | (true, _) => u32::MAX,
         };
-        free.retain(|device| {
+        let Crowd { devices, legs } = &mut ahead[number].crowd;
+        free.retain(|(device, member)| {
             let taken = most > 0 && (number == last || world.selects(&policy.selector, device));
             most -= u32::from(taken);
-            ahead[number] += u32::from(taken);
+            *devices += u32::from(taken);
+            if taken {
+                *legs = u32::try_from(member.detour.len()).unwrap_or(u32::MAX).max(*legs);
+            }
             !taken
         });
     }
     ahead
+}
+
+/// For how many seconds a device must still be healthy, releases in between included; `None` if it goes through none, or is done.
+fn still_to_prove(policy: &StepPolicy, member: &Member, now: Timestamp) -> Option<u64> {
+    let soak = u64::from(policy.soak_secs);
+    let this_one = match &member.phase {
+        Phase::InProgress { healthy: Some(since), .. } => {
+            soak.saturating_sub(u64::try_from(now.secs_since(*since)).unwrap_or(0))
+        }
+        Phase::Queued { .. } | Phase::Offered { .. } | Phase::InProgress { healthy: None, .. } => soak,
+        Phase::Ready { .. }
+        | Phase::Succeeded { .. }
+        | Phase::Bad { .. }
+        | Phase::Superseded
+        | Phase::Canceled
+        | Phase::Excluded { .. } => return None,
+    };
+    let on_its_way = !member.detour.is_empty() || member.reached.is_some();
+    let legs = u64::try_from(member.detour.len()).unwrap_or(u64::MAX);
+    on_its_way.then(|| this_one.saturating_add(soak.saturating_mul(legs)))
 }
 
 #[cfg(test)]

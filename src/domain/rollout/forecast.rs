@@ -27,15 +27,30 @@ pub struct StepForecast {
     pub latest_secs: u64,
 }
 
-/// What each step of a policy comes to; `members` says how many devices each has, the last step included. Steps that are left out
-/// have none.
-pub fn forecast(policy: &Policy, members: &[u32]) -> Vec<StepForecast> {
+/// Who is in a step, as far as that is known before it begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// How many devices.
+    pub devices: u32,
+    /// Through how many releases one of them goes first, at the most. Each must prove itself like the last one.
+    pub legs: u32,
+}
+
+impl Crowd {
+    /// So many devices that go nowhere else first.
+    pub fn of(devices: u32) -> Self {
+        Self { devices, legs: 0 }
+    }
+}
+
+/// What each step of a policy comes to; `crowds` says who is in each, the last step included. Nobody is in steps that are left out.
+pub fn forecast(policy: &Policy, crowds: &[Crowd]) -> Vec<StepForecast> {
     let (mut exposed, mut earliest_secs, mut latest_secs) = (0_u32, 0_u64, 0_u64);
     let mut all = Vec::with_capacity(policy.count());
     for number in 0..policy.count() {
         let step = policy.step(number);
-        let members = members.get(number).copied().unwrap_or(0);
-        let takes = span(step, members);
+        let crowd = crowds.get(number).copied().unwrap_or_default();
+        let (members, takes) = (crowd.devices, span(step, crowd));
         earliest_secs += takes.earliest_secs;
         latest_secs += takes.latest_secs;
         exposed = exposed.saturating_add(members);
@@ -62,17 +77,18 @@ pub struct Span {
     pub latest_secs: u64,
 }
 
-/// How long a step with so many devices takes; one without takes no time.
-pub fn span(step: &StepPolicy, members: u32) -> Span {
+/// How long a step with such devices takes; one without takes no time.
+pub fn span(step: &StepPolicy, crowd: Crowd) -> Span {
     let StepPolicy { window_secs, timeout_secs, soak_secs, .. } = *step;
     let (window, timeout, soak) = (u64::from(window_secs), u64::from(timeout_secs), u64::from(soak_secs));
-    match members.checked_sub(1) {
+    match crowd.devices.checked_sub(1) {
         None => Span::default(),
-        Some(last) => Span {
+        Some(last) => {
             // The last one comes half a place before the end of the window.
-            earliest_secs: super::spread::rank_offset(last, members, window) + soak,
-            latest_secs: window + timeout + soak,
-        },
+            let begins = super::spread::rank_offset(last, crowd.devices, window);
+            let earliest_secs = begins + soak * u64::from(crowd.legs.saturating_add(1));
+            Span { earliest_secs, latest_secs: (window + timeout + soak).max(earliest_secs) }
+        }
     }
 }
 
@@ -103,19 +119,19 @@ mod tests {
     use crate::domain::rollout::ready::Ready;
 
     /// How many devices of a fleet of so many each step takes, with a hundredth of them in `canaries`.
-    fn members(policy: &Policy, fleet: u32) -> Vec<u32> {
+    fn crowds(policy: &Policy, fleet: u32) -> Vec<Crowd> {
         let mut left = fleet;
-        let mut all: Vec<u32> = policy
+        let mut all: Vec<Crowd> = policy
             .steps
             .iter()
             .map(|step| {
                 let matching = if step.selector == Selector::All { fleet } else { fleet / 100 };
                 let taken = step.take.map_or(matching, |take| take.ceil_of(fleet)).min(left);
                 left -= taken;
-                taken
+                Crowd::of(taken)
             })
             .collect();
-        all.push(left);
+        all.push(Crowd::of(left));
         all
     }
 
@@ -124,7 +140,7 @@ mod tests {
         let document = include_str!("../../../docs/rollouts.md");
         for ready in Ready::ALL {
             let policy = ready.policy();
-            let lines = forecast(&policy, &members(&policy, 1000)).into_iter().map(|step| step.to_string());
+            let lines = forecast(&policy, &crowds(&policy, 1000)).into_iter().map(|step| step.to_string());
             let text = format!("{}\n  {}\n", ready.name(), lines.collect::<Vec<_>>().join("\n  "));
             assert!(document.contains(&text), "docs/rollouts.md does not say:\n{text}");
         }
@@ -133,7 +149,7 @@ mod tests {
     #[test]
     fn a_step_without_devices_takes_no_time() {
         let policy = Ready::Cautious.policy();
-        let all = forecast(&policy, &[0, 0, 10]);
+        let all = forecast(&policy, &[0, 0, 10].map(Crowd::of));
         assert_eq!((all[1].exposed, all[1].latest_secs), (0, 0));
         assert_eq!(all[2].exposed, 10);
     }

@@ -32,6 +32,7 @@ pub use explain::Awaited;
 pub use hear::Word;
 pub use member::{Back, Change, Member, Noted, Phase, Reversal, Wait};
 pub use refusal::{Acknowledge, Act, Refusal, SupersedeAt, Which};
+pub(super) use steps::none_online;
 pub use world::{Returns, World};
 
 use super::clock::ActiveClock;
@@ -503,7 +504,7 @@ pub fn serves(status: &Status, member: &Member) -> bool {
 /// Whether content must not be assigned to a device outside of a rollout, because it went wrong with it. `member` is what the
 /// rollout knows of the device.
 pub fn quarantines(head: &Head, member: Option<&Member>, commit: &CommitId, digest: &Digest) -> bool {
-    quarantines_all(head) && (member.is_some_and(|member| member.target == *digest) || *commit == head.commit)
+    quarantines_all(head) && (member.is_some_and(|member| member.was_to_have(digest)) || *commit == head.commit)
 }
 
 /// Whether what a rollout brought must not be assigned outside of it at all.

@@ -240,12 +240,20 @@ impl StepPolicy {
 }
 
 impl Policy {
-    /// Whether everybody gets everything at once: nothing is learned from anybody before, and nobody has to agree.
-    pub fn is_at_once(&self) -> bool {
-        let first = self.steps.first().unwrap_or(&self.last);
-        let takes_all = self.steps.is_empty() || (first.selector == Selector::All && first.take.is_none());
-        let holds_back = first.window_secs > 0 || first.rate.is_some() || first.approvals > 0;
-        takes_all && !holds_back && self.approvals == 0 && self.budgets.is_empty()
+    /// How many devices get it at once: nothing is learned from anybody before, and nobody has to agree. `members` says how many each
+    /// step has, the last one included.
+    pub fn at_once(&self, members: &[u32]) -> u32 {
+        if self.approvals > 0 || !self.budgets.is_empty() {
+            return 0;
+        }
+        let steps = (0..self.count()).map(|number| (self.step(number), members.get(number).copied().unwrap_or(0)));
+        // A step without devices is passed over, or lets nothing happen.
+        let is_first = |(step, members): &(&StepPolicy, u32)| {
+            *members > 0 || step.when_empty == WhenEmpty::Block || step.approvals > 0
+        };
+        let first = steps.into_iter().find(is_first);
+        let spreads = |step: &StepPolicy| step.window_secs > 0 || step.rate.is_some() || step.approvals > 0;
+        first.filter(|(step, _)| !spreads(step)).map_or(0, |(_, members)| members)
     }
 
     /// Everybody at once.

@@ -70,6 +70,7 @@ impl Resolver {
             release: release.version.clone(),
             requires: release.requires.clone(),
             irreversible,
+            reached_from: releases.iter().map(|one| (one.version.clone(), one.requires.clone())).collect(),
             apps: BTreeMap::new(),
             secrets: BTreeSet::new(),
         };

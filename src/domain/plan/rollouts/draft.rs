@@ -8,6 +8,8 @@ use super::Machines;
 use super::carry::Carried;
 use super::live::Live;
 use super::make::{change, contents, had};
+use super::world::FleetWorld;
+use crate::domain::counted::counted;
 use crate::domain::desired::{Desired, DesiredDevice};
 use crate::domain::filter::Filter;
 use crate::domain::fleet::{Change, Content, Event, FleetState, Revision, RolloutChange, RolloutRecord};
@@ -17,6 +19,7 @@ use crate::domain::plan::ownership::owner;
 use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::requires::unmet;
 use crate::domain::plan::staged::{Claimed, has_a_say, selects};
+use crate::domain::rollout::eta::devices_ahead;
 use crate::domain::rollout::gate::Counts;
 use crate::domain::rollout::machine::member::Exposure;
 use crate::domain::rollout::machine::{Drafted, Effect, Entry, Member, Rollout, Status, Turn};
@@ -121,7 +124,7 @@ pub enum DraftError {
     #[error("{0} has been assigned something else since the draft was made")]
     Changed(DeviceId),
     /// It would reach many at once.
-    #[error("nothing holds it back, and {devices} devices would change at once; {allowed} may")]
+    #[error("nothing holds it back, and {} would change at once; {allowed} may", counted(*devices, "device"))]
     TooManyAtOnce {
         /// How many it would reach.
         devices: usize,
@@ -177,7 +180,7 @@ impl Machines {
         for content in made.contents.values() {
             carried.push(Change::Rollout(name.clone(), RolloutChange::Content(content.clone())));
         }
-        let mut message = format!("{} on {} devices of {stage}: {reason}", new.change, devices.len());
+        let mut message = format!("{} on {} of {stage}: {reason}", new.change, counted(devices.len(), "device"));
         if let Some((device, _, Some(why))) = left_out.first() {
             message.push_str(&format!("; {} left out, such as {device}: {why}", left_out.len()));
         }
@@ -347,9 +350,12 @@ pub(super) fn may_begin(input: &PassInput<'_>, record: &RolloutRecord) -> Result
     let policy = input.stages.iter().find(|policy| policy.name == head.stage);
     let owned = desired.devices.len();
     let allowed = policy.map_or(0, |policy| policy.unstaged_allowed(owned, desired.limits));
-    let at_once = head.policy.is_at_once();
-    match record.members.len() {
-        devices if at_once && devices > allowed => Err(DraftError::TooManyAtOnce { devices, allowed }),
+    let world = FleetWorld::new(input, desired, record);
+    let members = record.members.iter().map(|(device, member)| (device, &**member));
+    let ahead = devices_ahead(head, members, &world, input.now);
+    let steps: Vec<u32> = ahead.iter().map(|step| step.crowd.devices).collect();
+    match head.policy.at_once(&steps) as usize {
+        devices if devices > allowed => Err(DraftError::TooManyAtOnce { devices, allowed }),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,8 @@
 //! A rollout at work, and which of its devices are looked at.
 
+use super::make;
 use super::words::{is_news, word};
+use super::world::FleetWorld;
 use crate::domain::fleet::{RolloutChange, RolloutRecord};
 use crate::domain::ids::DeviceId;
 use crate::domain::plan::pass::{PassInput, Scope};
@@ -111,7 +113,12 @@ impl Live {
     }
 
     /// What is to be heard of devices now.
-    pub(super) fn words(&mut self, input: &PassInput<'_>, world: &dyn World, scope: &Scope) -> Vec<(DeviceId, Word)> {
+    pub(super) fn words(
+        &mut self,
+        input: &PassInput<'_>,
+        world: &FleetWorld<'_>,
+        scope: &Scope,
+    ) -> Vec<(DeviceId, Word)> {
         let everything = self.first == First::Look || *scope == Scope::All;
         let is_due = self.looked.is_none_or(|at| at.plus_millis(LOOK_MILLIS) <= input.now || input.now < at);
         let looks = everything || is_due;
@@ -144,19 +151,29 @@ impl Live {
         }
         for device in overdue {
             let heard = match members.get(&device).map(|member| &member.phase) {
-                Some(Phase::InProgress { heard, .. }) => *heard,
+                Some(Phase::InProgress { heard, .. }) if !planted(Bug::LoseTheHeard) => *heard,
                 Some(_) | None => continue,
             };
-            if last_seen(input, &device).is_some_and(|seen| seen > heard) && world.is_online(&device) {
-                words.push((device, Word::Contact));
-            }
+            // It may have been heard of until the controller started, and polls are not durable.
+            let at = last_seen(input, &device).max(input.contacts.since());
+            words.extend(at.filter(|at| *at > heard).map(|at| (device, Word::Seen { at })));
         }
         words
     }
 
-    fn word_of(&self, input: &PassInput<'_>, world: &dyn World, device: &DeviceId, member: &Member) -> Option<Word> {
+    fn word_of(
+        &self,
+        input: &PassInput<'_>,
+        world: &FleetWorld<'_>,
+        device: &DeviceId,
+        member: &Member,
+    ) -> Option<Word> {
         match &member.phase {
-            Phase::Excluded { .. } => world.excluded(device).is_none().then_some(Word::Back),
+            Phase::Excluded { reason: known } => match world.excluded(device) {
+                None => Some(self.back(input, world, device, member)),
+                // It may be kept out for another reason by now.
+                Some(reason) => (*reason != **known).then_some(Word::Left { reason }),
+            },
             Phase::Offered { .. } | Phase::Queued { .. } if world.excluded(device).is_some() => {
                 let reason = world.excluded(device)?;
                 let leaves = match member.phase {
@@ -193,6 +210,19 @@ impl Live {
         let head = self.machine().head();
         let runs = head.steps.get(head.current).is_some_and(|step| step.started.is_some());
         runs && member.step.map(|step| step as usize) == Some(head.current) && member.timing == Timing::InTime
+    }
+
+    /// A device takes part again. What it goes back to is what it has by now, if that is nothing of the rollout's.
+    fn back(&self, input: &PassInput<'_>, world: &FleetWorld<'_>, device: &DeviceId, member: &Member) -> Word {
+        let head = self.machine().head();
+        let is_its = input.state.devices.get(device).is_none_or(|record| world.has_its(record, member));
+        match input.accepted(&head.stage).filter(|_| !is_its && head.draft.is_none()) {
+            Some(desired) => {
+                let change = make::change_to(input, desired, device, member.target);
+                Word::BackWith { change: Box::new(change) }
+            }
+            None => Word::Back,
+        }
     }
 
     /// Whether a device was assigned something else, by somebody else.

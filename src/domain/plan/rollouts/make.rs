@@ -15,7 +15,6 @@ use crate::domain::plan::pass::PassInput;
 use crate::domain::plan::requires::reversal;
 use crate::domain::plan::staged::{Claimed, policy_of};
 use crate::domain::plan::ways::supposed_way;
-use crate::domain::rollout::gate::Failure;
 use crate::domain::rollout::machine::{
     self, Act, Phase, Reversal, Rollout, Status, Step, StepStatus, SupersedeAt, Turn,
 };
@@ -106,7 +105,10 @@ fn make_all(
     let made = Staged { commit: commit.clone(), progress: StagedProgress::Made };
     carried.stage(stage, StageRecord { staged: (!nothing).then_some(made), ..record.clone() });
     if kept > 0 {
-        let message = format!("{kept} devices keep what they have: what they would get went wrong before");
+        let message = match kept {
+            1 => "1 device keeps what it has: what it would get went wrong before".to_owned(),
+            _ => format!("{kept} devices keep what they have: what they would get went wrong before"),
+        };
         carried.event("Quarantined", stage.to_string(), message);
     }
     forget_old(input, stage, carried);
@@ -176,7 +178,8 @@ fn attempts(
     let lifted: Vec<&RolloutRecord> = input.state.rollouts.values().filter(lifted).collect();
     let of = |(device, content): &(DeviceId, Arc<Content>)| {
         let members = lifted.iter().filter_map(|one| one.members.get(device));
-        let tried = members.filter(|member| member.target == content.spec.digest).map(|member| member.attempt).max();
+        let tried =
+            members.filter(|member| member.was_to_have(&content.spec.digest)).map(|member| member.attempt).max();
         tried.map(|tried| (device.clone(), tried.next()))
     };
     devices.iter().filter_map(of).collect()
@@ -217,7 +220,7 @@ fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired:
         // A rollout in an error is on its way to being aborted in this very pass. One of the same commit, with another list of
         // devices, found bad what it brought to any of them.
         let had_it = |one: &RolloutRecord| {
-            one.members.get(device).is_some_and(|member| member.target == spec.digest) || one.brought(&spec.digest)
+            one.members.get(device).is_some_and(|member| member.was_to_have(&spec.digest)) || one.brought(&spec.digest)
         };
         let found_bad = |one: &&RolloutRecord| one.quarantines(device, commit, &spec.digest);
         if earlier.iter().filter(|one| found_bad(one)).any(|one| one.head.commit != *commit || had_it(one)) {
@@ -230,13 +233,16 @@ fn wanting(input: &PassInput<'_>, stage: &StageName, commit: &CommitId, desired:
     (wanting, kept)
 }
 
-/// Whether a device is assigned this content. One that could not do it, in a rollout whose quarantine was lifted, is to try it again.
+/// Whether a device is assigned this content. One that could not do it on its way to something else has not got it, nor has one that
+/// is to try it again since the quarantine was lifted.
 fn has(input: &PassInput<'_>, device: &DeviceId, digest: &Digest) -> bool {
     let assignment = input.state.devices.get(device).and_then(|record| record.assignment.as_ref());
     let Some(assignment) = assignment.filter(|assignment| assignment.spec.digest == *digest) else { return false };
     let rollout = assignment.rollout.as_deref().and_then(|name| input.state.rollouts.get(name));
-    let member = rollout.filter(|rollout| rollout.head.lifted.is_some()).and_then(|one| one.members.get(device));
-    !member.is_some_and(|member| member.target == *digest && matches!(member.phase, Phase::Bad { .. }))
+    let Some((rollout, member)) = rollout.and_then(|one| Some((one, one.members.get(device)?))) else { return true };
+    let failed = matches!(member.phase, Phase::Bad { .. }) && member.leg() == *digest;
+    // Content that went wrong as a leg of its way goes out as what it shall have: it has that no more than others.
+    !failed || (member.target == *digest && rollout.head.lifted.is_none())
 }
 
 /// What a rollout changes on a device that is to have this content of a commit.
@@ -246,33 +252,49 @@ pub(super) fn change(
     device: &DeviceId,
     content: &Content,
 ) -> machine::Change {
+    change_to(input, desired, device, content.spec.digest)
+}
+
+/// The same by the digest of that content.
+pub(super) fn change_to(
+    input: &PassInput<'_>,
+    desired: &Desired,
+    device: &DeviceId,
+    target: Digest,
+) -> machine::Change {
     let had = had(input, device);
     let previous = had.as_ref().map(|had| had.spec.digest);
     let listed = desired.devices.get(device);
     let reversal = listed.zip(had).map(|(listed, had)| reversal(listed, &had.spec.spec));
     let reversal = reversal.unwrap_or(Reversal::Possible);
     let detour = legs(input, desired, device).iter().map(|leg| leg.digest).collect();
-    machine::Change { target: content.spec.digest, previous, detour, reversal }
+    machine::Change { target, previous, detour, reversal }
 }
 
-/// What a device goes back to: what it is assigned, or what it had before that where that went wrong with it.
+/// What a device goes back to: what it is assigned, or what it has proven to run before that, where nobody knows that it works for it.
+/// `None` if it has proven nothing.
 pub(super) fn had(input: &PassInput<'_>, device: &DeviceId) -> Option<Arc<Content>> {
     let assignment = input.state.devices.get(device)?.assignment.as_ref()?;
-    let before = || {
-        let rollout = input.state.rollouts.get(assignment.rollout.as_deref()?)?;
-        let member = rollout.members.get(device).filter(|member| member.target == assignment.spec.digest)?;
-        let failed = match &member.phase {
-            Phase::Bad { failure, .. } => match failure {
-                Failure::Failed | Failure::Rejected | Failure::RolledBack => true,
-                Failure::TimedOut | Failure::Lost => false,
-            },
-            _ => false,
-        };
-        let is_bad = failed || rollout.quarantines(device, &rollout.head.commit, &assignment.spec.digest);
-        rollout.contents.get(&member.previous.filter(|_| is_bad)?).cloned()
-    };
     let assigned = || Arc::new(Content { spec: assignment.spec.clone(), commit: assignment.commit.clone() });
-    Some(before().unwrap_or_else(assigned))
+    let rollout = assignment.rollout.as_deref().and_then(|name| input.state.rollouts.get(name));
+    let member = rollout.and_then(|rollout| Some((rollout, rollout.members.get(device)?)));
+    let Some((rollout, member)) = member.filter(|(_, member)| member.leg() == assignment.spec.digest) else {
+        return Some(assigned());
+    };
+    let proven = match &member.phase {
+        Phase::Ready { .. } | Phase::Succeeded { .. } => true,
+        Phase::Queued { .. }
+        | Phase::Offered { .. }
+        | Phase::InProgress { .. }
+        | Phase::Bad { .. }
+        | Phase::Superseded
+        | Phase::Canceled
+        | Phase::Excluded { .. } => false,
+    };
+    if proven && !rollout.quarantines(device, &rollout.head.commit, &assignment.spec.digest) {
+        return Some(assigned());
+    }
+    member.ground().and_then(|digest| rollout.contents.get(&digest).cloned())
 }
 
 /// What a device goes through before its target. One that cannot be led anywhere is kept out of the rollout, with the reason.

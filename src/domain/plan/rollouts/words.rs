@@ -103,9 +103,11 @@ pub(super) fn is_news(member: &Member, word: &Word) -> bool {
             | Word::Healthy { .. }
             | Word::Failed { .. }
             | Word::Contact
+            | Word::Seen { .. }
             | Word::Left { .. }
             | Word::Gone { .. }
-            | Word::Back,
+            | Word::Back
+            | Word::BackWith { .. },
             _,
             None,
         ) => false,

@@ -29,6 +29,11 @@ use std::sync::Arc;
 pub trait Contacts: fmt::Debug {
     /// When a device was last heard of, by whatever way.
     fn last_seen(&self, device: &DeviceId) -> Option<Timestamp>;
+
+    /// Since when that is noted: what devices polled before, nobody knows any more. `None` if it was always.
+    fn since(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// Only reports tell when a device was heard of.
@@ -111,7 +116,10 @@ impl<'a> FleetWorld<'a> {
             // What it brings is in no commit that counts; whoever cannot take it was left out when it was drafted.
             let is_out = member.is_some_and(|member| matches!(member.phase, Phase::Excluded { .. }));
             let gone = || format!("stage {} does not list it, which {} was made from", head.stage, drafted.branch);
-            return (listed.is_none() && !is_out).then(gone);
+            // What it would go back to is not what it had then; the draft's own commit, which would say, is not at hand.
+            let other = member.filter(|member| is_out && !self.has_its(record, member));
+            let other = other.map(|_| "it has something else than when the draft was made".to_owned());
+            return other.or_else(|| (listed.is_none() && !is_out).then(gone));
         }
         if counts != Some(&head.commit) {
             // What it lacks cannot be told any more; who takes part already goes on.
@@ -126,15 +134,17 @@ impl<'a> FleetWorld<'a> {
             return Some("its stage wants other content for it by now".to_owned());
         }
         // Its way was settled when it was taken in; on it, it has releases that no other one would be led to from.
-        let has_its = |member: &Member| {
-            record.assignment.as_ref().is_some_and(|one| {
-                one.rollout.as_deref() == Some(head.name.as_str()) || Some(one.spec.digest) == member.ground()
-            })
-        };
-        let on_its_way = member.is_some_and(|member| member.exposure != Exposure::None && has_its(member));
+        let on_its_way = member.is_some_and(|member| member.exposure != Exposure::None && self.has_its(record, member));
         let unmet = if on_its_way { contradicted(listed, record) } else { unmet(listed, record) };
         let unmet = unmet.into_iter().next().map(|unmet| unmet.message);
         unmet.or_else(|| member.filter(|_| !on_its_way).and_then(|member| elsewhere(listed, record, member)))
+    }
+
+    /// Whether a device has what the rollout gave it, or what it had before.
+    pub(super) fn has_its(&self, record: &DeviceRecord, member: &Member) -> bool {
+        let assignment = record.assignment.as_ref();
+        let rollout = assignment.and_then(|one| one.rollout.as_deref());
+        rollout == Some(self.rollout.head.name.as_str()) || assignment.map(|one| one.spec.digest) == member.ground()
     }
 
     fn counted(&self, label: &LabelName) -> Values {
@@ -192,11 +202,13 @@ impl<'a> FleetWorld<'a> {
             Some(Word::Healthy { .. } | Word::Failed { .. }) => true,
             Some(
                 Word::Contact
+                | Word::Seen { .. }
                 | Word::Acknowledged { .. }
                 | Word::Unhealthy { .. }
                 | Word::Left { .. }
                 | Word::Gone { .. }
-                | Word::Back,
+                | Word::Back
+                | Word::BackWith { .. },
             )
             | None => false,
         };

@@ -1,5 +1,6 @@
 //! Commits that go out step by step.
 
+mod at_once;
 mod back;
 mod crowds;
 mod devices;
@@ -7,6 +8,8 @@ mod drafts;
 mod held;
 mod irreversible;
 mod later;
+mod newcomers;
+mod proof;
 mod quarantined;
 mod reroute;
 mod several;
@@ -317,7 +320,7 @@ fn a_retry_offers_the_same_once_more() {
     let mut world = running();
     push(&mut world, 2, "v2");
     world.goes_back("canary");
-    insta::assert_snapshot!(world.ask("main-00000000", Act::Resume { acknowledge: Acknowledge::Nothing }), @"it would fail again at once: 1 devices failed, 0 may; acknowledge them, or try them again");
+    insta::assert_snapshot!(world.ask("main-00000000", Act::Resume { acknowledge: Acknowledge::Nothing }), @"it would fail again at once: 1 device failed, 0 may; acknowledge them, or try them again");
     insta::assert_snapshot!(world.ask("main-00000000", Act::Retry(Which::Failed)), @r"
     main-00000000 ACTIVE (RUNNING, QUEUED)
       canary OFFERED

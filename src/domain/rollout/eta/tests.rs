@@ -10,6 +10,10 @@ use std::collections::BTreeMap;
 
 const AHEAD: [u32; 3] = [10, 100, 890];
 
+fn ahead(devices: u32) -> Ahead {
+    Ahead { crowd: Crowd::of(devices), on_the_way_secs: None }
+}
+
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000).plus_secs(secs)
 }
@@ -38,7 +42,7 @@ fn begin(head: &mut Head, number: usize, secs: i64) {
 }
 
 fn said(head: &Head, freezes: &Freezes, secs: i64) -> String {
-    match eta(head, &AHEAD, freezes, at(secs)) {
+    match eta(head, &AHEAD.map(ahead), freezes, at(secs)) {
         Eta::Over => "over".to_owned(),
         Eta::At { expected, latest } => {
             let after = |moment: Timestamp| show_secs(moment.secs_since(at(0)));
@@ -115,11 +119,50 @@ fn what_is_said_at_the_beginning_is_what_a_plan_says() {
         let mut head = head();
         head.policy = ready.policy();
         head.steps = vec![Step::default(); head.policy.count()];
-        let members: Vec<u32> = (0..head.steps.len()).map(|number| AHEAD[2 - number.min(2)]).collect();
-        let plan = crate::domain::rollout::forecast::forecast(&head.policy, &members);
+        let members: Vec<Ahead> = (0..head.steps.len()).map(|number| ahead(AHEAD[2 - number.min(2)])).collect();
+        let crowds: Vec<Crowd> = members.iter().map(|one| one.crowd).collect();
+        let plan = crate::domain::rollout::forecast::forecast(&head.policy, &crowds);
         let last = plan.last().expect("every policy has a last step");
         let planned = |secs: u64| at(i64::try_from(secs).expect("a few days"));
         let expected = Eta::At { expected: planned(last.earliest_secs), latest: planned(last.latest_secs) };
         assert_eq!(eta(&head, &members, &Freezes::default(), at(0)), expected, "{}", ready.name());
     }
+}
+
+#[test]
+fn releases_on_the_way_take_their_time() {
+    let soak = 1800;
+    let said = |started: bool, legs: u32, to_prove: Option<i64>, secs: i64| {
+        let mut head = head();
+        head.policy.steps.clear();
+        head.policy.last.soak_secs = 1800;
+        (head.policy.last.window_secs, head.policy.last.timeout_secs) = (0, 60);
+        head.steps = vec![Step::default()];
+        if started {
+            begin(&mut head, 0, 0);
+        }
+        let crowd = Crowd { devices: 10, legs };
+        let ahead = Ahead { crowd, on_the_way_secs: to_prove.map(|secs| u64::try_from(secs).expect("a while")) };
+        match eta(&head, &[ahead], &Freezes::default(), at(secs)) {
+            Eta::At { expected, latest } => {
+                let after = |moment: Timestamp| show_secs(moment.secs_since(at(0)));
+                format!("after {} to {}", after(expected), after(latest))
+            }
+            other => format!("{other:?}"),
+        }
+    };
+    let lines = [
+        format!("none, not begun: {}", said(false, 0, None, 0)),
+        format!("two, not begun: {}", said(false, 2, None, 0)),
+        format!("two, at the beginning: {}", said(true, 2, Some(3 * soak), 0)),
+        format!("two, in the second: {}", said(true, 2, Some(3 * soak - 2000), 2000)),
+        format!("two, in the last: {}", said(true, 2, Some(600), 3 * soak - 600)),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    none, not begun: after 30m to 31m
+    two, not begun: after 90m to 90m
+    two, at the beginning: after 90m to 90m
+    two, in the second: after 90m to 90m
+    two, in the last: after 90m to 90m
+    "#);
 }

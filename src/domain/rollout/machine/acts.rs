@@ -5,6 +5,7 @@ use super::refusal::{Acknowledge, Act, Refusal, SupersedeAt, Which};
 use super::steps::number;
 use super::work::Work;
 use super::{Effect, Rollout, Status, Step, StepStatus, Turn, World};
+use crate::domain::counted::counted;
 use crate::domain::digest::Digest;
 use crate::domain::ids::{Actor, CommitId, DeviceId};
 use crate::domain::rollout::gate::Standing;
@@ -122,10 +123,7 @@ impl<W: World + ?Sized> Work<'_, W> {
             self.would_stop_again()?;
         }
         let what = match acknowledge {
-            Acknowledge::Failures => match self.acknowledge() {
-                1 => "1 failure acknowledged: ".to_owned(),
-                count => format!("{count} failures acknowledged: "),
-            },
+            Acknowledge::Failures => format!("{} acknowledged: ", counted(self.acknowledge(), "failure")),
             Acknowledge::Nothing => String::new(),
         };
         self.rollout.head.late.stopped = None;
@@ -245,7 +243,7 @@ impl<W: World + ?Sized> Work<'_, W> {
             self.try_again(&device, None);
         }
         self.go_on_after_failures();
-        self.note_by(actor, "Retried", format!("{count} devices: {reason}"));
+        self.note_by(actor, "Retried", format!("{}: {reason}", counted(count, "device")));
         Ok(())
     }
 
@@ -294,7 +292,7 @@ impl<W: World + ?Sized> Work<'_, W> {
             self.try_again(&device, via.get(&device).cloned());
         }
         self.go_on_after_failures();
-        self.note_by(actor, "Rerouted", format!("{count} devices through {release}: {reason}"));
+        self.note_by(actor, "Rerouted", format!("{} through {release}: {reason}", counted(count, "device")));
         Ok(())
     }
 

@@ -182,7 +182,7 @@ fn waits_in_step(head: &Head, member: &Member) -> bool {
         StepStatus::Running | StepStatus::Soaking | StepStatus::Failed => true,
         StepStatus::Queued | StepStatus::Passed => false,
     });
-    its_turn && runs && member.timing != Timing::Joined && member.phase == Phase::QUEUED && member.back.is_none()
+    its_turn && runs && member.phase == Phase::QUEUED && member.back.is_none()
 }
 
 /// When something becomes of a device by itself.

@@ -2,7 +2,9 @@
 
 mod device;
 
+use super::steps::{have, none_online};
 use super::{Blocked, Returns, Rollout, Status, StepStatus, World};
+use crate::domain::counted::{counted, more_people};
 use crate::domain::rollout::freeze::Weather;
 use crate::domain::rollout::gate::Standing;
 use crate::domain::time::{Timestamp, show_secs};
@@ -70,12 +72,15 @@ impl Rollout {
                 let left = self.agenda.returning.len();
                 let held = self.agenda.returning.iter().filter(|(_, _, device)| world.returns(device) == Returns::Held);
                 let (held, going) = (held.count(), self.agenda.timers.len());
-                let message = match held {
-                    0 => format!("{left} devices wait for their turn to go back, {going} are going"),
-                    _ => format!(
-                        "{left} devices wait for their turn to go back, {held} of them are held, {going} are going"
-                    ),
+                let waits = match left {
+                    1 => "1 device waits for its turn to go back".to_owned(),
+                    _ => format!("{left} devices wait for their turn to go back"),
                 };
+                let held = match held {
+                    0 => String::new(),
+                    _ => format!(", {held} of them held"),
+                };
+                let message = format!("{waits}{held}; on their way back: {going}");
                 let hint =
                     format!("`bellwether rollout abort {name} --reason '…'` lets those that wait keep what they have");
                 vec![awaited("rolling-back", message, self.next(now, world), Some(hint))]
@@ -114,10 +119,10 @@ impl Rollout {
         if let Some(blocked) = &step.blocked {
             let (code, why, at) = match blocked {
                 Blocked::Empty { again } => ("step-empty", "nobody is in it".to_owned(), Some(*again)),
-                Blocked::AllOffline { devices, again } => {
-                    ("step-offline", format!("none of its {devices} devices is online"), Some(*again))
+                Blocked::AllOffline { devices, again } => ("step-offline", none_online(*devices), Some(*again)),
+                Blocked::Approval { missing } => {
+                    ("approval", format!("{} must approve it", more_people(*missing)), None)
                 }
-                Blocked::Approval { missing } => ("approval", format!("{missing} more people must approve it"), None),
             };
             let hint = match blocked {
                 Blocked::Empty { .. } => {
@@ -140,7 +145,11 @@ impl Rollout {
                 match policy.gate.standing(counts) {
                     Standing::TooFewReports { missing } => all.push(awaited(
                         "reports",
-                        format!("{title}: {reported} of {members} devices have reported; {missing} more must"),
+                        format!(
+                            "{title}: {reported} of {} {} reported; {missing} more must",
+                            counted(members, "device"),
+                            have(members)
+                        ),
                         deadline,
                         None,
                     )),
@@ -162,7 +171,7 @@ impl Rollout {
                     Standing::Hopeless { bad, allowed } => {
                         all.push(awaited(
                             "failing",
-                            format!("{title}: {bad} devices failed, {allowed} may"),
+                            format!("{title}: {} failed, {allowed} may", counted(bad, "device")),
                             Some(now),
                             None,
                         ));
@@ -183,14 +192,17 @@ impl Rollout {
         let mut all = Vec::new();
         if let Some(since) = late.stopped {
             let message = format!(
-                "{} of {} devices that came late failed: no other is offered it since {since}",
+                "{} of {} that came late failed: no other is offered it since {since}",
                 late.bad,
-                late.bad + late.ok
+                counted(late.bad + late.ok, "device")
             );
             let hint = format!("`bellwether rollout resume {} --ack --reason '…'`", self.head.name);
             all.push(awaited("late-stopped", message, None, Some(hint)));
         } else if !self.agenda.late.is_empty() {
-            let message = format!("{} devices that were away catch up", self.agenda.late.len());
+            let message = match self.agenda.late.len() {
+                1 => "1 device that was away catches up".to_owned(),
+                many => format!("{many} devices that were away catch up"),
+            };
             all.push(awaited("catching-up", message, None, None));
         }
         all

@@ -5,11 +5,14 @@ use super::member::{Back, Change, Excerpt, Member, Phase, Reversal, Slot, Timing
 use super::steps::{BLOCKED_STIR_SECS, number};
 use super::work::Work;
 use super::{Blocked, Effect, Rollout, Status, Turn, World};
+use crate::domain::counted::counted;
 use crate::domain::device::terminal::{FailedPhase, MAX_LOG_LINE_BYTES, MAX_LOG_LINES};
 use crate::domain::digest::Digest;
 use crate::domain::generation::Attempt;
 use crate::domain::ids::DeviceId;
+use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::gate::Failure;
+use crate::domain::rollout::spread::{hash_offset, place};
 use crate::domain::time::Timestamp;
 
 /// What is heard of a device, or of its place in the fleet.
@@ -17,6 +20,11 @@ use crate::domain::time::Timestamp;
 pub enum Word {
     /// It was heard of, and has nothing to say about the change.
     Contact,
+    /// It was heard of at that moment, and not since.
+    Seen {
+        /// When.
+        at: Timestamp,
+    },
     /// It has accepted this content.
     Acknowledged {
         /// The content.
@@ -59,6 +67,11 @@ pub enum Word {
     },
     /// It is back from that.
     Back,
+    /// It is back from that with something else than when the rollout took it in.
+    BackWith {
+        /// What the rollout changes on it now.
+        change: Box<Change>,
+    },
 }
 
 impl Rollout {
@@ -104,11 +117,7 @@ impl Rollout {
         if before.is_none_or(Member::may_join_again) {
             // What it had of this before it left, it may have again.
             let attempt = before.map_or(Attempt::FIRST, |before| before.attempt);
-            let last = number(work.rollout.head.steps.len().saturating_sub(1));
-            let site = work.site_to_join(device);
-            let joined = Member { step: Some(last), timing: Timing::Joined, attempt, site, ..Member::new(change) };
-            work.put(device, joined);
-            work.line_up(device);
+            work.joins(device, Member { attempt, ..Member::new(change) });
         }
         work.settle();
         let turn = work.turn;
@@ -118,9 +127,12 @@ impl Rollout {
 
 impl<W: World + ?Sized> Work<'_, W> {
     fn hear(&mut self, device: &DeviceId, word: Word) {
+        if let Word::Seen { at } = word {
+            return self.seen_at(device, at);
+        }
         self.seen(device);
         match word {
-            Word::Contact => {}
+            Word::Contact | Word::Seen { .. } => {}
             Word::Acknowledged { digest } => self.at(device, digest, |work, member| {
                 if !matches!(member.phase, Phase::InProgress { .. } | Phase::Ready { .. } | Phase::Succeeded { .. }) {
                     work.begins(device, None);
@@ -146,18 +158,44 @@ impl<W: World + ?Sized> Work<'_, W> {
             Word::Left { reason } => self.left(device, reason),
             Word::Gone { reason } => self.gone(device, reason),
             // Once a newer commit took its place, that one is what a device comes back to.
-            Word::Back if self.rollout.head.is_followed() => {}
-            Word::Back => {
-                if let Phase::Excluded { .. } = self.rollout.members[device].phase {
-                    let last = number(self.rollout.head.steps.len() - 1);
-                    let member = self.rollout.members[device].clone();
-                    let timing = Timing::Joined;
-                    let phase = Phase::QUEUED;
-                    let site = self.site_to_join(device);
-                    self.put(device, Member { step: Some(last), phase, timing, site, ..member });
-                    self.line_up(device);
-                }
-            }
+            Word::Back | Word::BackWith { .. } if self.rollout.head.is_followed() => {}
+            Word::Back => self.back(device, |member| member),
+            // What it had, and whether it can go back to that, is not what it was.
+            Word::BackWith { change } => self.back(device, |member| {
+                let Change { target, previous, detour, reversal } = *change;
+                Member { target, previous, detour, reversal, reached: None, ..member }
+            }),
+        }
+    }
+
+    /// A device that was kept out takes part again, with the last step.
+    fn back(&mut self, device: &DeviceId, change: impl FnOnce(Member) -> Member) {
+        let member = &self.rollout.members[device];
+        if !matches!(member.phase, Phase::Excluded { .. }) {
+            return;
+        }
+        let member = Member { phase: Phase::QUEUED, ..change(member.clone()) };
+        self.joins(device, member);
+    }
+
+    /// A device is one of the last step. Where that is under way already, its turn is by its own place in the window: nobody knew of
+    /// it when ranks were given, and what has not been proven reaches it no sooner than others.
+    fn joins(&mut self, device: &DeviceId, member: Member) {
+        let head = &self.rollout.head;
+        let last = head.steps.len().saturating_sub(1);
+        let place = place(&head.name, number(last), device);
+        let due_ms = hash_offset(&place, head.policy.step(last).window_ms());
+        let site = self.site_to_join(device);
+        self.put(device, Member { step: Some(number(last)), timing: Timing::Joined, due_ms, site, ..member });
+        self.line_up(device);
+    }
+
+    /// A device at work was heard of a while ago: it is given up when it has been silent for long enough since then.
+    fn seen_at(&mut self, device: &DeviceId, at: Timestamp) {
+        if let Phase::InProgress { since, heard, healthy, slot } = self.rollout.members[device].phase
+            && heard < at
+        {
+            self.set(device, Phase::InProgress { since, heard: at.min(self.now), healthy, slot });
         }
     }
 
@@ -238,7 +276,7 @@ impl<W: World + ?Sized> Work<'_, W> {
             self.line_up(device);
             return;
         }
-        if member.site.is_none() {
+        if member.site.is_none() || planted(Bug::SplitSites) {
             return self.set(device, Phase::Succeeded { at: self.now });
         }
         self.set(device, Phase::Ready { since: self.now });
@@ -313,7 +351,10 @@ impl<W: World + ?Sized> Work<'_, W> {
         if late.stopped.is_none() && late.bad > allowed {
             late.stopped = Some(self.now);
             let (bad, all) = (late.bad, late.bad + late.ok);
-            self.note("LateStopped", format!("{bad} of {all} devices that came late failed; {allowed} may"));
+            self.note(
+                "LateStopped",
+                format!("{bad} of {} that came late failed; {allowed} may", counted(all, "device")),
+            );
         }
     }
 
@@ -348,6 +389,8 @@ impl<W: World + ?Sized> Work<'_, W> {
         }
         if matches!(phase, Phase::Queued { .. } | Phase::Offered { .. }) && !self.is_over() {
             self.exclude(device, reason);
+        } else if matches!(phase, Phase::Excluded { .. }) && !self.is_over() {
+            self.set(device, Phase::Excluded { reason: reason.into() });
         }
     }
 

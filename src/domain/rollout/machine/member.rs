@@ -3,6 +3,7 @@
 use crate::domain::device::terminal::FailedPhase;
 use crate::domain::digest::Digest;
 use crate::domain::generation::{Attempt, Order};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::gate::Failure;
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -295,6 +296,8 @@ impl Phase {
     /// Whether a device in it holds a slot of its budgets: it may be away, and because of us.
     pub(super) fn holds_slot(&self) -> bool {
         match self {
+            Self::Bad { .. } if planted(Bug::KeepSlots) => true,
+            Self::InProgress { healthy: None, .. } if planted(Bug::FreeSickSlots) => false,
             Self::Offered { .. } | Self::InProgress { slot: Slot::Held, .. } => true,
             Self::InProgress { slot: Slot::Free, .. }
             | Self::Queued { .. }
@@ -354,6 +357,11 @@ impl Member {
     /// What it is, or is to be, offered now: the next release on its way.
     pub fn leg(&self) -> Digest {
         self.detour.first().copied().unwrap_or(self.target)
+    }
+
+    /// Whether a rollout means this content for it, or found it bad for it on its way.
+    pub fn was_to_have(&self, digest: &Digest) -> bool {
+        self.target == *digest || (matches!(self.phase, Phase::Bad { .. }) && self.leg() == *digest)
     }
 
     /// What it is to have again if what it was offered is withdrawn: what it has proven to run, or what it had.

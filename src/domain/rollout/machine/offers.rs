@@ -1,7 +1,7 @@
 //! Who is offered the change now, and what everybody else waits for.
 
 use super::agenda::{GroupKey, keys, turn};
-use super::member::{Member, Phase, Wait};
+use super::member::{Member, Phase, Timing, Wait};
 use super::work::Work;
 use super::{Effect, Status, World};
 use crate::domain::ids::DeviceId;
@@ -57,6 +57,11 @@ impl<W: World + ?Sized> Work<'_, W> {
         let shown = self.rollout.head.steps[current].clock.shown_ms(self.now);
         let shown = if planted(Bug::ReleaseAtOnce) { u64::MAX } else { shown };
         while let Some((_, _, device)) = self.rollout.agenda.due.first().filter(|(due, ..)| *due <= shown).cloned() {
+            if self.rollout.members[&device].timing == Timing::Joined {
+                // It comes like those that were away: none of the step's devices, with the failure budget of the late ones.
+                self.set(&device, Phase::Queued { wait: Wait::CatchUp(self.now) });
+                continue;
+            }
             let unit = self.unit(&device);
             match self.kept(&device, &unit) {
                 None => {

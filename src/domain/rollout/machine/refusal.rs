@@ -1,5 +1,6 @@
 //! What people can ask of a rollout, and why it may say no.
 
+use crate::domain::counted::counted;
 use crate::domain::digest::Digest;
 use crate::domain::ids::{CommitId, DeviceId};
 use crate::domain::rollout::policy::StepPolicy;
@@ -109,7 +110,7 @@ pub enum Refusal {
         actor: String,
     },
     /// It would fail again at once.
-    #[error("it would fail again at once: {bad} devices failed, {allowed} may; acknowledge them, or try them again")]
+    #[error("it would fail again at once: {} failed, {allowed} may; acknowledge them, or try them again", counted(*bad, "device"))]
     WouldFailAtOnce {
         /// How many failed.
         bad: u32,

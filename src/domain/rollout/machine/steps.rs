@@ -4,6 +4,7 @@ use super::agenda::{Tally, count};
 use super::member::{Member, Phase, Timing};
 use super::work::Work;
 use super::{Blocked, Effect, Status, StepStatus, World};
+use crate::domain::counted::{counted, more_people};
 use crate::domain::ids::DeviceId;
 use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::gate::{Failure, Standing};
@@ -85,7 +86,10 @@ impl<W: World + ?Sized> Work<'_, W> {
         self.enter(current, &policy, chosen, excluded);
         let step = &self.rollout.head.steps[current];
         let (members, out) = (step.counts.members, step.excluded);
-        self.note("StepStarted", format!("step {} ({}): {members} devices, {out} excluded", current + 1, policy.name));
+        self.note(
+            "StepStarted",
+            format!("step {} ({}): {}, {out} excluded", current + 1, policy.name, counted(members, "device")),
+        );
         if members == 0 {
             self.passed(if nobody_is_left { "everybody was in a step before it" } else { "nobody is in it" });
         }
@@ -117,10 +121,10 @@ impl<W: World + ?Sized> Work<'_, W> {
         }
         let why = match blocked {
             Blocked::Empty { .. } => "nobody is in it".to_owned(),
-            Blocked::AllOffline { devices, .. } => format!("none of its {devices} devices is online"),
+            Blocked::AllOffline { devices, .. } => none_online(devices),
             Blocked::Approval { missing } => {
                 self.turn.effects.push(Effect::AskApproval { step: Some(current), missing });
-                format!("{missing} more people must approve it")
+                format!("{} must approve it", more_people(missing))
             }
         };
         self.note("StepBlocked", format!("step {} ({name}) does not begin: {why}", current + 1));
@@ -216,7 +220,7 @@ impl<W: World + ?Sized> Work<'_, W> {
             return Some(format!("{} of {} reports meet the rule: {rule}", rule.count(counts), counts.reported()));
         }
         match policy.gate.standing(counts) {
-            Standing::Hopeless { bad, allowed } => Some(format!("{bad} devices failed, {allowed} may")),
+            Standing::Hopeless { bad, allowed } => Some(format!("{} failed, {allowed} may", counted(bad, "device"))),
             Standing::Passing | Standing::TooFewReports { .. } | Standing::TooFewSuccesses { .. } => None,
         }
     }
@@ -231,8 +235,10 @@ impl<W: World + ?Sized> Work<'_, W> {
         }
         let step = &self.rollout.head.steps[current];
         let shown = step.clock.shown_ms(self.now);
-        let unmet = planted(Bug::PassUnmetSteps) && step.counts.reported() > 0;
-        if unmet || policy.gate.standing(&step.counts) == Standing::Passing {
+        let standing = policy.gate.standing(&step.counts);
+        let unheard = planted(Bug::PassUnreported) && matches!(standing, Standing::TooFewReports { .. });
+        let unmet = unheard || planted(Bug::PassUnmetSteps) && step.counts.reported() > 0;
+        if unmet || standing == Standing::Passing {
             let everybody = step.counts.reported() >= step.counts.members;
             if everybody || shown >= policy.window_ms() {
                 self.passed(if everybody { "everybody has reported" } else { "its window is over" });
@@ -286,7 +292,8 @@ impl<W: World + ?Sized> Work<'_, W> {
             Standing::TooFewReports { missing } => {
                 let reported = counts.reported();
                 let enough = policy.gate.min_success.is_reached(counts.ok, reported);
-                let why = format!("{reported} of {} devices have reported; {missing} more must", counts.members);
+                let all = counted(counts.members, "device");
+                let why = format!("{reported} of {all} {} reported; {missing} more must", have(counts.members));
                 match policy.on_insufficient_reports {
                     OnInsufficient::Advance if enough && (reported > 0 || is_last) => {
                         self.passed("its time is over, and whoever has not reported is not waited for");
@@ -328,7 +335,12 @@ impl<W: World + ?Sized> Work<'_, W> {
         let (ok, reported, members) = (step.counts.ok, step.counts.reported(), step.counts.members);
         self.note(
             "StepPassed",
-            format!("step {}: {ok} of {reported} reports of {members} devices, {why}", current + 1),
+            format!(
+                "step {}: {ok} of {} of {}, {why}",
+                current + 1,
+                counted(reported, "report"),
+                counted(members, "device")
+            ),
         );
         self.rollout.head.current += 1;
         // Whoever waits for a group's slot or for its turn is late now; being heard of brings it back.
@@ -355,6 +367,19 @@ impl<W: World + ?Sized> Work<'_, W> {
             OnError::Pause => {}
         }
     }
+}
+
+/// `none of its 3 devices is online`.
+pub(in crate::domain::rollout) fn none_online(devices: u32) -> String {
+    match devices {
+        1 => "its only device is not online".to_owned(),
+        _ => format!("none of its {devices} devices is online"),
+    }
+}
+
+/// `1 device has reported`, `2 devices have reported`.
+pub(super) fn have(number: u32) -> &'static str {
+    if number == 1 { "has" } else { "have" }
 }
 
 pub(super) fn number(step: usize) -> u32 {

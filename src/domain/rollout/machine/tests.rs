@@ -474,17 +474,17 @@ fn a_rollout_says_what_its_next_transition_waits_for_and_when_that_is_looked_at(
     lines.push(explained(&bench));
     bench.act(Act::Pause { until: None }).expect("it is active");
     lines.push(explained(&bench));
-    insta::assert_snapshot!(lines.join("\n"), @"
+    insta::assert_snapshot!(lines.join("\n"), @r#"
     draft: it is a draft, and does nothing (`bellwether rollout activate main-1a2b3c4d --reason '…'`)
     approval: 0 of 1 people have approved it (`bellwether rollout approve main-1a2b3c4d --reason '…'`)
     step-offline: step 1 (canaries) does not begin: none of its 2 devices is online [2026-11-02T08:10:00Z] (it begins when one of them is heard of)
     reports: step 1 (canaries): 0 of 2 devices have reported; 2 more must [2026-11-02T08:11:00Z]
     reports: step 1 (canaries): 0 of 2 devices have reported; 2 more must [2026-11-02T08:11:00Z]
     soaking: step 1 (canaries): all others are done, these soak for 60s [2026-11-02T08:02:11Z]
-    approval: step 2 (final) does not begin: 1 more people must approve it (`bellwether rollout approve main-1a2b3c4d --reason '…'`)
+    approval: step 2 (final) does not begin: 1 more person must approve it (`bellwether rollout approve main-1a2b3c4d --reason '…'`)
     reports: step 2 (final): 3 of 5 devices have reported; 1 more must [2026-11-02T09:33:11Z]
     paused: paused until somebody resumes it: because (`bellwether rollout resume main-1a2b3c4d --reason '…'`)
-    ");
+    "#);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::agenda::{Tally, count, turn};
 use super::member::{Back, Exposure, Member, Phase, Timing, Wait};
 use super::{Effect, Entry, Rollout, Status, StepStatus, Turn, World};
 use crate::domain::ids::{Actor, DeviceId};
+use crate::domain::planted::{Bug, planted};
 use crate::domain::rollout::freeze::Weather;
 use crate::domain::rollout::gate::{Counts, Failure};
 use crate::domain::time::Timestamp;
@@ -99,7 +100,8 @@ impl<'a, W: World + ?Sized> Work<'a, W> {
     /// The step's clock runs while the rollout goes on, its step runs, and no freeze is on.
     pub(super) fn set_clock(&mut self) {
         let head = &self.rollout.head;
-        let goes_on = head.status == Status::Active && !self.world.freezes().is_frozen(self.now);
+        let paused = planted(Bug::RunWhilePaused) && matches!(head.status, Status::Paused { .. });
+        let goes_on = (head.status == Status::Active || paused) && !self.world.freezes().is_frozen(self.now);
         let now = self.now;
         let head = &mut self.rollout.head;
         if let Some(step) = head.steps.get_mut(head.current) {
@@ -176,7 +178,7 @@ impl<'a, W: World + ?Sized> Work<'a, W> {
         if member.phase != Phase::QUEUED || member.back.is_some() {
             return;
         }
-        if self.is_late(member) {
+        if self.is_late(member) && self.had_its_turn(member) {
             let wait = Wait::CatchUp(self.now);
             return self.set(device, Phase::Queued { wait });
         }
@@ -196,6 +198,15 @@ impl<'a, W: World + ?Sized> Work<'a, W> {
             .and_then(|step| self.rollout.head.steps.get(step as usize))
             .is_some_and(|step| step.status == StepStatus::Passed);
         decided || (member.timing == Timing::Joined && self.step_began(member))
+    }
+
+    /// Whether the turn of a device that joined late has come: nobody who is new gets ahead of those who were there.
+    pub(super) fn had_its_turn(&self, member: &Member) -> bool {
+        let step = member.step.and_then(|step| self.rollout.head.steps.get(step as usize));
+        step.is_none_or(|step| {
+            let runs = matches!(step.status, StepStatus::Running | StepStatus::Soaking | StepStatus::Failed);
+            !runs || member.due_ms <= step.clock.shown_ms(self.now) || planted(Bug::JoinAtOnce)
+        })
     }
 
     fn step_began(&self, member: &Member) -> bool {

@@ -3,22 +3,29 @@
 use super::ways::{STEPS, commit, files, on_the_first};
 use super::*;
 use crate::domain::desired::{InventorySource, Resolver, SecretTable};
+use crate::domain::fleet::Revision;
+use crate::domain::plan::rollouts::{DraftSteps, NewDraft};
+use crate::domain::snapshot::Snapshot;
 
 const RELEASES: &str = "1.0.0 1.5.0 1.8.0! 1.9.0 2.0.0 2.1.0? 2.2.0<^2";
 
 impl World {
     /// Somebody asks that all that failed, or these, go through a release of `web`.
     fn reroute(&mut self, devices: &[&str], via: &str, pin: &str) -> String {
-        let name: RolloutName = "main-00000000".parse().expect("a name");
+        self.reroute_in("main-00000000", devices, via, &files(pin, RELEASES, STEPS))
+    }
+
+    /// The same in any rollout, whose commit has these files.
+    fn reroute_in(&mut self, rollout: &str, devices: &[&str], via: &str, files: &Snapshot) -> String {
+        let name: RolloutName = rollout.parse().expect("a name");
         let which = match devices {
             [] => Which::Failed,
             some => Which::Devices(some.iter().map(|name| device(name)).collect()),
         };
         let known = self.state.rollouts[&name].members.keys().cloned().collect();
         let (app, release) = ("web".parse().expect("an app"), via.parse().expect("a version"));
-        let files = files(pin, RELEASES, STEPS);
         let (source, secrets) = (InventorySource::Repo, SecretTable::Unasked);
-        let variant = match Resolver::default().variant(&files, &source, &secrets, (&app, &release), &known) {
+        let variant = match Resolver::default().variant(files, &source, &secrets, (&app, &release), &known) {
             Ok(variant) => variant,
             Err(error) => return error.to_string(),
         };
@@ -122,4 +129,46 @@ fn nobody_is_led_back_before_an_irreversible_release() {
     ");
     it_stayed.report_with("canary", |report| report.applied = Some(tried));
     insta::assert_snapshot!(it_stayed.reroute(&[], "1.9.0", "2.1.0"), @"canary cannot go through 1.9.0 of `web`: release 2.1.0 is irreversible, and the device has or had it: nobody goes back before it");
+}
+
+#[test]
+fn a_draft_is_rerouted_by_what_its_own_commit_says_and_not_by_the_one_that_counts() {
+    let mut world = on_the_first();
+    world.push_desired("main", 2, commit("2.0.0", "1.0.0 1.9.0 2.0.0", ""), Lineage::Extends);
+    for name in ["canary", "kiosk-1", "kiosk-2"] {
+        world.is_well(name);
+    }
+    let releases = "1.0.0 1.9.0 2.0.0 2.5.0 3.0.0<2.0.0,2.5.0";
+    let draft = NewDraft {
+        name: "try".parse().expect("a name"),
+        stage: "main".parse().expect("a stage"),
+        branch: "draft/try".parse().expect("a branch"),
+        commit: commit_id(900),
+        base: Revision { commit: commit_id(2), inventory: None },
+        desired: Arc::new(commit("3.0.0", releases, "")),
+        devices: "true".to_owned(),
+        steps: DraftSteps::Own(Vec::new()),
+        change: "pin web=3.0.0".to_owned(),
+    };
+    let actor = Actor::new("ada").expect("an actor");
+    let input = PassInput {
+        now: world.now,
+        stages: &world.stages,
+        state: &world.state,
+        views: &world.views,
+        contacts: &NoContacts,
+    };
+    let drafted = Passes::default().draft(&input, &draft, &actor, "to try it").expect("a draft");
+    world.apply(&drafted);
+    world.ask("try", Act::Activate);
+    world.goes_back("canary");
+    let files = files("3.0.0", releases, "");
+    // What counts is reached from everywhere; what the draft brings is not.
+    insta::assert_snapshot!(world.reroute_in("try", &[], "1.9.0", &files), @"canary cannot go through 1.9.0 of `web`: what it shall have is reached from 2.0.0, 2.5.0 only");
+    insta::assert_snapshot!(world.reroute_in("try", &[], "2.5.0", &files), @r#"
+    try ACTIVE
+    canary 1.4: 2.5.0, OFFERED, 1 to go first
+    kiosk-1 1.3: 3.0.0, OFFERED, 0 to go first
+    kiosk-2 1.3: 3.0.0, OFFERED, 0 to go first
+    "#);
 }
