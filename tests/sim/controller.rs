@@ -51,11 +51,20 @@ pub struct Process {
 
 /// When devices were last heard of.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(pub BTreeMap<DeviceId, Timestamp>);
+pub struct Seen {
+    /// By device.
+    pub devices: BTreeMap<DeviceId, Timestamp>,
+    /// Since when it is noted.
+    pub since: Option<Timestamp>,
+}
 
 impl Contacts for Seen {
     fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {
-        self.0.get(device).copied()
+        self.devices.get(device).copied()
+    }
+
+    fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 }
 
@@ -98,7 +107,7 @@ impl Controller {
         let last_seen = state.devices.iter();
         let last_seen =
             last_seen.filter_map(|(device, record)| Some((device.clone(), record.reported.as_ref()?.received_at)));
-        let last_seen = Seen(last_seen.collect());
+        let last_seen = Seen { devices: last_seen.collect(), since: None };
         self.mirror.restart();
         self.starts += 1;
         self.process = Some(Process {
@@ -114,6 +123,9 @@ impl Controller {
     /// Starts the process, and leaves out the time in which none ran.
     pub fn start_at(&mut self, now: Timestamp) {
         self.start();
+        if let Some(process) = &mut self.process {
+            process.last_seen.since = Some(now);
+        }
         let slept = self.process.as_ref().map(|process| awake(&process.state, now)).unwrap_or_default();
         let _ = self.write(&slept, Cause::Act);
     }
@@ -147,7 +159,7 @@ impl Controller {
     /// What a device that polls is handed.
     pub fn hands_out(&mut self, device: &DeviceId, now: Timestamp) -> Option<Arc<Assignment>> {
         let process = self.process.as_mut()?;
-        process.last_seen.0.insert(device.clone(), now);
+        process.last_seen.devices.insert(device.clone(), now);
         let assignment = process.state.devices.get(device)?.assignment.as_ref()?;
         process.state.serves(assignment).then(|| assignment.clone())
     }
@@ -155,7 +167,7 @@ impl Controller {
     /// Takes a device's report, and decides what follows; whether it was recorded.
     pub fn hears(&mut self, device: &DeviceId, body: Report, now: Timestamp) -> bool {
         let Some(process) = self.process.as_mut() else { return false };
-        process.last_seen.0.insert(device.clone(), now);
+        process.last_seen.devices.insert(device.clone(), now);
         let (start, seq) = (body.start, body.seq);
         let Ok(Recorded::Newer(changes)) = report(&process.state, device, body, now) else { return true };
         if self.write(&changes, Cause::Report { device: device.clone(), start, seq }).is_err() {
@@ -289,7 +301,7 @@ impl Controller {
             None => return Some(Say::Refused(401)),
             Some((_, IdentityStatus::Pending | IdentityStatus::Rejected)) => return Some(Say::Refused(403)),
             Some((device, IdentityStatus::Enrolled)) => {
-                process.last_seen.0.insert(device, now);
+                process.last_seen.devices.insert(device, now);
             }
         }
         match ask {

@@ -110,14 +110,20 @@ fn asked(name: &str) -> Option<u64> {
 }
 
 /// What some fleets with rollouts must have had.
-const ROLLED_OUT: [&str; 10] = [
+const ROLLED_OUT: [&str; 16] = [
     "rollouts: acts",
+    "rollouts: catching up",
     "rollouts: controller killed",
     "rollouts: devices lost",
     "rollouts: done",
     "rollouts: errors",
+    "rollouts: late ones stopped",
+    "rollouts: lost",
+    "rollouts: newcomers",
+    "rollouts: paused",
     "rollouts: quarantines lifted",
     "rollouts: rolled back",
+    "rollouts: sites waited for",
     "rollouts: steps blocked",
     "rollouts: store failures",
     "rollouts: superseded",

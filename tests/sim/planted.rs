@@ -6,7 +6,10 @@ use crate::oracle::{
     ONE_CONTENT, OWNER, PLACES_GROW, REWRITES, STALE_REPORTS, TOLD_FIRST, WENT_BACK,
 };
 use crate::rest::CONVERGES;
-use crate::rollouts::{AROUND, BUDGET, EMPTY, EXPOSURE, QUARANTINE, SERVED, SETTLES, STANDS_STILL, Trial, UNMET};
+use crate::rollouts::{
+    AROUND, BUDGET, CLOCK, EMPTY, EXPOSURE, HEARD, LEASES, NEWCOMERS, QUARANTINE, SERVED, SETTLES, SITES, STANDS_STILL,
+    Trial, UNMET,
+};
 use crate::world::World;
 use crate::{ROLLOUT_SEEDS, SEEDS, run};
 use bellwether::domain::planted::{Bug, with_planted};
@@ -86,4 +89,11 @@ planted! {
     forgetting_budgets_is_noticed: ForgetBudgets breaks BUDGET;
     assigning_around_rollouts_is_noticed: AssignAround breaks AROUND;
     forgetting_who_was_away_is_noticed: ForgetTheSilent breaks SETTLES;
+    letting_newcomers_get_ahead_is_noticed: JoinAtOnce breaks NEWCOMERS;
+    keeping_slots_of_what_failed_is_noticed: KeepSlots breaks LEASES;
+    freeing_slots_of_the_sick_is_noticed: FreeSickSlots breaks BUDGET;
+    losing_who_was_heard_of_is_noticed: LoseTheHeard breaks HEARD;
+    splitting_sites_is_noticed: SplitSites breaks SITES;
+    running_while_paused_is_noticed: RunWhilePaused breaks CLOCK;
+    passing_without_reports_is_noticed: PassUnreported breaks UNMET;
 }

@@ -155,7 +155,7 @@ impl World {
         let input = DriftInput {
             assignment: Some(assignment),
             report: record.reported.as_ref().map(|reported| &reported.report),
-            last_seen: process.last_seen.0.get(name).copied(),
+            last_seen: process.last_seen.devices.get(name).copied(),
             offline_after_secs: 180,
             now: self.clock(),
         };

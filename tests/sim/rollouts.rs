@@ -2,7 +2,7 @@
 //!
 //! The controller is the one of the other simulation: its reader, passes, machines, acts and store. Devices are simpler here than
 //! agents are: they accept what is served, work for a while, succeed or go back, and tell it. Messages are lost, devices are away,
-//! die at work and have wrong clocks, the controller dies and its store fails; people push releases of which some are bad, approve,
+//! die at work and have wrong clocks, some are enrolled later, the controller dies and its store fails; people push releases of which some are bad, approve,
 //! pause, retry, abort, roll back and lift. After every transaction [`oracle`] says what must hold. Then nothing goes wrong any more,
 //! a good release is pushed, and everything must converge.
 
@@ -11,15 +11,19 @@ mod fleet;
 mod oracle;
 mod people;
 
+pub use oracle::late::NEWCOMERS;
+pub use oracle::members::{CLOCK, HEARD, LEASES, SITES};
 pub use oracle::{AROUND, BUDGET, EMPTY, EXPOSURE, QUARANTINE, SERVED, SETTLES, STANDS_STILL, UNMET};
 
 use crate::controller::Controller;
 use crate::oracle::Broken;
 use crate::stream::Stream;
 use crate::world::Counts;
-use bellwether::domain::fleet::{Change, Identity, IdentityStatus};
+use bellwether::domain::fleet::{Change, Identity, IdentityStatus, RolloutChange};
 use bellwether::domain::ids::{CommitId, DeviceId, FleetName, StageName};
 use bellwether::domain::plan::policy::{Limit, StagePolicy};
+use bellwether::domain::rollout::gate::Failure;
+use bellwether::domain::rollout::machine::{Phase, Wait};
 use bellwether::domain::time::Timestamp;
 use bellwether::ports::repo::fake::FakeRemote;
 use bellwether::ports::store::fake::{FakeStore, Fault};
@@ -27,7 +31,7 @@ use device::Device;
 use ed25519_dalek::SigningKey;
 use fleet::Fleet;
 use oracle::Oracle;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// When the simulated world begins.
@@ -51,6 +55,8 @@ pub struct Trial {
     pub chance: Stream,
     pub oracle: Oracle,
     pub calm: bool,
+    /// Devices that are enrolled later.
+    pub strangers: BTreeSet<DeviceId>,
     /// When the controller starts again, if it is down.
     pub starts_at: Option<i64>,
     pub counts: Counts,
@@ -78,6 +84,7 @@ impl Trial {
             written: Vec::new(),
         };
         let oracle = Oracle { sites: fleet.hosts.clone(), ..Oracle::default() };
+        let strangers = fleet.hosts.keys().filter(|_| chance.happens(120)).cloned().collect();
         let devices = fleet.hosts.keys().map(|name| (name.clone(), Device::new(&mut chance))).collect();
         let mut trial = Self {
             now: BEGIN_MILLIS,
@@ -88,14 +95,15 @@ impl Trial {
             chance,
             oracle,
             calm: false,
+            strangers,
             starts_at: None,
             counts: Counts::default(),
             log: VecDeque::new(),
             log_lines,
         };
         trial.start();
-        let enrolled: Vec<Change> = trial.devices.keys().map(|device| identity(device, trial.clock())).collect();
-        let now = trial.clock();
+        let (now, known) = (trial.clock(), trial.devices.keys().filter(|device| !trial.strangers.contains(*device)));
+        let enrolled: Vec<Change> = known.map(|device| identity(device, now)).collect();
         trial.controller.act(&enrolled, now);
         trial.commit("first content");
         trial
@@ -171,6 +179,9 @@ impl Trial {
             }
         }
         if self.chance.happens(20) {
+            self.enrolls();
+        }
+        if self.chance.happens(20) {
             let (what, good) = (self.chance.below(10), self.chance.happens(600));
             match what {
                 0..=1 => self.commit("README"),
@@ -182,6 +193,21 @@ impl Trial {
         }
         if self.chance.happens(150) {
             self.operate();
+        }
+    }
+
+    /// A device is enrolled that was not so far.
+    fn enrolls(&mut self) {
+        let now = self.clock();
+        let running = self.controller.process.is_some();
+        let Some(device) = self.strangers.first().filter(|_| running).cloned() else { return };
+        self.controller.act(&[identity(&device, now)], now);
+        // A store that fails loses it; then it is tried again.
+        let state = self.controller.process.as_ref().map(|process| &process.state);
+        if state.is_some_and(|state| state.devices.get(&device).is_some_and(|record| record.identity.is_some())) {
+            self.strangers.remove(&device);
+            self.counts.count("rollouts: newcomers");
+            self.note(&format!("{device} is enrolled"));
         }
     }
 
@@ -227,7 +253,17 @@ impl Trial {
                             "Superseded" => "rollouts: superseded",
                             "StepBlocked" => "rollouts: steps blocked",
                             "LateStopped" => "rollouts: late ones stopped",
+                            "Paused" => "rollouts: paused",
                             "Lifted" => "rollouts: quarantines lifted",
+                            _ => continue,
+                        };
+                        self.counts.count(kind);
+                    }
+                    Change::Rollout(_, RolloutChange::Member(_, member)) => {
+                        let kind = match &member.phase {
+                            Phase::Bad { failure: Failure::Lost, .. } => "rollouts: lost",
+                            Phase::Ready { .. } => "rollouts: sites waited for",
+                            Phase::Queued { wait: Wait::CatchUp(_) } => "rollouts: catching up",
                             _ => continue,
                         };
                         self.counts.count(kind);
@@ -282,6 +318,9 @@ impl Trial {
         self.start();
         for device in self.devices.values_mut() {
             device.away_until = 0;
+        }
+        while !self.strangers.is_empty() {
+            self.enrolls();
         }
         self.fleet.change(true, &mut self.chance);
         self.commit("the last one");

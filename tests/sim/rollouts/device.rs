@@ -154,12 +154,14 @@ impl Trial {
                 device.report_at = 0;
             }
         }
-        if is_away || self.controller.process.is_none() {
+        if is_away || self.controller.process.is_none() || self.strangers.contains(name) {
             return Ok(());
         }
-        if !lost(self)
-            && let Some(assignment) = self.controller.hands_out(name, clock)
-        {
+        let polls = !lost(self);
+        if polls {
+            self.oracle.heard.insert(name.clone(), clock);
+        }
+        if polls && let Some(assignment) = self.controller.hands_out(name, clock) {
             let state = &self.controller.process.as_ref().expect("it runs").state;
             let device = self.devices.get_mut(name).expect("it is there");
             if device.mark().is_none_or(|mark| mark.order < assignment.order) {

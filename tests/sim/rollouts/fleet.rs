@@ -129,29 +129,38 @@ fn policies(chance: &mut Stream) -> String {
 fn policy(name: &str, budgets: &str, chance: &mut Stream, text: &mut String) {
     let approvals = u64::from(chance.happens(150));
     let on_error = if chance.happens(400) { "rollback" } else { "pause" };
+    let rate = [6, 12, 60][chance.below(3) as usize];
     let _ = write!(
         text,
-        "  {name}:\n    approvals: {approvals}\n    on_error: {on_error}\n    lost_after: 3m\n    late: {{catchup_rate: 60, max_failures: 20%}}\n{budgets}"
+        "  {name}:\n    approvals: {approvals}\n    on_error: {on_error}\n    lost_after: 3m\n    late: {{catchup_rate: {rate}, max_failures: 20%}}\n{budgets}"
     );
+    // A site goes at once, so it must fit into the budgets.
+    let site = |chance: &mut Stream| if budgets.is_empty() && chance.happens(500) { ", site: site" } else { "" };
+    let reports = |chance: &mut Stream| ["", ", min_reports: 90%", ", min_reports: 100%"][chance.below(3) as usize];
     let window = |chance: &mut Stream| [0, 60, 180, 300][chance.below(4) as usize];
     let mut steps = Vec::new();
     if chance.happens(800) {
         let (window, soak) = (window(chance), chance.below(60));
+        let (site, reports) = (site(chance), reports(chance));
         steps.push(format!(
-            "{{name: canaries, group: canaries, min_success: 100%, window: {window}s, soak: {soak}s, timeout: 15m}}"
+            "{{name: canaries, group: canaries, min_success: 100%, window: {window}s, soak: {soak}s, timeout: 15m{site}{reports}}}"
         ));
     }
     if chance.happens(500) {
         let (window, approvals) = (window(chance), u64::from(chance.happens(200)));
         let rate = if chance.happens(300) { ", rate: {per_minute: 4}" } else { "" };
+        let (site, reports) = (site(chance), reports(chance));
         steps.push(format!(
-            "{{name: some, take: 30%, window: {window}s, soak: 10s, timeout: 15m, approvals: {approvals}{rate}}}"
+            "{{name: some, take: 30%, window: {window}s, soak: 10s, timeout: 15m, approvals: {approvals}{rate}{site}{reports}}}"
         ));
     }
     if !steps.is_empty() {
         let _ = writeln!(text, "    steps:\n      - {}", steps.join("\n      - "));
     }
     let retry = if chance.happens(400) { ", retry: {max: 1, backoff: 30s}" } else { "" };
-    let (window, success) = (window(chance), [60, 90, 100][chance.below(3) as usize]);
-    let _ = writeln!(text, "    final: {{window: {window}s, soak: 5s, timeout: 15m, min_success: {success}%{retry}}}");
+    let (window, success, site) = (window(chance), [60, 90, 100][chance.below(3) as usize], site(chance));
+    let _ = writeln!(
+        text,
+        "    final: {{window: {window}s, soak: 5s, timeout: 15m, min_success: {success}%{retry}{site}}}"
+    );
 }

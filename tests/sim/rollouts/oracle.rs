@@ -1,5 +1,8 @@
 //! What must hold of rollouts after every transaction, counted apart from the functions that it checks.
 
+pub mod late;
+pub mod members;
+
 use crate::controller::{Cause, Written};
 use crate::oracle::{Broken, hold};
 use bellwether::domain::assignment::Assignment;
@@ -10,7 +13,7 @@ use bellwether::domain::rollout::machine::member::{Exposure, Noted, Timing};
 use bellwether::domain::rollout::machine::{Phase, Status, StepStatus};
 use bellwether::domain::rollout::policy::OnInsufficient;
 use bellwether::domain::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const EXPOSURE: &str = "no more devices are offered a release than the window of its step allows";
 pub const BUDGET: &str = "no more devices of a site are taken at once than the budget allows";
@@ -37,6 +40,10 @@ pub struct Oracle {
     pub sites: BTreeMap<DeviceId, String>,
     /// Whether nothing may happen any more.
     pub rests: bool,
+    /// When each device last reached the controller.
+    pub heard: BTreeMap<DeviceId, Timestamp>,
+    /// When devices that came late were offered something, by rollout.
+    pub caught_up: BTreeMap<String, Vec<Timestamp>>,
 }
 
 impl Oracle {
@@ -77,6 +84,15 @@ impl Oracle {
                         hold!(!self.rests || same, RESTS, "{name} was {}, and is {}", then.status, now_at.status);
                         steps_passed(was, is)?;
                         released(is, now)?;
+                        members::clock_stands(was, is, now)?;
+                    }
+                    after.rollouts.get(name).map_or(Ok(()), members::sites_together)?;
+                }
+                Change::Rollout(name, RolloutChange::Member(device, member)) => {
+                    members::gives_slot_back(device, member)?;
+                    let was = before.rollouts.get(name).and_then(|record| record.members.get(device));
+                    if let Some(record) = after.rollouts.get(name) {
+                        self.lost(record, device, was.map(|was| &**was), member, now)?;
                     }
                 }
                 Change::Assignment(assignment) => {
@@ -91,7 +107,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn assigned(&self, assignment: &Assignment, before: &FleetState, after: &FleetState, now: Timestamp) -> Held {
+    fn assigned(&mut self, assignment: &Assignment, before: &FleetState, after: &FleetState, now: Timestamp) -> Held {
         let (device, digest) = (&assignment.device, assignment.spec.digest);
         let had = before.devices.get(device).and_then(|record| record.assignment.as_ref());
         let Some(name) = &assignment.rollout else {
@@ -100,7 +116,11 @@ impl Oracle {
                 .values()
                 .any(|record| record.members.get(device).is_some_and(|member| member.ground() == Some(digest)));
             let again = had.is_some_and(|had| had.spec.digest == digest);
-            let free = self.policies_from.is_none() || is_ground || again;
+            // A newcomer gets what counts at once where nothing of it goes out step by step.
+            let goes_out =
+                |one: &RolloutRecord| one.head.is_under_way() && !matches!(one.head.status, Status::Done { .. });
+            let first = had.is_none() && !before.rollouts.values().any(goes_out);
+            let free = self.policies_from.is_none() || is_ground || again || first;
             hold!(free, AROUND, "{device} was assigned {} without a rollout", digest.short());
             return Ok(());
         };
@@ -125,6 +145,7 @@ impl Oracle {
         let others = before.rollouts.values().filter(|other| other.head.name != record.head.name);
         let bad = others.filter(|other| is_bad(other, device, digest)).map(|other| &other.head.name).next();
         hold!(bad.is_none(), QUARANTINE, "{device} was assigned {} again, which went wrong in {bad:?}", digest.short());
+        self.came_late(record, before.rollouts.get(name.as_str()), device, now)?;
         self.within_budgets(record, device, after)
     }
 }
@@ -185,11 +206,18 @@ fn released(record: &RolloutRecord, now: Timestamp) -> Held {
     let head = &record.head;
     let Some(step) = head.steps.get(head.current) else { return Ok(()) };
     let (Some(started), StepStatus::Running | StepStatus::Soaking) = (step.started, step.status) else { return Ok(()) };
-    let of_step = record.members.values().filter(|member| {
+    let of_step = record.members.iter().filter(|(_, member)| {
         member.step.map(|step| step as usize) == Some(head.current) && member.timing == Timing::InTime
     });
-    let members = i64::try_from(of_step.clone().count()).unwrap_or(i64::MAX);
-    let offered = of_step.filter(|member| member.exposure != Exposure::None).count();
+    // A site comes when the first of its devices does, and counts once.
+    let units = of_step.map(|(device, member)| {
+        let unit = member.site.as_deref().map_or_else(|| (1, device.as_str()), |site| (0, site));
+        (unit, member.exposure != Exposure::None)
+    });
+    let units: BTreeSet<((u8, &str), bool)> = units.collect();
+    let offered = units.iter().filter(|(_, offered)| *offered).count();
+    let members = units.iter().map(|(unit, _)| unit).collect::<BTreeSet<_>>().len();
+    let members = i64::try_from(members).unwrap_or(i64::MAX);
     let window = i64::from(head.policy.step(head.current).window_secs) * 1000;
     let passed = now.millis() - started.millis();
     if passed < window {
@@ -215,7 +243,7 @@ impl Oracle {
             let Some(most) = budget.max_unavailable.map(|most| most.floor_of(group)) else { continue };
             let under_way = after.rollouts.values().filter(|one| one.head.is_under_way());
             let taken = under_way.flat_map(|one| one.members.iter());
-            let taken = taken.filter(|(one, member)| member.holds_slot() && self.sites.get(*one) == Some(mine));
+            let taken = taken.filter(|(one, member)| members::is_at_work(member) && self.sites.get(*one) == Some(mine));
             let taken: Vec<&DeviceId> = taken.map(|(device, _)| device).collect();
             hold!(
                 u32::try_from(taken.len()).is_ok_and(|taken| taken <= most),

@@ -5,12 +5,14 @@ use bellwether::cli::fault::render_error;
 use bellwether::cli::render::detail::waits;
 use bellwether::cli::render::devices::{Columns, events, table};
 use bellwether::cli::render::rollouts::{Lists, detail, explained, failures, list};
-use bellwether::cli::rollout::{Ask, Named};
+use bellwether::cli::rollout::{Ask, Named, StepAsk};
 use bellwether::cli::{Cli, Command, rollout};
 use bellwether::domain::acts::operator::check_reason;
 use bellwether::domain::fleet::{Change, Event};
 use bellwether::domain::ids::{Actor, DeviceId, RolloutName};
+use bellwether::domain::manifest::rollouts::read_step;
 use bellwether::domain::overview::{device, rollouts};
+use bellwether::domain::plan::rollouts::DraftSteps;
 use bellwether::domain::rollout::machine::{Acknowledge, Act, Which};
 use clap::Parser as _;
 
@@ -44,11 +46,18 @@ fn words(typed: &str) -> Vec<String> {
     words
 }
 
-/// `git commit -am 'message' && git push` on the branch of the stage.
+/// `git commit -am 'message' && git push` or `git merge BRANCH && git push` on the branch of the stage.
 fn git(world: &mut World, words: &[String]) -> anyhow::Result<String> {
-    let [_, commit, _, message, ..] = words else { panic!("{words:?} is no commit") };
-    assert_eq!(commit, "commit", "people commit and push");
-    let id = world.push(message);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let message = match words.as_slice() {
+        ["git", "commit", _, message, ..] => (*message).to_owned(),
+        ["git", "merge", branch, ..] => {
+            world.merge(branch);
+            format!("Merge branch {branch}")
+        }
+        _ => panic!("{words:?}: people commit or merge, and push"),
+    };
+    let id = world.push(&message);
     Ok(format!("[{} {}] {message}\n", world.stage, id.short()))
 }
 
@@ -115,6 +124,22 @@ fn of_rollout(world: &mut World, who: &str, args: &rollout::Args, lists: Lists) 
             return Ok(world.act(&changes));
         }
         (Some(Ask::Rollback(named)), _) => (named, Act::Rollback),
+        (Some(Ask::Activate(named)), _) => (named, Act::Activate),
+        (Some(Ask::Step(StepAsk::Add { named, step, at })), _) => {
+            let steps = world.steps_of(&named.name);
+            let step = read_step(step).map_err(anyhow::Error::msg)?;
+            (named, Act::AddStep { at: at.map_or(steps, |at| at - 1), step: Box::new(step) })
+        }
+        (Some(Ask::Draft(args)), _) => {
+            check_reason(&args.reason)?;
+            let steps: Result<Vec<_>, String> = args.step.iter().map(|step| read_step(step)).collect();
+            let steps = match &args.policy {
+                Some(policy) => DraftSteps::Policy(policy.clone()),
+                None => DraftSteps::Own(steps.map_err(anyhow::Error::msg)?),
+            };
+            let changes = world.draft(&args.name, &args.change, &args.devices, steps, &actor(who), &args.reason)?;
+            return Ok(world.act(&changes));
+        }
         (Some(other), _) => panic!("no scenario has asked for {other:?} yet"),
         (None, None) => panic!("a rollout is named"),
     };

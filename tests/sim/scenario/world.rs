@@ -5,10 +5,11 @@ use crate::device::{Device, Running};
 use crate::stream::Stream;
 use bellwether::domain::acts::enroll::key_hash;
 use bellwether::domain::acts::report::{Recorded, report};
-use bellwether::domain::desired::{InventorySource, Resolver, SecretTable};
+use bellwether::domain::desired::{Desired, InventorySource, Resolver, SecretTable};
 use bellwether::domain::device::action::Action;
 use bellwether::domain::device::machine::{About, Effect, Event, Machine, Moment, Pace, PollMode, Timer};
 use bellwether::domain::digest::Digest;
+use bellwether::domain::edits::{Becomes, Desk, Whose, Wish, propose};
 use bellwether::domain::finding::{Finding, Severity};
 use bellwether::domain::fleet::{self, Change, FleetState, Identity, IdentityStatus};
 use bellwether::domain::ids::{Actor, AppName, CommitId, DeviceId, FleetName, RolloutName, StageName, Version};
@@ -18,14 +19,17 @@ use bellwether::domain::plan::pass::{MAX_PASSES, Meaning, PassInput, Scope, Stag
 use bellwether::domain::plan::passes::Passes;
 use bellwether::domain::plan::policy::StagePolicy;
 use bellwether::domain::plan::reroute::rerouted;
-use bellwether::domain::plan::rollouts::{Contacts, RolloutActError};
+use bellwether::domain::plan::rollouts::{Contacts, DraftSteps, NewDraft, RolloutActError};
+use bellwether::domain::plan::staged::{Claimed, selects};
 use bellwether::domain::reported::Report;
 use bellwether::domain::rollout::machine::{Act, Which};
+use bellwether::domain::rollout::policy::Selector;
 use bellwether::domain::snapshot::{Head, Snapshot};
 use bellwether::domain::time::Timestamp;
 use bellwether::protocol::v1::envelope::{Statement, Trust, offer, sign};
 use ed25519_dalek::SigningKey;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// When scenarios begin: a Monday.
 const BEGIN: &str = "2026-03-02T08:00:00Z";
@@ -82,6 +86,8 @@ pub struct World {
     looked: i64,
     broken: Vec<Broken>,
     commits: BTreeMap<CommitId, Snapshot>,
+    /// Files on branches of drafts.
+    branches: BTreeMap<String, BTreeMap<String, String>>,
     chance: Stream,
 }
 
@@ -125,6 +131,7 @@ impl World {
             looked: 0,
             broken: Vec::new(),
             commits: BTreeMap::new(),
+            branches: BTreeMap::new(),
             chance: Stream::named(1, "scenario"),
         }
     }
@@ -152,15 +159,25 @@ impl World {
         Heard(self.places.iter().filter_map(|(name, place)| Some((name.clone(), seen(place)?))).collect())
     }
 
-    /// The files become the newest commit of the branch.
-    pub fn push(&mut self, message: &str) -> CommitId {
-        let files = self.files.iter().map(|(path, text)| (path.as_str(), text.as_bytes()));
-        let snapshot = Snapshot::of_files(files);
-        let said = self.files.iter().flat_map(|(path, text)| [path.as_bytes(), text.as_bytes()]);
+    /// Files as they are on a branch become those of the stage's branch.
+    pub fn merge(&mut self, branch: &str) {
+        self.files = self.branches.get(branch).unwrap_or_else(|| panic!("there is no branch {branch}")).clone();
+    }
+
+    /// A commit of these files.
+    fn commit(&mut self, files: &BTreeMap<String, String>, message: &str) -> (CommitId, Arc<Desired>) {
+        let snapshot = Snapshot::of_files(files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())));
+        let said = files.iter().flat_map(|(path, text)| [path.as_bytes(), text.as_bytes()]);
         let id = Digest::of_parts(said.chain([message.as_bytes()])).hex()[..40].to_owned();
         let commit = CommitId::new(&id).expect("digits");
         let desired = self.resolver.resolve(&snapshot);
         self.commits.insert(commit.clone(), snapshot);
+        (commit, desired)
+    }
+
+    /// The files become the newest commit of the branch.
+    pub fn push(&mut self, message: &str) -> CommitId {
+        let (commit, desired) = self.commit(&self.files.clone(), message);
         let errors = desired.findings.iter().filter(|finding| finding.severity == Severity::Error);
         assert_eq!(errors.collect::<Vec<_>>(), Vec::<&Finding>::new(), "the fleet repo of a scenario is right");
         for device in desired.devices.keys() {
@@ -400,6 +417,51 @@ impl World {
         passes.act(&input, name, act, actor, reason)
     }
 
+    /// How many steps a draft has so far besides the last one.
+    pub fn steps_of(&self, name: &RolloutName) -> usize {
+        self.state.rollouts.get(name).map_or(0, |record| record.head.policy.steps.len())
+    }
+
+    /// Somebody drafts a rollout: the pins are written for each device that the filter means, on a branch of its own.
+    pub fn draft(
+        &mut self,
+        name: &RolloutName,
+        changes: &[String],
+        filter: &str,
+        steps: DraftSteps,
+        actor: &Actor,
+        reason: &str,
+    ) -> anyhow::Result<Vec<Change>> {
+        let wishes: Vec<Wish> = changes.iter().map(|change| pin(change)).collect();
+        let base = self.state.stages.get(&self.stage).and_then(|record| record.counts()).expect("a commit counts");
+        let selector = Selector::Filter(filter.to_owned());
+        let meant: Vec<DeviceId> = {
+            let accepted = &self.views[&self.stage].accepted.as_ref().expect("it was read").desired;
+            let listed = accepted.devices.iter().filter(|(device, listed)| {
+                let record = self.state.devices.get(*device);
+                selects(accepted, &selector, &Claimed { stage: &self.stage, device, listed, record })
+            });
+            listed.map(|(device, _)| device.clone()).collect()
+        };
+        let mut files = self.files.clone();
+        let mut desk = Desk::with_devices(&self.commits[&base.commit], InventorySource::Repo);
+        for device in meant {
+            propose(&mut desk, &Whose::Device(device), &wishes)?;
+        }
+        files.extend(desk.files().into_iter().map(|file| (file.path, file.after)));
+        let branch = StageName::new(&format!("draft/{name}"))?;
+        let change = changes.join(", ");
+        let (commit, desired) = self.commit(&files, &change);
+        self.branches.insert(branch.to_string(), files);
+        let (name, stage, devices) = (name.clone(), self.stage.clone(), filter.to_owned());
+        let new = NewDraft { name, stage, branch, commit, base, desired, devices, steps, change };
+        let heard = self.heard();
+        let Self { policies, state, views, passes, now, .. } = self;
+        let now = Timestamp::from_millis(*now);
+        let input = PassInput { now, stages: policies, state, views, contacts: &heard };
+        Ok(passes.draft(&input, &new, actor, reason)?)
+    }
+
     /// Leads devices that failed through another release, as the commit of the rollout means it.
     pub fn reroute(
         &mut self,
@@ -454,6 +516,13 @@ impl World {
             _ => None,
         }));
     }
+}
+
+/// `pin signage=2.0.0`.
+fn pin(change: &str) -> Wish {
+    let pair = change.strip_prefix("pin ").and_then(|rest| rest.split_once('='));
+    let (app, version) = pair.unwrap_or_else(|| panic!("{change:?} is no pin"));
+    Wish { path: vec!["pins".to_owned(), app.to_owned()], becomes: Becomes::Text(version.to_owned()) }
 }
 
 /// Containers of these images have ended once more.
