@@ -78,9 +78,9 @@ impl Rollout {
                 };
                 let held = match held {
                     0 => String::new(),
-                    _ => format!(", {held} of them held"),
+                    _ => format!(", {held} of them are held"),
                 };
-                let message = format!("{waits}{held}; on their way back: {going}");
+                let message = format!("{waits}{held}, {going} are going");
                 let hint =
                     format!("`bellwether rollout abort {name} --reason '…'` lets those that wait keep what they have");
                 vec![awaited("rolling-back", message, self.next(now, world), Some(hint))]

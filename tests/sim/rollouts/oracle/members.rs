@@ -44,7 +44,9 @@ pub fn clock_stands(was: &RolloutRecord, is: &RolloutRecord, now: Timestamp) -> 
 
 /// A site has succeeded when all of it has.
 pub fn sites_together(record: &RolloutRecord) -> Held {
-    let mut sites: BTreeMap<(Option<u32>, &str), (Option<&DeviceId>, Option<&DeviceId>)> = BTreeMap::new();
+    /// One of a site that has succeeded, and one that has not.
+    type Pair<'a> = (Option<&'a DeviceId>, Option<&'a DeviceId>);
+    let mut sites: BTreeMap<(Option<u32>, &str), Pair<'_>> = BTreeMap::new();
     for (device, member) in &record.members {
         let Some(site) = &member.site else { continue };
         let (good, other) = sites.entry((member.step, site)).or_default();

@@ -115,7 +115,7 @@ fn a_step_that_does_not_begin_and_a_freeze_are_what_its_devices_wait_for() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
     d0: queued: a later step begins when step 1 has passed
     d0: frozen: nothing new is offered: the shops are open @ 2026-11-02T09:00:00Z
-    d0: approval: step 2 (final) does not begin: 1 more people must approve it (`bellwether rollout approve main-1a2b3c4d --reason '…'`)
+    d0: approval: step 2 (final) does not begin: 1 more person must approve it (`bellwether rollout approve main-1a2b3c4d --reason '…'`)
     "#);
 }
 
