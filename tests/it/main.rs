@@ -43,6 +43,7 @@ mod rollouts_asked;
 mod rollouts_by_hand;
 mod secrets;
 mod secrets_repo;
+mod simulate;
 mod strangers;
 mod updates;
 mod windows;

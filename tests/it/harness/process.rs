@@ -103,6 +103,16 @@ impl Running {
         Self { child, log }
     }
 
+    /// The same with standard output in a file of its own; the log has what goes to people.
+    #[track_caller]
+    pub fn start_apart(name: &str, mut command: Command, file: &Path) -> Self {
+        let log = run().scratch(name).join("log");
+        let (output, errors) = (File::create(file).expect("make a file"), File::create(&log).expect("make a log"));
+        let started = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
+        let child = started.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { child, log }
+    }
+
     /// Everything that it printed so far, both streams in order.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
