@@ -232,6 +232,7 @@ mod tests {
             steps: 2,
             devices: 5,
             ok: 4,
+            excluded: 0,
             bad: 1,
             exposed: 5,
             created: Timestamp::EPOCH,
