@@ -10,6 +10,11 @@ macro_rules! files {
 
 /// Every file by its path from the root of the repo, in byte order.
 pub const FILES: &[(&str, &str)] = files![
+    ".github/workflows/drift.yml",
+    ".github/workflows/follow.yml",
+    ".github/workflows/plan.yml",
+    ".github/workflows/post.yml",
+    ".github/workflows/promote.yml",
     "README.md",
     "fleet.yml",
     "group_vars/all.yml",
