@@ -15,7 +15,7 @@ use crate::protocol::v1::envelope::{self, MAX_ENVELOPE_BYTES, Trust};
 use crate::protocol::v1::messages::{DumpAnswer, EnrollAnswer, EnrollRequest, ErrorBody, RECORDED_HEADER};
 use crate::trust;
 use reqwest::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode, Url};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
@@ -213,13 +213,10 @@ impl Link {
 
     /// Sends a part of a core dump; how much of it the controller has.
     pub(super) async fn send_dump(&self, name: &DumpName, from: u64, part: Vec<u8>) -> Result<u64, LinkError> {
-        let request = self
-            .client
-            .put(format!("{}/v1/core-dump", self.server))
-            .query(&[("name", name.as_str()), ("from", &from.to_string())])
-            .header(AUTHORIZATION, &self.bearer)
-            .timeout(PART_TIMEOUT)
-            .body(part);
+        let about = [("name", name.as_str()), ("from", &from.to_string())];
+        let address = Url::parse_with_params(&format!("{}/v1/core-dump", self.server), about)
+            .map_err(|error| LinkError::Setup { server: self.server.clone(), source: error.into() })?;
+        let request = self.client.put(address).header(AUTHORIZATION, &self.bearer).timeout(PART_TIMEOUT).body(part);
         let answer = request.send().await.map_err(unreachable_because)?;
         if answer.status() != StatusCode::OK {
             return Err(refused(answer).await);

@@ -74,7 +74,7 @@ fn a_core_dump_comes_with_the_failure_and_is_brought_by_an_operator() {
     let dump = detail.failure.and_then(|failure| failure.core_dump).expect("the failure names a dump");
     assert_eq!((dump.name.as_str(), dump.bytes), ("core.app.0.4711", DUMP_BYTES as u64));
     let (_, shown, _) = outcome(&mut fleet.cli(&["device", DEVICE]));
-    let line = "core dump core.app.0.4711 (600 kB): `bellwether device core-dump crashes-loudly --to FILE`";
+    let line = "core dump core.app.0.4711 (600.0 kB): `bellwether device core-dump crashes-loudly --to FILE`";
     assert!(shown.contains(line), "{shown}");
     eventually("the dump has come", || (outcome(&mut fleet.cli(&bring)).0 == Some(0)).then_some(()));
     assert_eq!(std::fs::read(&to).expect("read what was brought"), content);

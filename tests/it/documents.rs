@@ -52,7 +52,7 @@ fn every_example_of_the_protocol_is_what_the_code_reads() {
             other => panic!("no type is known for the example {other}"),
         }
     }
-    assert_eq!(examples.len(), 14, "each message has one example");
+    assert_eq!(examples.len(), 15, "each message has one example");
 }
 
 #[test]

@@ -4,10 +4,11 @@ use super::{Held, Oracle};
 use crate::oracle::{Broken, hold};
 use bellwether::domain::fleet::RolloutRecord;
 use bellwether::domain::ids::DeviceId;
-use bellwether::domain::rollout::machine::member::{Noted, Timing};
+use bellwether::domain::rollout::machine::member::{Member, Noted, Timing};
 use bellwether::domain::rollout::machine::{Phase, StepStatus};
 use bellwether::domain::rollout::spread::{hash_offset, place};
 use bellwether::domain::time::Timestamp;
+use std::sync::Arc;
 
 pub const NEWCOMERS: &str = "nobody who joins a rollout gets ahead of its turn";
 pub const CATCH_UP: &str = "no more devices catch up in a minute than the policy allows";
@@ -30,7 +31,15 @@ impl Oracle {
         let policy = head.policy.step(number as usize);
         let runs = matches!(step.status, StepStatus::Running | StepStatus::Soaking);
         if let (Timing::Joined, true, Some(started)) = (member.timing, runs, step.started) {
-            let turn = hash_offset(&place(name, number, device), u64::from(policy.window_secs) * 1000);
+            let turn_of = |(one, about): (&DeviceId, &Arc<Member>)| match about.timing {
+                Timing::Joined => hash_offset(&place(name, number, one), u64::from(policy.window_secs) * 1000),
+                Timing::InTime | Timing::Late => about.due_ms,
+            };
+            // A site begins together, with whoever of it is first.
+            let with_it = |(one, about): &(&DeviceId, &Arc<Member>)| {
+                *one == device || (about.site.is_some() && about.site == member.site && about.step == member.step)
+            };
+            let turn = record.members.iter().filter(with_it).map(turn_of).min().unwrap_or_default();
             let passed = u64::try_from(now.millis() - started.millis()).unwrap_or(0);
             hold!(turn <= passed, NEWCOMERS, "{device} joined {name}, and got it after {passed} ms instead of {turn}");
         }
