@@ -82,7 +82,7 @@ pub struct ServeFlags {
     /// OWNER/NAME on GitHub where people see how rollouts go
     #[arg(long, value_name = "OWNER/NAME")]
     pub forge_repository: Option<String>,
-    /// API of GitHub; of an enterprise server https://HOST/api/v3 [default: https://api.github.com]
+    /// API of GitHub; of an enterprise server https://HOST/api/v3 [default: that of github.com]
     #[arg(long, value_name = "URL")]
     pub forge_api: Option<String>,
     /// File with a token for GitHub, read anew when it is refused

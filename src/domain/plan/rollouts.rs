@@ -1,6 +1,6 @@
 //! Rollouts in a pass: what is heard of devices goes in, what they decide becomes assignments.
 //!
-//! What is stored is what [`FleetState`](crate::domain::fleet::FleetState) has. Beside it the machines are kept at work between
+//! What is stored is what [`FleetState`] has. Beside it the machines are kept at work between
 //! passes, so that a pass costs what happened and not what exists. Whenever the stored head or a device differs from what a machine
 //! has, the machine is made anew from what is stored.
 
