@@ -4,6 +4,7 @@ use super::link::{Link, LinkError};
 use crate::domain::device::dump::{CoreDump, DumpName, MAX_DUMPS};
 use crate::domain::secret::SecretValues;
 use crate::domain::time::Timestamp;
+use rustix::fs::{Mode, OFlags};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -57,6 +58,7 @@ impl DumpFolder {
     pub(super) async fn send(self, link: Link, dump: CoreDump) {
         let name = dump.name.as_str().to_owned();
         for pause in [Duration::ZERO].into_iter().chain(PAUSES) {
+            // A link that failed is given time; nothing is decided by how much.
             tokio::time::sleep(pause).await;
             match self.try_send(&link, &dump).await {
                 Ok(()) => return tracing::info!(name, bytes = dump.bytes, "the controller has the core dump"),
@@ -84,12 +86,13 @@ impl DumpFolder {
     }
 
     fn part(&self, dump: &CoreDump, from: u64) -> io::Result<Vec<u8>> {
-        let path = self.0.join(dump.name.as_str());
-        let about = std::fs::symlink_metadata(&path)?;
+        // Neither a link nor a pipe that somebody put in its place is followed or waited for.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::open(self.0.join(dump.name.as_str()), flags, Mode::empty())?);
+        let about = file.metadata()?;
         if !about.is_file() || about.len() != dump.bytes || written(&about) != Some(dump.at) {
             return Err(io::Error::other("it is another file by now"));
         }
-        let mut file = File::open(&path)?;
         file.seek(SeekFrom::Start(from))?;
         let mut part = Vec::with_capacity(PART_BYTES);
         file.take(PART_BYTES as u64).read_to_end(&mut part)?;
@@ -143,5 +146,22 @@ mod tests {
         assert_eq!(shown[..2], ["core.19 7", "core.18 7"]);
         assert_eq!(found[0].at, Timestamp::from_millis(1_019_000));
         assert_eq!(DumpFolder::at(&folder.path().join("none")).look(&values), []);
+    }
+
+    #[test]
+    fn parts_are_read_of_the_file_that_was_named_and_of_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("core.app");
+        std::fs::write(&path, "abcdef").expect("write a dump");
+        let dumps = DumpFolder::at(folder.path());
+        let found = dumps.look(&SecretValues::default());
+        let [dump] = &found[..] else { panic!("one dump: {found:?}") };
+        assert_eq!(dumps.part(dump, 2).expect("read a part"), b"cdef");
+        std::fs::rename(&path, folder.path().join("kept")).expect("move it away");
+        std::os::unix::fs::symlink(folder.path().join("kept"), &path).expect("put a link in its place");
+        assert!(dumps.part(dump, 0).is_err(), "a link is not followed");
+        std::fs::remove_file(&path).expect("remove the link");
+        std::fs::write(&path, "abcdefg").expect("write another file");
+        assert!(dumps.part(dump, 0).is_err(), "another file is not sent");
     }
 }

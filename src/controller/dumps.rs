@@ -60,6 +60,10 @@ impl Dumps {
         if from != here || part.is_empty() || !fits {
             return Ok(here);
         }
+        if here == 0 {
+            // What a device began and did not end is not waited for once it begins another: one of each device, parts included.
+            self.remove_others(device, &stem, ".part")?;
+        }
         self.make_room(part.len() as u64, &stem)?;
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&partial)?;
         file.write_all(part)?;
@@ -67,7 +71,7 @@ impl Dumps {
         if here == dump.bytes {
             file.sync_all()?;
             fs::rename(&partial, &whole)?;
-            self.remove_others(device, &stem)?;
+            self.remove_others(device, &stem, "")?;
         }
         Ok(here)
     }
@@ -75,15 +79,18 @@ impl Dumps {
     /// The dump of a device that is here as a whole.
     pub fn of(&self, device: &DeviceId) -> io::Result<Option<File>> {
         let begin = format!("{}.", name(device.as_str()));
-        let found = self.files()?.into_iter().find(|(file, ..)| file.starts_with(&begin) && file.ends_with(".core"));
+        let mut files = self.files()?;
+        files.retain(|(file, ..)| file.starts_with(&begin) && file.ends_with(".core"));
+        // There are two after a crash right before the older one was removed.
+        let found = files.into_iter().max_by_key(|(_, written, _)| *written);
         found.map(|(file, ..)| File::open(self.folder.join(file))).transpose()
     }
 
-    fn remove_others(&self, device: &DeviceId, stem: &str) -> io::Result<()> {
+    /// Removes other files of the device whose names end so.
+    fn remove_others(&self, device: &DeviceId, stem: &str, end: &str) -> io::Result<()> {
         let begin = format!("{}.", name(device.as_str()));
-        for (file, ..) in
-            self.files()?.into_iter().filter(|(file, ..)| file.starts_with(&begin) && !file.starts_with(stem))
-        {
+        let is_other = |file: &str| file.starts_with(&begin) && !file.starts_with(stem) && file.ends_with(end);
+        for (file, ..) in self.files()?.into_iter().filter(|(file, ..)| is_other(file)) {
             fs::remove_file(self.folder.join(file))?;
         }
         Ok(())
@@ -198,6 +205,10 @@ mod tests {
         put("kiosk-1", "b", "bbbbbbbb");
         assert_eq!(content(&dumps, "kiosk-1").as_deref(), Some("bbbbbbbb"));
         assert_eq!(dumps.files().expect("list").len(), 1);
+        let begun = |of: &str| dumps.take(&device("kiosk-1"), &failure(of), &dump(8), 0, b"e").expect("take a part");
+        assert_eq!((begun("c"), begun("d")), (1, 1));
+        assert_eq!(dumps.files().expect("list").len(), 2, "parts of what it does not go on with are gone");
+        assert_eq!(content(&dumps, "kiosk-1").as_deref(), Some("bbbbbbbb"), "what is whole stays until then");
         put("kiosk-2", "b", "cccccccc");
         put("kiosk-3", "b", "dddddddd");
         let kept = ["kiosk-1", "kiosk-2", "kiosk-3"].map(|of| content(&dumps, of).is_some());
